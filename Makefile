@@ -1,0 +1,68 @@
+# Every target first makes what it needs: .venv with the pinned requirements, and the native library in place.
+# What is up to date is left alone. Examples: make test TESTS="tests/test_build.py -x", make PYTHON=python3.12 demo
+
+PYTHON ?= python3
+TESTS ?= tests
+CXX ?= g++
+BIN := .venv/bin
+NATIVE := $(wildcard csrc/*.* csrc/*/*.*)
+SANITIZED := build/sanitized
+
+.DEFAULT_GOAL := build
+.PHONY: build test demo bench lint format sanitize wheel clean
+
+build: .venv/package.stamp
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+
+test: build
+	$(BIN)/pytest $(TESTS)
+
+demo: build
+	$(BIN)/python -m experiments demo
+
+bench: build
+	$(BIN)/python -m benchmarks
+
+lint: .venv/requirements.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
+
+format: .venv/requirements.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(NATIVE)
+
+# A build of its own under AddressSanitizer and UBSan. Leaks are not looked for: the interpreter and PyTorch keep much of
+# their memory until the process ends.
+sanitize: export RRNN_SANITIZE := 1
+sanitize: .venv/requirements.stamp
+	$(BIN)/python setup.py --quiet build --build-lib $(SANITIZED)
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	$(BIN)/pytest -p no:cacheprovider -o pythonpath=$(SANITIZED) -m native tests/test_native.py tests/test_build.py
+
+wheel: .venv/requirements.stamp
+	rm -rf build/lib.* build/bdist.*
+	$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf .venv build dist *.egg-info rrnn_ext/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/requirements.stamp: requirements-dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; run: apt-get install python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "rrnn_ext needs Python 3.10 or newer, got " \
+		+ sys.version.split()[0] + "; run: make PYTHON=python3.NN")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv module is not installed; run: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# Built in place before the package is installed, so that what the compiler says is shown as it is.
+.venv/package.stamp: .venv/requirements.stamp pyproject.toml
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@

@@ -1,0 +1,86 @@
+// The module rrnn_ext._C: the schemas of the ops, and build_info() for what is not a tensor op.
+
+#include <pybind11/pybind11.h>
+#include <torch/csrc/stable/library.h>
+
+#include <string>
+
+#include "cpu/kernels.h"
+
+namespace py = pybind11;
+
+namespace {
+
+std::string compiler() {
+#if defined(__clang__)
+  return std::string("clang ") + __clang_version__;
+#else
+  return std::string("gcc ") + __VERSION__;
+#endif
+}
+
+// TORCH_TARGET_VERSION holds major, minor and patch version in its three highest bytes.
+std::string torch_target_version() {
+  constexpr unsigned long long version = TORCH_TARGET_VERSION;
+  return std::to_string(version >> 56) + "." + std::to_string(version >> 48 & 0xff);
+}
+
+bool sanitized() {
+#if defined(__SANITIZE_ADDRESS__)
+  return true;
+#else
+  return false;
+#endif
+}
+
+py::list simd_compiled() {
+  py::list isas;
+  isas.append("baseline");
+#ifdef RRNN_AVX2
+  isas.append("avx2");
+#endif
+#ifdef RRNN_AVX512
+  isas.append("avx512");
+#endif
+  return isas;
+}
+
+py::dict build_info() {
+  py::dict info;
+  info["compiler"] = compiler();
+  info["cxx_standard"] = static_cast<long>(__cplusplus);
+  info["torch_target_version"] = torch_target_version();
+  info["simd_compiled"] = simd_compiled();
+  info["simd_selected"] = rrnn::kernels<float>().isa;
+  info["parallel"] = "torch::stable::parallel_for";
+  info["cuda_archs"] = py::str(RRNN_CUDA_ARCHS).attr("split")();
+  info["sanitized"] = sanitized();
+  return info;
+}
+
+}  // namespace
+
+// One graph: weight_hh (n, n), weight_in (n, i), weight_out (o, n); or a batch of them, (b, n, n) and so on. A side left
+// out is the identity. `walks` is (terms, o, i), terms = hops where per_hop, else 1; `chain` is what the backward needs.
+STABLE_TORCH_LIBRARY(rrnn_ext, m) {
+  m.def(
+      "walk_sums(Tensor weight_hh, Tensor? weight_in, Tensor? weight_out, Tensor? hop_weights, float alpha, int hops, "
+      "bool rectify, bool per_hop, bool keep_chain) -> (Tensor walks, Tensor chain)");
+  m.def(
+      "walk_sums_backward(Tensor grad_walks, Tensor chain, Tensor weight_hh, Tensor? weight_in, Tensor? weight_out, "
+      "Tensor? hop_weights, float alpha, int hops, bool rectify, bool per_hop) "
+      "-> (Tensor grad_hh, Tensor grad_in, Tensor grad_out)");
+  m.def(
+      "walk_penalty(Tensor weight_hh, Tensor? weight_in, Tensor? weight_out, Tensor? hop_weights, "
+      "Tensor? pair_weights, float alpha, int hops, bool rectify, bool per_hop, bool squared, bool keep_chain) "
+      "-> (Tensor value, Tensor walks, Tensor chain)");
+  m.def(
+      "walk_penalty_backward(Tensor grad_value, Tensor walks, Tensor chain, Tensor weight_hh, Tensor? weight_in, "
+      "Tensor? weight_out, Tensor? hop_weights, Tensor? pair_weights, float alpha, int hops, bool rectify, "
+      "bool per_hop, bool squared) -> (Tensor grad_hh, Tensor grad_in, Tensor grad_out)");
+}
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "Native kernels of rrnn_ext. Importing it registers the ops torch.ops.rrnn_ext.*.";
+  m.def("build_info", &build_info, "How this library was built: compiler, instruction sets, CUDA architectures.");
+}

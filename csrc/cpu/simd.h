@@ -1,0 +1,162 @@
+// Vectors as wide as the instruction set this translation unit is compiled for.
+// Every kernels_<isa>.cpp includes this inside its own namespace, so one library holds all of them.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12 warns of its own _mm512_undefined
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#endif
+
+namespace RRNN_ISA {
+
+#if defined(__AVX512F__)
+inline constexpr int kVectorBytes = 64;
+inline constexpr int kRegisters = 32;
+#elif defined(__AVX2__)
+inline constexpr int kVectorBytes = 32;
+inline constexpr int kRegisters = 16;
+#else
+inline constexpr int kVectorBytes = 16;
+inline constexpr int kRegisters = 16;
+#endif
+
+template <typename T>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  typedef float type __attribute__((vector_size(kVectorBytes)));
+  typedef int32_t bits __attribute__((vector_size(kVectorBytes)));
+};
+template <>
+struct VectorOf<double> {
+  typedef double type __attribute__((vector_size(kVectorBytes)));
+  typedef int64_t bits __attribute__((vector_size(kVectorBytes)));
+};
+
+template <typename T>
+using Vector = typename VectorOf<T>::type;
+template <typename T>
+inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+
+template <typename T>
+inline Vector<T> load(const T* from) {
+  Vector<T> v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
+// Keeps a loaded vector in a register: GCC otherwise loads it again for every product it enters.
+template <typename T>
+inline void hold(Vector<T>& v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__x86_64__)
+  asm("" : "+x"(v));
+#else
+  (void)v;
+#endif
+}
+
+template <typename T>
+inline void store(T* to, Vector<T> v) {
+  std::memcpy(to, &v, sizeof v);
+}
+
+template <typename T>
+inline Vector<T> broadcast(T value) {
+  return value - Vector<T>{};
+}
+
+// The first `count` lanes from memory, zero in the others; nothing past them is touched.
+template <typename T>
+inline Vector<T> load_first(const T* from, int count) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float>)
+    return (Vector<T>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
+  else
+    return (Vector<T>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), from);
+#else
+  Vector<T> v{};
+  for (int lane = 0; lane < count; ++lane) v[lane] = from[lane];
+  return v;
+#endif
+}
+
+template <typename T>
+inline void store_first(T* to, Vector<T> v, int count) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float>)
+    _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
+  else
+    _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1), (__m512d)v);
+#else
+  for (int lane = 0; lane < count; ++lane) to[lane] = v[lane];
+#endif
+}
+
+template <bool Rectify, typename T>
+inline Vector<T> rectified(Vector<T> v) {
+  if constexpr (Rectify) {
+    using Bits = typename VectorOf<T>::bits;
+    using Word = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+    const Bits keep = Bits{} + static_cast<Word>(~(Word{1} << (8 * sizeof(T) - 1)));
+    return (Vector<T>)((Bits)v & keep);
+  } else {
+    return v;
+  }
+}
+
+// v where w > 0, -v where w < 0, 0 where w == 0: the derivative of |w| times v.
+template <typename T>
+inline Vector<T> times_sign(Vector<T> v, Vector<T> w) {
+  const Vector<T> zero{};
+  return w > zero ? v : (w < zero ? -v : v * w);
+}
+
+// The sum over all lanes of each of COUNT vectors; together, because a tree of pairwise adds costs a third of
+// COUNT separate ones.
+template <typename T, int COUNT>
+inline void horizontal_sums(const Vector<T>* v, T* sums) {
+#if defined(__AVX2__)
+  if constexpr (std::is_same_v<T, float> && COUNT == 8) {
+    __m256 half[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+#if defined(__AVX512F__)
+      half[i] = _mm256_add_ps(_mm512_castps512_ps256((__m512)v[i]), _mm512_extractf32x8_ps((__m512)v[i], 1));
+#else
+      half[i] = (__m256)v[i];
+#endif
+    }
+    const __m256 a = _mm256_hadd_ps(_mm256_hadd_ps(half[0], half[1]), _mm256_hadd_ps(half[2], half[3]));
+    const __m256 b = _mm256_hadd_ps(_mm256_hadd_ps(half[4], half[5]), _mm256_hadd_ps(half[6], half[7]));
+    const __m256 low = _mm256_permute2f128_ps(a, b, 0x20), high = _mm256_permute2f128_ps(a, b, 0x31);
+    _mm256_storeu_ps(sums, _mm256_add_ps(low, high));
+    return;
+  }
+#endif
+  if constexpr (COUNT % 8 == 0 && COUNT > 8) {
+    for (int i = 0; i < COUNT; i += 8) horizontal_sums<T, 8>(v + i, sums + i);
+  } else {
+    for (int i = 0; i < COUNT; ++i) {
+#if defined(__AVX512F__)
+      if constexpr (std::is_same_v<T, float>)
+        sums[i] = _mm512_reduce_add_ps((__m512)v[i]);
+      else
+        sums[i] = _mm512_reduce_add_pd((__m512d)v[i]);
+#else
+      sums[i] = v[i][0];
+      for (int lane = 1; lane < kLanes<T>; ++lane) sums[i] += v[i][lane];
+#endif
+    }
+  }
+}
+
+}  // namespace RRNN_ISA

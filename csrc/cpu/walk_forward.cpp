@@ -1,0 +1,92 @@
+// The chain X_0 = phi(U), X_{m+1} = A X_m, and the walks P_m = c phi(V) X_m that it yields; or the mirror image.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels.h"
+#include "walks.h"
+
+namespace rrnn {
+namespace {
+
+// phi(start) as a bundle of vectors over this member's hidden units.
+template <typename T>
+void begin_chain(const Walks<T>& problem, Range units, T* bundle) {
+  const int64_t n = problem.n, width = problem.width();
+  const T* start = problem.start();
+  for (int64_t c = 0; c < width; ++c)
+    for (int64_t r = units.begin; r < units.end; ++r) {
+      const T value = problem.from_inputs() ? start[r * width + c] : start[c * n + r];
+      bundle[c * n + r] = problem.rectify ? std::abs(value) : value;
+    }
+}
+
+// walks (outputs, inputs) = c phi(other) applied to a bundle, this member's part of the other side.
+template <typename T>
+void read_out(const Walks<T>& problem, const T* bundle, T* walks, Team& team, T* buffer) {
+  const int64_t n = problem.n, width = problem.width(), other_width = problem.other_width();
+  const Range part = team.share(other_width);
+  const T* other = problem.other();
+  const T* columns = bundle;
+  T scale = problem.edges();
+  if (other) {
+    const auto& k = kernels<T>();
+    if (problem.from_inputs())
+      k.apply(part, n, other, n, bundle, n, width, scale, nullptr, 0, buffer, other_width, problem.rectify);
+    else
+      k.apply_transposed(part, n, other, other_width, bundle, n, width, scale, nullptr, 0, buffer, other_width,
+                         problem.rectify);
+    columns = buffer;
+    scale = 1;
+  }
+  for (int64_t c = 0; c < width; ++c)
+    for (int64_t q = part.begin; q < part.end; ++q)
+      walks[problem.from_inputs() ? q * width + c : c * other_width + q] = scale * columns[c * other_width + q];
+}
+
+}  // namespace
+
+template <typename T>
+int64_t walk_forward_scratch(const Walks<T>& problem, bool keeps_chain) {
+  const int64_t bundle = problem.width() * problem.n;
+  return bundle * (keeps_chain ? 1 : 3) + problem.width() * problem.other_width() + problem.n;
+}
+
+template <typename T>
+void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* shared) {
+  const int64_t n = problem.n, width = problem.width(), bundle = width * n;
+  T* sum = shared;
+  T* buffer = sum + bundle;
+  T* ring = buffer + width * problem.other_width();  // two bundles in turn where no chain is kept
+  const auto step = [&](int64_t m) { return chain ? chain + m * bundle : ring + m % 2 * bundle; };
+  const auto& k = kernels<T>();
+  const Range units = team.share(n, 16);
+  begin_chain(problem, units, step(0));
+  team.wait();
+  for (int64_t m = 0; m < problem.hops; ++m) {
+    const T* x = step(m);
+    if (problem.per_hop) {
+      read_out(problem, x, walks + m * problem.outputs * problem.inputs, team, buffer);
+    } else {
+      const T weight = problem.hop_weight(m);
+      for (int64_t c = 0; c < width; ++c)
+        for (int64_t r = units.begin; r < units.end; ++r)
+          sum[c * n + r] = m == 0 ? weight * x[c * n + r] : sum[c * n + r] + weight * x[c * n + r];
+    }
+    if (m + 1 == problem.hops) break;
+    const auto apply = problem.from_inputs() ? k.apply : k.apply_transposed;
+    apply(units, n, problem.weight_hh, n, x, n, width, problem.alpha, nullptr, 0, step(m + 1), n, problem.rectify);
+    team.wait();
+  }
+  if (!problem.per_hop) {
+    team.wait();
+    read_out(problem, sum, walks, team, buffer);
+  }
+  team.wait();
+}
+
+template int64_t walk_forward_scratch(const Walks<float>&, bool);
+template int64_t walk_forward_scratch(const Walks<double>&, bool);
+template void walk_forward(const Walks<float>&, float*, float*, Team&, float*);
+template void walk_forward(const Walks<double>&, double*, double*, Team&, double*);
+
+}  // namespace rrnn

@@ -1,0 +1,244 @@
+// The ops of finite walks on CPU tensors: checks, memory, the loop over a batch.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <tuple>
+
+#include "checks.h"
+#include "cpu/penalty.h"
+#include "cpu/scratch.h"
+#include "cpu/walks.h"
+
+namespace rrnn {
+namespace {
+
+using torch::headeronly::ScalarType;
+
+// What the ops share: the graph, whole or as a batch of graphs.
+struct Graphs {
+  Tensor weight_hh;
+  std::optional<Tensor> weight_in, weight_out, hop_weights;
+  double alpha;
+  int64_t hops;
+  bool rectify, per_hop;
+  std::optional<int64_t> batch;
+  int64_t n, inputs, outputs;
+
+  Graphs(const Tensor& hh, const std::optional<Tensor>& in, const std::optional<Tensor>& out,
+         const std::optional<Tensor>& weights, double alpha, int64_t hops, bool rectify, bool per_hop)
+      : weight_hh(contiguous(hh)), alpha(alpha), hops(hops), rectify(rectify), per_hop(per_hop) {
+    STD_TORCH_CHECK(hh.scalar_type() == ScalarType::Float || hh.scalar_type() == ScalarType::Double,
+                    "weight_hh must be float32 or float64");
+    STD_TORCH_CHECK(hh.dim() == 2 || hh.dim() == 3, "weight_hh must be (n, n) or (batch, n, n), got ", shape_of(hh));
+    STD_TORCH_CHECK(hops >= 1, "hops must be at least 1, got ", hops);
+    STD_TORCH_CHECK(in || out, "weight_in or weight_out must be given");
+    if (hh.dim() == 3) batch = hh.size(0);
+    n = hh.size(hh.dim() - 1);
+    check_matrix("weight_hh", hh, batch, n, n);
+    inputs = outputs = n;
+    if (in) {
+      check_like("weight_in", *in, hh);
+      check_matrix("weight_in", *in, batch, n, -1);
+      inputs = in->size(in->dim() - 1);
+      weight_in = contiguous(*in);
+    }
+    if (out) {
+      check_like("weight_out", *out, hh);
+      check_matrix("weight_out", *out, batch, -1, n);
+      outputs = out->size(out->dim() - 2);
+      weight_out = contiguous(*out);
+    }
+    if (weights) {
+      check_like("hop_weights", *weights, hh);
+      check_vector("hop_weights", *weights, batch, hops);
+      hop_weights = contiguous(*weights);
+    }
+  }
+
+  int64_t count() const { return batch.value_or(1); }
+  int64_t pairs() const { return inputs * outputs; }
+  int64_t terms() const { return per_hop ? hops : 1; }
+
+  template <typename T>
+  static const T* data(const std::optional<Tensor>& tensor, int64_t index, int64_t size) {
+    static const T nothing{};  // null means not given, and an empty tensor has no pointer of its own
+    if (!tensor) return nullptr;
+    return tensor->numel() == 0 ? &nothing : static_cast<const T*>(tensor->const_data_ptr()) + index * size;
+  }
+
+  template <typename T>
+  const T* hop_weights_of(int64_t index) const {
+    return data<T>(hop_weights, hop_weights && hop_weights->dim() == 2 ? index : 0, hops);
+  }
+
+  template <typename T>
+  Walks<T> problem(int64_t index) const {
+    return {n,
+            inputs,
+            outputs,
+            hops,
+            static_cast<const T*>(weight_hh.const_data_ptr()) + index * n * n,
+            data<T>(weight_in, index, n * inputs),
+            data<T>(weight_out, index, outputs * n),
+            static_cast<T>(alpha),
+            rectify,
+            per_hop,
+            per_hop ? nullptr : hop_weights_of<T>(index)};
+  }
+
+  Tensor empty(std::initializer_list<int64_t> sizes) const {
+    std::vector<int64_t> shape(sizes);
+    if (batch) shape.insert(shape.begin(), *batch);
+    return torch::stable::new_empty(weight_hh, shape);
+  }
+};
+
+template <typename F>
+auto dispatch(const Tensor& tensor, const F& body) {
+  return tensor.scalar_type() == ScalarType::Double ? body(double{}) : body(float{});
+}
+
+template <typename T>
+T* at(const Tensor& tensor, int64_t index, int64_t size) {
+  return tensor.numel() == 0 ? nullptr : static_cast<T*>(tensor.mutable_data_ptr()) + index * size;
+}
+
+std::tuple<Tensor, Tensor> forward(const Graphs& graphs, bool keep_chain) {
+  Tensor walks = graphs.empty({graphs.terms(), graphs.outputs, graphs.inputs});
+  Tensor chain = dispatch(graphs.weight_hh, [&](auto zero) {
+    using T = decltype(zero);
+    const Walks<T> any = graphs.problem<T>(0);
+    const int64_t chain_size = keep_chain ? any.chain_size() : 0;
+    Tensor chain = graphs.empty({chain_size});
+    const bool single = keep_chain && any.single_pathway();
+    const int64_t scratch_size = single ? single_pathway_scratch(any, torch::stable::get_num_threads())
+                                        : walk_forward_scratch(any, keep_chain);
+    run_batch<T>(graphs.count(), any.flops(), scratch_size, [&](int64_t index, Team& team, T* shared) {
+      const Walks<T> problem = graphs.problem<T>(index);
+      T* to = at<T>(walks, index, graphs.terms() * graphs.pairs());
+      T* kept = at<T>(chain, index, chain_size);
+      if (single)
+        single_pathway_forward(problem, to, kept, team, shared);
+      else
+        walk_forward(problem, to, kept, team, shared);
+    });
+    return chain;
+  });
+  return {walks, chain};
+}
+
+// The gradients of a given grad_walks(index, T* to), which may be made on the fly.
+template <typename T, typename F>
+std::tuple<Tensor, Tensor, Tensor> backward(const Graphs& graphs, const Tensor& chain, const F& grad_walks) {
+  const int64_t n = graphs.n;
+  Tensor grad_hh = graphs.empty({n, n});
+  Tensor grad_in = graphs.weight_in ? graphs.empty({n, graphs.inputs}) : graphs.empty({0, 0});
+  Tensor grad_out = graphs.weight_out ? graphs.empty({graphs.outputs, n}) : graphs.empty({0, 0});
+  const Walks<T> any = graphs.problem<T>(0);
+  const int64_t walks_size = graphs.terms() * graphs.pairs();
+  const bool single = any.single_pathway();
+  const int64_t scratch_size = single ? single_pathway_scratch(any, 1) : walk_backward_scratch(any);
+  STD_TORCH_CHECK(chain.numel() == graphs.count() * any.chain_size(), "chain must come from the forward op with keep_chain");
+  run_batch<T>(graphs.count(), 2 * any.flops(), scratch_size + walks_size, [&](int64_t index, Team& team, T* shared) {
+    T* gradient = shared + scratch_size;
+    if (team.leads()) grad_walks(index, gradient);
+    team.wait();
+    const auto gradients = single ? single_pathway_backward<T> : walk_backward<T>;
+    gradients(graphs.problem<T>(index), gradient, at<T>(chain, index, any.chain_size()), at<T>(grad_hh, index, n * n),
+              graphs.weight_in ? at<T>(grad_in, index, n * graphs.inputs) : nullptr,
+              graphs.weight_out ? at<T>(grad_out, index, graphs.outputs * n) : nullptr, team, shared);
+  });
+  return {grad_hh, grad_in, grad_out};
+}
+
+std::tuple<Tensor, Tensor> walk_sums(Tensor weight_hh, std::optional<Tensor> weight_in,
+                                     std::optional<Tensor> weight_out, std::optional<Tensor> hop_weights, double alpha,
+                                     int64_t hops, bool rectify, bool per_hop, bool keep_chain) {
+  return forward({weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop}, keep_chain);
+}
+
+std::tuple<Tensor, Tensor, Tensor> walk_sums_backward(Tensor grad_walks, Tensor chain, Tensor weight_hh,
+                                                      std::optional<Tensor> weight_in,
+                                                      std::optional<Tensor> weight_out,
+                                                      std::optional<Tensor> hop_weights, double alpha, int64_t hops,
+                                                      bool rectify, bool per_hop) {
+  const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
+  const int64_t walks_size = graphs.terms() * graphs.pairs();
+  STD_TORCH_CHECK(grad_walks.numel() == graphs.count() * walks_size, "grad_walks must have the shape of walks, got ",
+                  shape_of(grad_walks));
+  check_like("grad_walks", grad_walks, weight_hh);
+  const Tensor dense = contiguous(grad_walks);
+  return dispatch(weight_hh, [&](auto zero) {
+    using T = decltype(zero);
+    return backward<T>(graphs, chain, [&](int64_t index, T* to) {
+      std::copy_n(static_cast<const T*>(dense.const_data_ptr()) + index * walks_size, walks_size, to);
+    });
+  });
+}
+
+const Tensor* checked_pair_weights(const Graphs& graphs, const std::optional<Tensor>& pair_weights) {
+  if (!pair_weights) return nullptr;
+  check_like("pair_weights", *pair_weights, graphs.weight_hh);
+  STD_TORCH_CHECK(pair_weights->is_contiguous(), "pair_weights must be contiguous");
+  check_matrix("pair_weights", *pair_weights, pair_weights->dim() == 2 ? std::nullopt : graphs.batch, graphs.outputs,
+               graphs.inputs);
+  return &*pair_weights;
+}
+
+template <typename T>
+const T* pair_weights_of(const Graphs& graphs, const Tensor* pair_weights, int64_t index) {
+  if (!pair_weights) return nullptr;
+  return static_cast<const T*>(pair_weights->const_data_ptr()) + (pair_weights->dim() == 3 ? index * graphs.pairs() : 0);
+}
+
+std::tuple<Tensor, Tensor, Tensor> walk_penalty(Tensor weight_hh, std::optional<Tensor> weight_in,
+                                                std::optional<Tensor> weight_out, std::optional<Tensor> hop_weights,
+                                                std::optional<Tensor> pair_weights, double alpha, int64_t hops,
+                                                bool rectify, bool per_hop, bool squared, bool keep_chain) {
+  const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
+  const Tensor* pairs = checked_pair_weights(graphs, pair_weights);
+  auto [walks, chain] = forward(graphs, keep_chain);
+  Tensor value = graphs.empty({});
+  dispatch(weight_hh, [&](auto zero) {
+    using T = decltype(zero);
+    for (int64_t index = 0; index < graphs.count(); ++index)
+      *at<T>(value, index, 1) = penalty<T>({squared}, at<T>(walks, index, graphs.terms() * graphs.pairs()),
+                                           graphs.terms(), graphs.pairs(),
+                                           per_hop ? graphs.hop_weights_of<T>(index) : nullptr,
+                                           pair_weights_of<T>(graphs, pairs, index));
+  });
+  return {value, walks, chain};
+}
+
+std::tuple<Tensor, Tensor, Tensor> walk_penalty_backward(Tensor grad_value, Tensor walks, Tensor chain,
+                                                         Tensor weight_hh, std::optional<Tensor> weight_in,
+                                                         std::optional<Tensor> weight_out,
+                                                         std::optional<Tensor> hop_weights,
+                                                         std::optional<Tensor> pair_weights, double alpha,
+                                                         int64_t hops, bool rectify, bool per_hop, bool squared) {
+  const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
+  const Tensor* pairs = checked_pair_weights(graphs, pair_weights);
+  check_like("grad_value", grad_value, weight_hh);
+  STD_TORCH_CHECK(grad_value.numel() == graphs.count(), "grad_value must have one element a graph, got ",
+                  shape_of(grad_value));
+  const Tensor dense = contiguous(grad_value);
+  return dispatch(weight_hh, [&](auto zero) {
+    using T = decltype(zero);
+    return backward<T>(graphs, chain, [&](int64_t index, T* to) {
+      penalty_backward<T>({squared}, at<T>(walks, index, graphs.terms() * graphs.pairs()), graphs.terms(),
+                          graphs.pairs(), per_hop ? graphs.hop_weights_of<T>(index) : nullptr,
+                          pair_weights_of<T>(graphs, pairs, index), *at<T>(dense, index, 1), to);
+    });
+  });
+}
+
+}  // namespace
+}  // namespace rrnn
+
+STABLE_TORCH_LIBRARY_IMPL(rrnn_ext, CPU, m) {
+  m.impl("walk_sums", TORCH_BOX(&rrnn::walk_sums));
+  m.impl("walk_sums_backward", TORCH_BOX(&rrnn::walk_sums_backward));
+  m.impl("walk_penalty", TORCH_BOX(&rrnn::walk_penalty));
+  m.impl("walk_penalty_backward", TORCH_BOX(&rrnn::walk_penalty_backward));
+}

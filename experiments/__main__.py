@@ -1,0 +1,21 @@
+"""``python -m experiments``: the commands, or one sentence on what has to be installed for them."""
+
+from __future__ import annotations
+
+import sys
+
+OPTIONAL_PACKAGES = {"matplotlib": "matplotlib", "rich": "rich", "sklearn": "scikit-learn", "typer": "typer"}
+
+try:
+    from experiments.cli import app
+except ModuleNotFoundError as error:
+    package = OPTIONAL_PACKAGES.get((error.name or "").partition(".")[0])
+    if package is None:
+        raise
+    sys.exit(
+        f"python -m experiments needs {package}, which comes with the extra rrnn_ext[experiments]: "
+        "pip install --no-build-isolation '.[experiments]'"
+    )
+
+if __name__ == "__main__":
+    app()

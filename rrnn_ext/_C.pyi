@@ -1,0 +1,13 @@
+from typing import TypedDict
+
+class BuildInfo(TypedDict):
+    compiler: str
+    cxx_standard: int
+    torch_target_version: str
+    simd_compiled: list[str]
+    simd_selected: str
+    parallel: str
+    cuda_archs: list[str]
+    sanitized: bool
+
+def build_info() -> BuildInfo: ...

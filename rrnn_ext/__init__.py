@@ -1,0 +1,15 @@
+"""Regularise or read a recurrent network by its pathways: the resolvent penalty, native and exact."""
+
+from rrnn_ext.diagnostics import ResolventDivergenceError, ResolventInfo, resolvent_info
+from rrnn_ext.functional import hop_decomposition, resolvent, resolvent_penalty
+from rrnn_ext.modules import ResolventPenalty
+
+__all__ = [
+    "ResolventDivergenceError",
+    "ResolventInfo",
+    "ResolventPenalty",
+    "hop_decomposition",
+    "resolvent",
+    "resolvent_info",
+    "resolvent_penalty",
+]

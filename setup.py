@@ -1,0 +1,240 @@
+"""Builds rrnn_ext/_C: every csrc/*.cpp and csrc/cpu/*.cpp, and csrc/cuda/*.cu where CUDA is wanted.
+
+Metadata lives in pyproject.toml; this file only knows how the native library is compiled. It writes a build.ninja and
+lets ninja do what is out of date.
+
+    CXX                 the C++ compiler (default: g++)
+    MAX_JOBS            how many compilers run at once (default: ninja's choice)
+    RRNN_CUDA           0, 1 or auto (default): auto means when nvcc is found
+    RRNN_CUDA_ARCHS     compute capabilities such as "8.0;9.0+PTX" (default: the visible GPUs', else a portable list)
+    RRNN_SANITIZE       1 builds with AddressSanitizer and UndefinedBehaviorSanitizer
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+MODULE = "rrnn_ext._C"
+
+# One build runs on every PyTorch from 2.10 on.
+TORCH_TARGET_VERSION = "0x020a000000000000"
+COMMON_FLAGS = ["-std=c++20", "-O3", "-ffp-contract=fast", f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}"]
+HOST_FLAGS = ["-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
+SANITIZE_FLAGS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
+PORTABLE_CUDA_ARCHS = "7.5;8.0;8.6;9.0;10.0;12.0+PTX"
+
+# csrc/cpu/NAME_<isa>.cpp is compiled for that instruction set, on x86-64 only, where every file sees RRNN_<ISA> defined;
+# csrc/cpu/kernels.cpp picks one at run time. All other sources are compiled for the baseline. Files of an instruction
+# set must share no inline function with baseline files: the linker keeps one copy, for whatever machine.
+ISA_FLAGS = {
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
+    "avx512": [
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c"),
+        "-mprefer-vector-width=512",
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """What the build found, or was told, on this machine."""
+
+    torch: Path
+    cxx: str
+    ninja: str
+    nvcc: str | None
+    cuda_archs: tuple[str, ...]
+    isas: tuple[str, ...]
+    sanitize: bool
+
+
+def find_torch() -> Path:
+    # Not imported: that would take seconds, and the headers and libraries are all that is needed.
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        sys.exit(
+            "rrnn_ext is compiled against the PyTorch that is installed, and none is; "
+            "run: pip install 'torch>=2.10' && pip install --no-build-isolation ."
+        )
+    return Path(spec.origin).parent
+
+
+def find_compiler() -> str:
+    name = os.environ.get("CXX", "g++")
+    found = shutil.which(name)
+    if found is None:
+        sys.exit(f"rrnn_ext needs a C++20 compiler and '{name}' is not on PATH; run: apt-get install g++ (or set CXX)")
+    return found
+
+
+def find_ninja() -> str:
+    # The wheel of ninja puts its program beside python, which is not on PATH unless the environment is activated.
+    found = shutil.which("ninja", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
+    if found is None:
+        sys.exit("rrnn_ext is built by ninja, and it is not installed; run: pip install ninja")
+    return found
+
+
+def check_python_headers() -> None:
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        sys.exit("rrnn_ext needs Python's C headers, and they are not installed; run: apt-get install python3-dev")
+
+
+def find_nvcc() -> str | None:
+    wish = os.environ.get("RRNN_CUDA", "auto")
+    if wish not in ("0", "1", "auto"):
+        sys.exit(f"RRNN_CUDA must be 0, 1 or auto, got '{wish}'")
+    if wish == "0" or (wish == "auto" and not sources("cuda/*.cu")):
+        return None
+    homes = [os.path.join(home, "bin") for home in (os.environ.get("CUDA_HOME"), "/usr/local/cuda") if home]
+    found = shutil.which("nvcc", path=os.pathsep.join([homes[0], os.environ.get("PATH", ""), homes[-1]]))
+    if found is None and wish == "1":
+        sys.exit("RRNN_CUDA=1 needs nvcc, and it is neither on PATH nor in CUDA_HOME; set CUDA_HOME or RRNN_CUDA=0")
+    return found
+
+
+def find_cuda_archs() -> tuple[str, ...]:
+    wish = os.environ.get("RRNN_CUDA_ARCHS")
+    if wish is None:
+        query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+        try:
+            visible = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
+        except (OSError, subprocess.CalledProcessError):
+            visible = []
+        wish = ";".join(sorted(set(visible))) or PORTABLE_CUDA_ARCHS
+    return tuple(wish.replace(" ", ";").split(";"))
+
+
+def nvcc_arch_flags(archs: tuple[str, ...]) -> list[str]:
+    flags = []
+    for arch in archs:
+        number = arch.removesuffix("+PTX").replace(".", "")
+        flags.append(f"-gencode=arch=compute_{number},code=sm_{number}")
+        if arch.endswith("+PTX"):
+            flags.append(f"-gencode=arch=compute_{number},code=compute_{number}")
+    return flags
+
+
+def find_toolchain() -> Toolchain:
+    torch, cxx, ninja = find_torch(), find_compiler(), find_ninja()
+    check_python_headers()
+    nvcc = find_nvcc()
+    return Toolchain(
+        torch=torch,
+        cxx=cxx,
+        ninja=ninja,
+        nvcc=nvcc,
+        cuda_archs=find_cuda_archs() if nvcc else (),
+        isas=tuple(ISA_FLAGS) if platform.machine().lower() in ("x86_64", "amd64") else (),
+        sanitize=os.environ.get("RRNN_SANITIZE") == "1",
+    )
+
+
+def sources(*patterns: str) -> list[Path]:
+    return sorted(path for pattern in patterns for path in (ROOT / "csrc").glob(pattern))
+
+
+def isa_of(source: Path) -> str | None:
+    suffix = source.stem.rpartition("_")[2]
+    return suffix if suffix in ISA_FLAGS else None
+
+
+def ninja_file(tools: Toolchain, library: Path) -> str:
+    """The build.ninja that compiles every source into an object beside it and links them into `library`."""
+    torch_include = tools.torch / "include"
+    # PyTorch ships the pybind11 that it is itself built with.
+    includes = [f"-I{ROOT / 'csrc'}", "-isystem", str(torch_include), "-isystem", sysconfig.get_path("include")]
+    defines = [f"-DRRNN_{isa.upper()}" for isa in tools.isas]
+    defines.append(f'-DRRNN_CUDA_ARCHS="{" ".join(tools.cuda_archs)}"')
+    sanitize = SANITIZE_FLAGS if tools.sanitize else []
+    compile_flags = [*COMMON_FLAGS, *HOST_FLAGS, *defines, *includes, *sanitize]
+    nvcc_flags = [*COMMON_FLAGS, *nvcc_arch_flags(tools.cuda_archs), "-lineinfo", *defines, *includes]
+    nvcc_flags += [f"-Xcompiler={flag}" for flag in HOST_FLAGS]
+    # libtorch.so pulls in libtorch_cuda.so where there is one, so that weak CUDA symbols are found. No rpath: torch is
+    # imported before _C, so its libraries are loaded already.
+    libraries = ["-Wl,--no-as-needed", f"-L{tools.torch / 'lib'}", "-ltorch", "-ltorch_cpu"]
+    link = [tools.cxx, "-shared", *sanitize, "-o", "$out", "$in", *libraries]
+    if tools.nvcc:
+        linker_flags = [flag.replace("-Wl,", "-Xlinker=") for flag in libraries]
+        link = [tools.nvcc, "-ccbin", tools.cxx, "-shared", "--cudart=static", "-o", "$out", "$in", *linker_flags]
+
+    lines = ["ninja_required_version = 1.5"]
+
+    def rule(name: str, command: list[str], depfile: bool) -> None:
+        words = [word if word.startswith("$") else shlex.quote(word).replace("$", "$$") for word in command]
+        lines.extend(["", f"rule {name}", f"  command = {' '.join(words)}", f"  description = {name} $out"])
+        if depfile:
+            lines.extend(["  depfile = $out.d", "  deps = gcc"])
+
+    def path(name: Path | str) -> str:
+        return str(name).replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
+
+    end = ["-MD", "-MF", "$out.d", "-c", "$in", "-o", "$out"]
+    rule("cxx", [tools.cxx, *compile_flags, *end], depfile=True)
+    for isa in tools.isas:
+        rule(f"cxx_{isa}", [tools.cxx, *compile_flags, *ISA_FLAGS[isa], *end], depfile=True)
+    if tools.nvcc:
+        rule("nvcc", [tools.nvcc, "-ccbin", tools.cxx, *nvcc_flags, *end], depfile=True)
+    rule("link", link, depfile=False)
+
+    objects = []
+    for source in sources("*.cpp", "cpu/*.cpp", *(["cuda/*.cu"] if tools.nvcc else [])):
+        isa = isa_of(source)
+        if isa is not None and isa not in tools.isas:
+            continue
+        step = "nvcc" if source.suffix == ".cu" else "cxx" if isa is None else f"cxx_{isa}"
+        objects.append(f"{source.relative_to(ROOT / 'csrc')}.o")
+        lines.append(f"build {path(objects[-1])}: {step} {path(source)}")
+    lines.append(f"build {path(library)}: link {' '.join(map(path, objects))}")
+    return "\n".join([*lines, ""])
+
+
+class NinjaBuildExt(build_ext):
+    """Hands the one extension to ninja. Objects stay in build/native-*, whatever directory setuptools picks for a run."""
+
+    def build_extension(self, ext: Extension) -> None:
+        tools = find_toolchain()
+        suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+        build_dir = ROOT / "build" / f"native{'-sanitize' if tools.sanitize else ''}{suffix.removesuffix('.so')}"
+        build_dir.mkdir(parents=True, exist_ok=True)
+        library = Path(f"_C{suffix}")
+        print(
+            f"rrnn_ext: {tools.cxx}, PyTorch {version('torch')}, SIMD {' '.join(('baseline', *tools.isas))}, "
+            f"CUDA {' '.join(tools.cuda_archs) or 'off'}{', sanitizers' if tools.sanitize else ''}",
+            flush=True,
+        )
+        (build_dir / "build.ninja").write_text(ninja_file(tools, library))
+        jobs = os.environ.get("MAX_JOBS")
+        command = [tools.ninja, *(["-j", jobs] if jobs else [])]
+        if subprocess.run(command, cwd=build_dir).returncode != 0:
+            sys.exit("rrnn_ext: the native library did not compile; the compiler's messages are above")
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.copy_file(str(build_dir / library), str(target))
+
+
+setup(
+    ext_modules=[
+        Extension(
+            MODULE,
+            sources=[str(path.relative_to(ROOT)) for path in sources("*.cpp", "cpu/*.cpp", "cuda/*.cu")],
+            depends=[str(path.relative_to(ROOT)) for path in sources("**/*.h", "**/*.cuh")],
+        )
+    ],
+    cmdclass={"build_ext": NinjaBuildExt},
+)

@@ -1,0 +1,79 @@
+"""Distributed data parallel training with the penalty in the loss."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+import rrnn_ext
+
+pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch was built without gloo")
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.RNN(3, 6, batch_first=True)
+        self.readout = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.readout(self.rnn(x)[0][:, -1])
+
+
+def network() -> Network:
+    torch.manual_seed(0)
+    return Network().double()
+
+
+def data() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(8, 5, 3, generator=generator, dtype=torch.float64)
+    return x, torch.randn(8, 2, generator=generator, dtype=torch.float64)
+
+
+def loss(model: nn.Module, inner: Network, x: Tensor, y: Tensor) -> Tensor:
+    penalty = rrnn_ext.resolvent_penalty(
+        inner.rnn.weight_hh_l0, inner.rnn.weight_ih_l0, inner.readout.weight, hops=5, alpha=0.9
+    )
+    return nn.functional.mse_loss(model(x), y) + 0.01 * penalty
+
+
+def worker(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    store = torch.distributed.FileStore(f"{folder}/store", 2)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    try:
+        inner = network()
+        model = nn.parallel.DistributedDataParallel(inner)
+        x, y = data()
+        half = slice(4 * rank, 4 * rank + 4)
+        optimizer = torch.optim.SGD(inner.parameters(), lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            loss(model, inner, x[half], y[half]).backward()
+            optimizer.step()
+        gradients = {name: parameter.grad for name, parameter in inner.named_parameters()}
+        torch.save((gradients, inner.state_dict()), f"{folder}/{rank}.pt")
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
+    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
+    alone = network()
+    optimizer = torch.optim.SGD(alone.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss(alone, alone, *data()).backward()
+        optimizer.step()
+    for rank in range(2):
+        gradients, state = torch.load(tmp_path / f"{rank}.pt")
+        for name, parameter in alone.named_parameters():
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-12, atol=1e-15)
+            torch.testing.assert_close(state[name], parameter.detach(), rtol=1e-12, atol=1e-15)
