@@ -35,12 +35,16 @@ MODULE = "rrnn_ext._C"
 TORCH_TARGET_VERSION = "0x020a000000000000"
 COMMON_FLAGS = ["-std=c++20", "-O3", "-ffp-contract=fast", f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}"]
 HOST_FLAGS = ["-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
-SANITIZE_FLAGS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
+# Above -O1 the instrumented kernels take minutes to compile.
+SANITIZE_FLAGS = [
+    *("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
+    *("-fno-omit-frame-pointer", "-O1", "-g1"),
+]
 PORTABLE_CUDA_ARCHS = "7.5;8.0;8.6;9.0;10.0;12.0+PTX"
 
-# csrc/cpu/NAME_<isa>.cpp is compiled for that instruction set, on x86-64 only, where every file sees RRNN_<ISA> defined;
-# csrc/cpu/kernels.cpp picks one at run time. All other sources are compiled for the baseline. Files of an instruction
-# set must share no inline function with baseline files: the linker keeps one copy, for whatever machine.
+# csrc/cpu/NAME_<isa>.cpp is compiled for that instruction set, on x86-64 only, where every file sees RRNN_<ISA>
+# defined; csrc/cpu/kernels.cpp picks one at run time. All other sources are compiled for the baseline. Files of an
+# instruction set must share no inline function with baseline files: the linker keeps one copy, for whatever machine.
 ISA_FLAGS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": [
@@ -194,10 +198,10 @@ def ninja_file(tools: Toolchain, library: Path) -> str:
 
     objects = []
     for source in sources("*.cpp", "cpu/*.cpp", *(["cuda/*.cu"] if tools.nvcc else [])):
-        isa = isa_of(source)
-        if isa is not None and isa not in tools.isas:
+        wants = isa_of(source)
+        if wants is not None and wants not in tools.isas:
             continue
-        step = "nvcc" if source.suffix == ".cu" else "cxx" if isa is None else f"cxx_{isa}"
+        step = "nvcc" if source.suffix == ".cu" else "cxx" if wants is None else f"cxx_{wants}"
         objects.append(f"{source.relative_to(ROOT / 'csrc')}.o")
         lines.append(f"build {path(objects[-1])}: {step} {path(source)}")
     lines.append(f"build {path(library)}: link {' '.join(map(path, objects))}")
@@ -205,7 +209,7 @@ def ninja_file(tools: Toolchain, library: Path) -> str:
 
 
 class NinjaBuildExt(build_ext):
-    """Hands the one extension to ninja. Objects stay in build/native-*, whatever directory setuptools picks for a run."""
+    """Hands the one extension to ninja; objects stay in build/native*, whatever directory setuptools picks."""
 
     def build_extension(self, ext: Extension) -> None:
         tools = find_toolchain()

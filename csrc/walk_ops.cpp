@@ -136,6 +136,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Graphs& graphs, const Tensor& 
   Tensor grad_in = graphs.weight_in ? graphs.empty({n, graphs.inputs}) : graphs.empty({0, 0});
   Tensor grad_out = graphs.weight_out ? graphs.empty({graphs.outputs, n}) : graphs.empty({0, 0});
   const Walks<T> any = graphs.problem<T>(0);
+  const Tensor kept = contiguous(chain);
   const int64_t walks_size = graphs.terms() * graphs.pairs();
   const bool single = any.single_pathway();
   const int64_t scratch_size = single ? single_pathway_scratch(any, 1) : walk_backward_scratch(any);
@@ -145,7 +146,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Graphs& graphs, const Tensor& 
     if (team.leads()) grad_walks(index, gradient);
     team.wait();
     const auto gradients = single ? single_pathway_backward<T> : walk_backward<T>;
-    gradients(graphs.problem<T>(index), gradient, at<T>(chain, index, any.chain_size()), at<T>(grad_hh, index, n * n),
+    gradients(graphs.problem<T>(index), gradient, at<T>(kept, index, any.chain_size()), at<T>(grad_hh, index, n * n),
               graphs.weight_in ? at<T>(grad_in, index, n * graphs.inputs) : nullptr,
               graphs.weight_out ? at<T>(grad_out, index, graphs.outputs * n) : nullptr, team, shared);
   });
@@ -222,11 +223,13 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty_backward(Tensor grad_value, Tens
   check_like("grad_value", grad_value, weight_hh);
   STD_TORCH_CHECK(grad_value.numel() == graphs.count(), "grad_value must have one element a graph, got ",
                   shape_of(grad_value));
-  const Tensor dense = contiguous(grad_value);
+  const Tensor dense = contiguous(grad_value), dense_walks = contiguous(walks);
+  STD_TORCH_CHECK(walks.numel() == graphs.count() * graphs.terms() * graphs.pairs(),
+                  "walks must come from the forward op, got ", shape_of(walks));
   return dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
     return backward<T>(graphs, chain, [&](int64_t index, T* to) {
-      penalty_backward<T>({squared}, at<T>(walks, index, graphs.terms() * graphs.pairs()), graphs.terms(),
+      penalty_backward<T>({squared}, at<T>(dense_walks, index, graphs.terms() * graphs.pairs()), graphs.terms(),
                           graphs.pairs(), per_hop ? graphs.hop_weights_of<T>(index) : nullptr,
                           pair_weights_of<T>(graphs, pairs, index), *at<T>(dense, index, 1), to);
     });

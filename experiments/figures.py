@@ -53,7 +53,7 @@ def _accuracy_by_strength(axes: Axes, unpenalised: Summary, penalised: Sequence[
     for name, rows in _by_regulariser(penalised).items():
         _accuracy(axes, name, [row.strength for row in rows], rows)
     axes.set(title="(a) Accuracy by strength", xlabel=r"Strength $\beta$ (nats per unit of penalty)")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 0.14), frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 0.14), frameon=False, handlelength=1.5)
 
 
 def _accuracy_by_walks(axes: Axes, unpenalised: Summary, penalised: Sequence[Summary], chance: float) -> None:

@@ -1,8 +1,157 @@
-"""Interim: the interface on top of the reference while the native kernels are being written."""
-from rrnn_ext import reference
-def resolvent_penalty(weight_hh, weight_in=None, weight_out=None, *, alpha=1.0, hops=None, rectify=False, per_hop=False, norm="l1", hop_weights=None, pair_weights=None, method="auto", reduction="sum"):
-    return reference.resolvent_penalty(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, rectify=rectify, per_hop=per_hop, norm=norm, hop_weights=hop_weights, pair_weights=pair_weights, reduction=reduction)
-def resolvent(weight_hh, weight_in=None, weight_out=None, *, alpha=1.0, hops=None, rectify=False, hop_weights=None, method="auto"):
-    return reference.resolvent(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, rectify=rectify, hop_weights=hop_weights)
-def hop_decomposition(weight_hh, weight_in=None, weight_out=None, *, hops, alpha=1.0, rectify=False):
-    return reference.hop_decomposition(weight_hh, weight_in, weight_out, hops=hops, alpha=alpha, rectify=rectify)
+"""The resolvent of a recurrent network's weights, its hops and its penalty."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rrnn_ext import _arguments, _finite, _infinite, _ops
+
+_METHODS = ("auto", "series", "inverse")
+
+
+def resolvent_penalty(
+    weight_hh: Tensor,
+    weight_in: Tensor | None = None,
+    weight_out: Tensor | None = None,
+    *,
+    alpha: float | Tensor = 1.0,
+    hops: int | None = None,
+    rectify: bool = False,
+    per_hop: bool = False,
+    norm: str = "l1",
+    hop_weights: Tensor | None = None,
+    pair_weights: Tensor | None = None,
+    method: str = "auto",
+    reduction: str = "sum",
+) -> Tensor:
+    """The size of the walks from inputs to outputs, ``||sum_m P_m||``, or ``sum_m ||P_m||`` with ``per_hop``.
+
+    ``P_m = alpha^e phi(V) (alpha phi(W))^m phi(U)`` are the walks through the recurrent weight W = ``weight_hh`` that
+    pass it m times, m < hops, with U = ``weight_in`` and V = ``weight_out``; e counts the given ones of U and V.
+    Differentiable in W, U, V and alpha, at any order.
+
+    Args:
+        weight_hh: (..., n, n), column = source, row = target, as in nn.RNN. float16 and bfloat16 are computed in
+            float32.
+        weight_in: (..., n, i). None: every hidden unit is an input.
+        weight_out: (..., o, n). None: every hidden unit is an output. Without both, the walks of 1 .. hops edges
+            between all pairs of units (the empty walk is none).
+        alpha: factor of each edge, > 0; a float, or a tensor, 0-d or of the batch's shape, which may require a gradient.
+        hops: the number of terms, >= 1: of the R-RNN, the length of the sequences. None: all walks, which have a sum
+            where the spectral radius of alpha phi(W) is below 1.
+        rectify: phi = | |: the strength of walks, which then cannot cancel. Else phi is the identity.
+        per_hop: add the norms of the hops, which then cannot cancel one another; needs finite hops.
+        norm: "l1", the sum of absolute values, or "l2", the sum of squares.
+        hop_weights: (..., hops), constant factors of the hops; need finite hops.
+        pair_weights: (..., o, i), >= 0, constant factors of the output-input pairs inside the norm.
+        method: "series" multiplies walk by walk; "inverse" factorises I - A and is for plain sums only (neither
+            per_hop nor hop_weights); "auto" takes the faster.
+        reduction: of the batch's penalties, "sum", "mean" or "none". Batch dimensions broadcast together.
+
+    Returns:
+        A scalar, or one penalty for each of the batch with reduction="none", in the dtype of the weights.
+
+    Raises:
+        ValueError, TypeError: an argument does not fit; the message names it, what was needed and what came.
+        ResolventDivergenceError: hops=None where the sum does not converge.
+
+    Source: Sharma, Goodman & Akarca, "Resolvent-RNN", arXiv 2605.03598, for norm="l1", per_hop=False, rectify=False.
+    """
+    _arguments.check_choice("norm", norm, ("l1", "l2"))
+    _arguments.check_choice("reduction", reduction, ("sum", "mean", "none"))
+    _check_method(method, hops, per_hop, hop_weights)
+    graph = _arguments.prepare(
+        weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, hop_weights=hop_weights, pair_weights=pair_weights
+    )
+    device = weight_hh.device.type
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            value = _penalty(graph, hops, rectify, per_hop, norm == "l2", method)
+    else:
+        value = _penalty(graph, hops, rectify, per_hop, norm == "l2", method)
+    if graph.batch:
+        value = value.reshape(graph.batch) if reduction == "none" else getattr(value, reduction)()
+    return value if value.dtype == graph.dtype else value.to(graph.dtype)
+
+
+def resolvent(
+    weight_hh: Tensor,
+    weight_in: Tensor | None = None,
+    weight_out: Tensor | None = None,
+    *,
+    alpha: float | Tensor = 1.0,
+    hops: int | None = None,
+    rectify: bool = False,
+    hop_weights: Tensor | None = None,
+    method: str = "auto",
+) -> Tensor:
+    """The sum of all walks from each input to each output, ``sum_m w_m P_m``: (..., o, i), differentiable.
+
+    Arguments and errors as of :func:`resolvent_penalty`.
+    """
+    _check_method(method, hops, False, hop_weights)
+    graph = _arguments.prepare(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, hop_weights=hop_weights)
+    with torch.autocast(weight_hh.device.type, enabled=False):
+        total = _sum(graph, hops, rectify, method)
+    return _arguments.unflatten(total, graph, 2)
+
+
+def hop_decomposition(
+    weight_hh: Tensor,
+    weight_in: Tensor | None = None,
+    weight_out: Tensor | None = None,
+    *,
+    hops: int,
+    alpha: float | Tensor = 1.0,
+    rectify: bool = False,
+) -> Tensor:
+    """The walks hop by hop: P_m at [..., m, :, :], (..., hops, o, i), differentiable.
+
+    ``P_m`` carries what an input brought m steps before the read-out (without weight_in and weight_out: m + 1).
+    Arguments and errors as of :func:`resolvent_penalty`.
+    """
+    _arguments.check_hops(hops, infinite=False)
+    graph = _arguments.prepare(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops)
+    with torch.autocast(weight_hh.device.type, enabled=False):
+        walks = _finite.walk_sums(graph, hops, rectify, per_hop=True)
+    return _arguments.unflatten(walks, graph, 3)
+
+
+def _check_method(method: str, hops: int | None, per_hop: bool, hop_weights: Tensor | None) -> None:
+    _arguments.check_choice("method", method, _METHODS)
+    _arguments.check_hops(hops)
+    if not per_hop and hop_weights is None:
+        return
+    option = "per_hop=True" if per_hop else "hop_weights"
+    if hops is None:
+        raise ValueError(f"{option} needs a finite number of hops, got hops=None")
+    if method == "inverse":
+        raise ValueError(
+            f"method='inverse' has only the plain sum of all hops, got {option}; use method='series' or 'auto'"
+        )
+
+
+def _sum(graph: _arguments.Graph, hops: int | None, rectify: bool, method: str) -> Tensor:
+    if hops is None:
+        return _infinite.resolvent_sum(graph, rectify, method == "series")
+    if method == "inverse":
+        return _finite.truncated_inverse(graph, hops, rectify)
+    if graph.weight_in is None and graph.weight_out is None and graph.hop_weights is None:
+        return _finite.doubling(graph, hops, rectify)
+    return _finite.walk_sums(graph, hops, rectify, per_hop=False).squeeze(-3)
+
+
+def _penalty(
+    graph: _arguments.Graph, hops: int | None, rectify: bool, per_hop: bool, squared: bool, method: str
+) -> Tensor:
+    """The penalty of each graph."""
+    if rectify and not squared and graph.pair_weights is None and (per_hop or graph.hop_weights is None):
+        # Nothing can cancel: the sum over all pairs is one walk sum, from all inputs to all outputs.
+        graph, per_hop = _finite.single_pathway(graph), False
+        if graph.hop_weights is not None:
+            return _sum(graph, hops, rectify, method).squeeze((-2, -1))
+    plain = graph.weight_in is None and graph.weight_out is None and graph.hop_weights is None and not per_hop
+    if hops is None or method == "inverse" or plain:
+        return _ops.pair_norm(_sum(graph, hops, rectify, method), graph.pair_weights, squared)
+    return _ops.walk_penalty(*_finite.with_a_side(graph), hops, rectify, per_hop, squared)

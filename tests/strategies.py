@@ -51,7 +51,7 @@ def weights(
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
     batches: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] = BATCHES[0],
-) -> dict[str, Tensor]:
+) -> dict[str, Any]:
     """Random weight_hh and, unless their size is None, weight_in and weight_out."""
     generator = torch.Generator().manual_seed(seed)
     drawn = {"weight_hh": recurrent(n, batches[0], generator)}

@@ -19,10 +19,18 @@ ROOT = Path(__file__).resolve().parent.parent
 X86_64 = platform.machine() == "x86_64"
 
 
-def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True
-    )
+def run(
+    *arguments: str, cwd: Path = ROOT, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs this Python with further environment variables."""
+    env = {**os.environ, **(environment or {})}
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, env=env, capture_output=True, text=True)
+
+
+def run_beside_torch(program: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a program that sees `path` and the directory of torch, but no editable install (-S reads no .pth file)."""
+    site = Path(torch.__file__).parent.parent
+    return run("-S", "-c", program, cwd=path, environment={"PYTHONPATH": os.pathsep.join([str(path), str(site)])})
 
 
 def cpu_flags() -> set[str]:
@@ -97,7 +105,7 @@ class TestWhatIsMissing:
     def test_one_sentence_says_so(
         self, tmp_path: Path, missing: str, environment: dict[str, str], sentence: str
     ) -> None:
-        build = run("-c", WITHOUT, missing, "build_ext", "--build-lib", str(tmp_path), **environment)
+        build = run("-c", WITHOUT, missing, "build_ext", "--build-lib", str(tmp_path), environment=environment)
         assert build.returncode == 1
         assert build.stderr.splitlines() == [sentence]
 
@@ -106,7 +114,7 @@ class TestWhatIsMissing:
         package.mkdir()
         for source in (ROOT / "rrnn_ext").glob("*.py"):
             shutil.copy(source, package)
-        attempt = run("-c", "import rrnn_ext", cwd=tmp_path)
+        attempt = run_beside_torch("import rrnn_ext", tmp_path)
         assert attempt.returncode == 1
         last_line = attempt.stderr.splitlines()[-1]
         assert last_line.startswith("ImportError: ")
@@ -143,7 +151,7 @@ class TestWhatIsBuilt:
         program = (
             "import rrnn_ext, torch; print(rrnn_ext.__file__, rrnn_ext.resolvent_penalty(torch.ones(2, 2), hops=2))"
         )
-        ran = run("-c", program, cwd=tmp_path, PYTHONPATH=str(site))
+        ran = run_beside_torch(program, site)
         assert ran.returncode == 0, ran.stderr
         # A + A A with A all ones, 2 x 2: four entries of 1 + 2.
         assert ran.stdout.split() == [str(site / "rrnn_ext" / "__init__.py"), "tensor(12.)"]

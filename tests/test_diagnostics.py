@@ -1,4 +1,4 @@
-"""Where the infinite sum converges: resolvent_info, ResolventDivergenceError, and the values on either side of the edge."""
+"""Where the infinite sum converges: resolvent_info, ResolventDivergenceError, values on either side of the edge."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def radius_of(w: Tensor) -> float:
 
 
 def shifted(n: int, diagonal: float, step: float, rotate: bool = False) -> Tensor:
-    """One Jordan-like block: eigenvalue ``diagonal``, ``step`` above it; in a random orthonormal basis if ``rotate``."""
+    """One Jordan-like block: eigenvalue ``diagonal``, ``step`` above it; in a random basis if ``rotate``."""
     w = diagonal * torch.eye(n, dtype=torch.float64) + step * torch.diag(torch.ones(n - 1, dtype=torch.float64), 1)
     if rotate:
         basis, _ = torch.linalg.qr(torch.randn(n, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
@@ -59,8 +59,12 @@ class TestInfiniteSum:
     @pytest.mark.parametrize("sides", [(), (ONE_IN,), (ONE_IN, ONE_IN.mT)], ids=["all pairs", "U", "U and V"])
     @pytest.mark.parametrize(
         "w",
-        [1.001 * ROTATION, ROTATION, torch.diag(torch.tensor([1.0, 0.5])), torch.diag(torch.tensor([-1.0, 0.5]))]
-        + [torch.diag(torch.tensor([-1.5, 0.5])), torch.diag(torch.tensor([0.5, 1e6])), 3 * torch.ones(2, 2)],
+        [
+            1.001 * ROTATION,
+            ROTATION,
+            *(torch.diag(torch.tensor(pair)) for pair in ((1.0, 0.5), (-1.0, 0.5), (-1.5, 0.5), (0.5, 1e6))),
+            3 * torch.ones(2, 2),
+        ],
         ids=["1.001 rotation", "rotation", "1", "-1", "-1.5", "1e6", "rank one"],
     )
     def test_on_and_outside_the_circle(self, w: Tensor, sides: tuple[Tensor, ...], method: str) -> None:
@@ -148,7 +152,7 @@ class TestInfiniteSum:
 
 class TestDivergenceError:
     def test_is_a_value_error_with_both_numbers(self) -> None:
-        error = assert_diverges(1.25 * ROTATION)
+        error = assert_diverges(1.25 * torch.eye(2, dtype=torch.float64))
         assert isinstance(error, ValueError)
         assert type(error.spectral_radius) is float
         assert type(error.max_alpha) is float

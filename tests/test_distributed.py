@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 import rrnn_ext
 
@@ -38,7 +38,10 @@ def data() -> tuple[Tensor, Tensor]:
 
 def loss(model: nn.Module, inner: Network, x: Tensor, y: Tensor) -> Tensor:
     penalty = rrnn_ext.resolvent_penalty(
-        inner.rnn.weight_hh_l0, inner.rnn.weight_ih_l0, inner.readout.weight, hops=5, alpha=0.9
+        *(inner.rnn.get_parameter(f"weight_{name}_l0") for name in ("hh", "ih")),
+        inner.readout.weight,
+        hops=5,
+        alpha=0.9,
     )
     return nn.functional.mse_loss(model(x), y) + 0.01 * penalty
 
@@ -46,8 +49,7 @@ def loss(model: nn.Module, inner: Network, x: Tensor, y: Tensor) -> Tensor:
 def worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    store = torch.distributed.FileStore(f"{folder}/store", 2)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     try:
         inner = network()
         model = nn.parallel.DistributedDataParallel(inner)
@@ -65,7 +67,7 @@ def worker(rank: int, folder: str) -> None:
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
-    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
+    spawn(worker, args=(str(tmp_path),), nprocs=2)
     alone = network()
     optimizer = torch.optim.SGD(alone.parameters(), lr=0.1)
     for _ in range(2):

@@ -229,7 +229,7 @@ class TestTraining:
         network = training.new_network(3, 5, 2, seed=1).double()
         sequences = torch.randn(4, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         named = {name: array(parameter) for name, parameter in network.named_parameters()}
-        state = np.zeros((4, 5))
+        state: NDArray[np.float64] = np.zeros((4, 5))
         for step in range(6):
             drive = array(sequences)[:, step] @ named["rnn.weight_ih_l0"].T + named["rnn.bias_ih_l0"]
             state = np.tanh(drive + state @ named["rnn.weight_hh_l0"].T + named["rnn.bias_hh_l0"])

@@ -137,11 +137,12 @@ class TestFunc:
     @pytest.fixture(autouse=True)
     def batched_natively(self) -> Iterator[None]:
         """An operator without a batching rule is an error here, and so is any warning."""
-        torch._C._functorch._set_vmap_fallback_enabled(False)
+        functorch: Any = torch._C._functorch
+        functorch._set_vmap_fallback_enabled(False)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             yield
-        torch._C._functorch._set_vmap_fallback_enabled(True)
+        functorch._set_vmap_fallback_enabled(True)
 
     @pytest.mark.parametrize("options", CASES, ids=named)
     @pytest.mark.parametrize(("i", "o"), SIDES)

@@ -12,7 +12,7 @@ namespace rrnn {
 
 template <typename T>
 int64_t single_pathway_scratch(const Walks<T>& problem, int64_t members) {
-  return std::max(members, problem.hops) * problem.n;
+  return std::max(members, problem.hops) * std::max<int64_t>(1, problem.n);
 }
 
 template <typename T>

@@ -120,14 +120,16 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
 
   const T* sign_of = problem.rectify ? problem.weight_hh : nullptr;
   bool accumulate = false;
-  for (int64_t end = hops - 1; end > 0; end -= block) {
-    const int64_t begin = std::max<int64_t>(0, end - block), depth = (end - begin) * width;
+  for (int64_t end = hops - 1; end > 0;) {
+    // The short block comes first: a full one never writes over the L_{m+1} it starts from, which is in its first slot.
+    const int64_t begin = end - (end % block ? end % block : block), depth = (end - begin) * width;
     for (int64_t m = end; m > begin; --m) advance(m, reverse + (m - 1 - begin) * bundle);
     const T* left = problem.from_inputs() ? reverse : chain + begin * bundle;
     const T* right = problem.from_inputs() ? chain + begin * bundle : reverse;
     k.outer_product(rows, n, depth, left, n, right, n, problem.alpha, accumulate, begin == 0 ? sign_of : nullptr,
                     grad_hh, n);
     accumulate = true;
+    end = begin;
     team.wait();
   }
   if (!accumulate) std::fill(grad_hh + rows.begin * n, grad_hh + rows.end * n, T(0));

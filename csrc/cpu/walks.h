@@ -30,7 +30,8 @@ struct Walks {
   int64_t terms() const { return per_hop ? hops : 1; }
   // A single pathway needs one pass over W for both of its chains.
   bool single_pathway() const {
-    return weight_in && weight_out && inputs == 1 && outputs == 1 && !per_hop && !hop_weights;
+    return weight_in && weight_out && inputs == 1 && outputs == 1 && hops > 1 && !per_hop &&
+           !hop_weights;
   }
   double flops() const { return 2.0 * static_cast<double>(n) * n * width() * hops; }
   int64_t chain_size() const { return (single_pathway() ? 2 : 1) * hops * width() * n; }

@@ -1,0 +1,245 @@
+"""What the public functions are given, checked and brought into one form. Each error says what was needed and what came."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+class Graph(NamedTuple):
+    """The weights of one graph, or of a batch of them flattened to one dimension, as the ops take them."""
+
+    weight_hh: Tensor
+    weight_in: Tensor | None
+    weight_out: Tensor | None
+    hop_weights: Tensor | None
+    pair_weights: Tensor | None
+    alpha: float  # what the ops have to apply: 1 where alpha is a tensor, which is in the weights then
+    given_alpha: float | Tensor  # (), or (b,): what the user gave, for messages
+    batch: tuple[int, ...]
+    dtype: torch.dtype  # of the result
+
+
+def check_choice(name: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+
+
+def check_hops(hops: int | None, *, infinite: bool = True) -> None:
+    if hops is None and infinite:
+        return
+    if hops is None:
+        raise ValueError("hops must be an int >= 1, got None")
+    if isinstance(hops, bool) or not isinstance(hops, (int, torch.SymInt)):
+        wanted = "an int >= 1" + (" or None" if infinite else "")
+        raise TypeError(f"hops must be {wanted}, got {hops!r} ({type(hops).__name__})")
+    if hops < 1:
+        raise ValueError(f"hops must be at least 1, got {hops}")
+
+
+def _shape(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _check_weight(name: str, weight: Tensor, weight_hh: Tensor) -> None:
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(weight).__name__}")
+    if weight.layout != torch.strided:
+        raise TypeError(f"{name} must be dense (torch.strided), got {weight.layout}")
+    n = weight_hh.shape[-1]
+    if name == "weight_in" and (weight.dim() < 2 or weight.shape[-2] != n):
+        raise ValueError(
+            f"weight_in must be (..., {n}, i) to match weight_hh {_shape(weight_hh)}, got {_shape(weight)}"
+        )
+    if name == "weight_out" and (weight.dim() < 2 or weight.shape[-1] != n):
+        raise ValueError(
+            f"weight_out must be (..., o, {n}) to match weight_hh {_shape(weight_hh)}, got {_shape(weight)}"
+        )
+    if weight.dtype != weight_hh.dtype:
+        raise TypeError(f"{name} must have the dtype of weight_hh, {weight_hh.dtype}, got {weight.dtype}")
+    if weight.device != weight_hh.device:
+        raise ValueError(f"{name} must be on the device of weight_hh, {weight_hh.device}, got {weight.device}")
+
+
+def check_weight_hh(weight_hh: Tensor) -> None:
+    if not isinstance(weight_hh, Tensor):
+        raise TypeError(f"weight_hh must be a tensor, got {type(weight_hh).__name__}")
+    if weight_hh.dim() < 2 or weight_hh.shape[-1] != weight_hh.shape[-2]:
+        raise ValueError(f"weight_hh must be square (..., n, n), got {_shape(weight_hh)}")
+    if weight_hh.layout != torch.strided:
+        raise TypeError(f"weight_hh must be dense (torch.strided), got {weight_hh.layout}")
+    if not weight_hh.is_floating_point():
+        raise TypeError(f"weight_hh must be of a floating-point dtype, got {weight_hh.dtype}")
+    if weight_hh.device.type not in ("cpu", "meta"):
+        raise ValueError(f"weight_hh must be on the CPU: rrnn_ext has no kernels for it on {weight_hh.device}")
+
+
+def check_alpha(alpha: float | Tensor, weight_hh: Tensor, batch: tuple[int, ...]) -> float | Tensor:
+    """A float, or a tensor that is NaN where it is not a positive number."""
+    if not isinstance(alpha, Tensor):
+        if isinstance(alpha, bool) or not isinstance(alpha, (int, float, torch.SymFloat)):
+            raise TypeError(f"alpha must be a float or a tensor, got {alpha!r} ({type(alpha).__name__})")
+        if not 0 < alpha < math.inf:
+            raise ValueError(f"alpha must be finite and positive, got {alpha}")
+        return float(alpha)
+    if not alpha.is_floating_point():
+        raise TypeError(f"alpha must be of a floating-point dtype, got {alpha.dtype}")
+    if alpha.device != weight_hh.device and alpha.dim() > 0:
+        raise ValueError(f"alpha must be on the device of weight_hh, {weight_hh.device}, got {alpha.device}")
+    if alpha.dim() > 0 and not _broadcasts_to(alpha.shape, batch):
+        raise ValueError(f"alpha must be a scalar or of the batch's shape {tuple(batch)}, got {_shape(alpha)}")
+    valid = alpha.isfinite() & (alpha > 0)
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return torch.where(valid, alpha, torch.nan)  # values cannot be looked at here: no number instead of an error
+    if not bool(valid.all()):
+        raise ValueError(f"alpha must be finite and positive, got {alpha.detach()[~valid].flatten()[0].item()}")
+    return alpha
+
+
+def _check_factors(name: str, factors: Tensor, weight_hh: Tensor) -> Tensor:
+    if not isinstance(factors, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(factors).__name__}")
+    if not factors.is_floating_point():
+        raise TypeError(f"{name} must be of a floating-point dtype, got {factors.dtype}")
+    if factors.device != weight_hh.device:
+        raise ValueError(f"{name} must be on the device of weight_hh, {weight_hh.device}, got {factors.device}")
+    return factors.detach()
+
+
+def _autocast(weight_hh: Tensor, *weights: Tensor | None) -> list[Tensor | None]:
+    """Under autocast, halves and mixtures become float32 (float64 where there is one)."""
+    dtype = torch.float32
+    for weight in (weight_hh, *weights):
+        if weight is not None and weight.is_floating_point():
+            dtype = torch.promote_types(dtype, weight.dtype)
+    return [weight if weight is None or not weight.is_floating_point() else weight.to(dtype) for weight in weights]
+
+
+def prepare(
+    weight_hh: Tensor,
+    weight_in: Tensor | None,
+    weight_out: Tensor | None,
+    *,
+    alpha: float | Tensor,
+    hops: int | None,
+    hop_weights: Tensor | None = None,
+    pair_weights: Tensor | None = None,
+) -> Graph:
+    """Checks the weights and everything that has a shape; halves to float32, a tensor alpha into the weights."""
+    check_weight_hh(weight_hh)
+    if torch.is_autocast_enabled(weight_hh.device.type):
+        cast = _autocast(weight_hh, weight_hh, weight_in, weight_out)
+        assert cast[0] is not None
+        weight_hh, weight_in, weight_out = cast[0], cast[1], cast[2]
+    if weight_in is not None:
+        _check_weight("weight_in", weight_in, weight_hh)
+    if weight_out is not None:
+        _check_weight("weight_out", weight_out, weight_hh)
+    batch = _batch_shape(weight_hh, weight_in, weight_out)
+    alpha = check_alpha(alpha, weight_hh, batch)
+    dtype = weight_hh.dtype
+
+    if hop_weights is not None:
+        hop_weights = _check_factors("hop_weights", hop_weights, weight_hh)
+        if hop_weights.dim() < 1 or hop_weights.shape[-1] != hops:
+            raise ValueError(f"hop_weights must be (..., {hops}) to match hops={hops}, got {_shape(hop_weights)}")
+        _check_batch("hop_weights", hop_weights, 1, batch)
+    if pair_weights is not None:
+        pair_weights = _check_pair_weights(pair_weights, weight_hh, weight_in, weight_out, batch)
+
+    if dtype in _HALVES:
+        weight_hh = weight_hh.float()
+        weight_in = None if weight_in is None else weight_in.float()
+        weight_out = None if weight_out is None else weight_out.float()
+    if hop_weights is not None and hop_weights.dtype != weight_hh.dtype:
+        hop_weights = hop_weights.to(weight_hh.dtype)
+    if pair_weights is not None and pair_weights.dtype != weight_hh.dtype:
+        pair_weights = pair_weights.to(weight_hh.dtype)
+    given_alpha = alpha
+    if isinstance(alpha, Tensor):
+        # alpha scales every edge: let autograd, vmap and the rest see it do so.
+        factor = alpha.to(dtype=weight_hh.dtype, device=weight_hh.device)[..., None, None]
+        weight_hh = factor * weight_hh
+        weight_in = None if weight_in is None else factor * weight_in
+        weight_out = None if weight_out is None else factor * weight_out
+        given_alpha, alpha = alpha.detach(), 1.0
+
+    if batch:
+        weight_hh = _flatten(weight_hh, batch, 2)
+        weight_in = None if weight_in is None else _flatten(weight_in, batch, 2)
+        weight_out = None if weight_out is None else _flatten(weight_out, batch, 2)
+        if hop_weights is not None and hop_weights.dim() > 1:
+            hop_weights = _flatten(hop_weights, batch, 1)
+        if pair_weights is not None and pair_weights.dim() > 2:
+            pair_weights = _flatten(pair_weights, batch, 2)
+        if isinstance(given_alpha, Tensor) and given_alpha.dim() > 0:
+            given_alpha = _flatten(given_alpha, batch, 0)
+    return Graph(weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha, given_alpha, batch, dtype)
+
+
+def _check_pair_weights(
+    pair_weights: Tensor,
+    weight_hh: Tensor,
+    weight_in: Tensor | None,
+    weight_out: Tensor | None,
+    batch: tuple[int, ...],
+) -> Tensor:
+    pair_weights = _check_factors("pair_weights", pair_weights, weight_hh)
+    n = weight_hh.shape[-1]
+    pairs = (n if weight_out is None else weight_out.shape[-2], n if weight_in is None else weight_in.shape[-1])
+    fits = pair_weights.dim() >= 2 and all(
+        size in (1, wanted) for size, wanted in zip(pair_weights.shape[-2:], pairs, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"pair_weights must be (..., {pairs[0]}, {pairs[1]}), (..., o, i), got {_shape(pair_weights)}")
+    _check_batch("pair_weights", pair_weights, 2, batch)
+    if not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()):
+        if bool((pair_weights < 0).any()):
+            raise ValueError(f"pair_weights must not be negative, got {pair_weights.min().item()}")
+    return pair_weights.expand(*pair_weights.shape[:-2], *pairs).contiguous()
+
+
+def _batch_shape(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None) -> tuple[int, ...]:
+    named = {"weight_hh": weight_hh, "weight_in": weight_in, "weight_out": weight_out}
+    shapes = {name: tuple(weight.shape[:-2]) for name, weight in named.items() if weight is not None}
+    if not any(shapes.values()):
+        return ()
+    try:
+        return tuple(torch.broadcast_shapes(*shapes.values()))
+    except RuntimeError:
+        got = ", ".join(f"{name} {tuple(weight.shape)}" for name, weight in named.items() if weight is not None)
+        raise ValueError(f"the batch dimensions of the weights must broadcast together, got {got}") from None
+
+
+def _broadcasts_to(shape: Sequence[int], batch: tuple[int, ...]) -> bool:
+    return len(shape) <= len(batch) and all(
+        size in (1, wanted) for size, wanted in zip(reversed(shape), reversed(batch), strict=False)
+    )
+
+
+def _check_batch(name: str, factors: Tensor, dims: int, batch: tuple[int, ...]) -> None:
+    own, matrix = factors.shape[: factors.dim() - dims], factors.shape[factors.dim() - dims :]
+    if not _broadcasts_to(own, batch):
+        wanted = ", ".join(map(str, (*batch, *matrix)))
+        raise ValueError(f"{name} must be ({wanted}) or the same for all of the batch, got {_shape(factors)}")
+
+
+def _flatten(tensor: Tensor, batch: tuple[int, ...], dims: int) -> Tensor:
+    """One dimension for all of a batch."""
+    own = tensor.shape[tensor.dim() - dims :]
+    if len(batch) == 1 and tensor.dim() == dims + 1 and tensor.shape[0] == batch[0]:
+        return tensor
+    return tensor.expand(*batch, *own).reshape(math.prod(batch), *own)
+
+
+def unflatten(result: Tensor, graph: Graph, dims: int) -> Tensor:
+    """The batch's own dimensions before `dims` of the result's, and the weights' dtype."""
+    if graph.batch:
+        result = result.reshape(*graph.batch, *result.shape[result.dim() - dims :])
+    return result.to(graph.dtype)

@@ -1,0 +1,69 @@
+"""Sums of finitely many hops, beyond what the ops do by themselves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rrnn_ext import _ops
+from rrnn_ext._arguments import Graph
+
+
+def with_a_side(graph: Graph) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, float]:
+    """The arguments of the walk ops. Between all pairs, A^{m+1} = (alpha W) A^m: the first edge is the read-out."""
+    weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha, *_ = graph
+    if weight_in is None and weight_out is None:
+        weight_out = weight_hh
+    return weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha
+
+
+def walk_sums(graph: Graph, hops: int, rectify: bool, per_hop: bool) -> Tensor:
+    """(..., terms, o, i)."""
+    weight_hh, weight_in, weight_out, hop_weights, _, alpha = with_a_side(graph)
+    return _ops.walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop)
+
+
+def single_pathway(graph: Graph) -> Graph:
+    """The graph with all inputs as one and all outputs as one: its rectified walk sum is that of all pairs."""
+    weight_hh, weight_in, weight_out, alpha = graph.weight_hh, graph.weight_in, graph.weight_out, graph.alpha
+    n = weight_hh.shape[-1]
+    one_edge = weight_hh.new_full((*weight_hh.shape[:-2], n, 1), 1 / alpha)  # a side left out has no edge of its own
+    sources = one_edge if weight_in is None else weight_in.abs().sum(-1, keepdim=True)
+    if weight_out is not None:
+        targets = weight_out.abs().sum(-2, keepdim=True)
+    elif weight_in is None:
+        targets = weight_hh.abs().sum(-2, keepdim=True)
+    else:
+        targets = one_edge.mT
+    return graph._replace(weight_in=sources, weight_out=targets)
+
+
+def doubling(graph: Graph, hops: int, rectify: bool) -> Tensor:
+    """A + .. + A^hops in O(log hops) products: S_{2m} = S_m + A^m S_m, S_{m+1} = A + A S_m."""
+    a = graph.alpha * (graph.weight_hh.abs() if rectify else graph.weight_hh)
+    total = power = a
+    for bit in format(hops, "b")[1:]:
+        total = total + power @ total
+        power = power @ power
+        if bit == "1":
+            total = a + a @ total
+            power = a @ power
+    return total
+
+
+def truncated_inverse(graph: Graph, hops: int, rectify: bool) -> Tensor:
+    """c phi(V) (I - A)^{-1} (I - A^hops) phi(U); between all pairs A (I - A)^{-1} (I - A^hops)."""
+    weight_hh, weight_in, weight_out, _, _, alpha = with_a_side(graph)
+    phi = torch.abs if rectify else torch.clone
+    a = alpha * phi(weight_hh)
+    eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    missing = eye - torch.linalg.matrix_power(a, hops)
+    right = missing if weight_in is None else missing @ (alpha * phi(weight_in))
+    try:
+        walks = torch.linalg.solve(eye - a, right)
+    except torch.linalg.LinAlgError as error:
+        raise ValueError(
+            'method="inverse" needs I - alpha * weight_hh to be invertible, and it is singular; '
+            'use method="series", which finite hops always allow'
+        ) from error
+    return walks if weight_out is None else (alpha * phi(weight_out)) @ walks
