@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <tuple>
 
 #include "checks.h"
@@ -14,6 +15,8 @@ namespace rrnn {
 namespace {
 
 using torch::headeronly::ScalarType;
+
+Tensor dense(const Tensor& tensor) { return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor); }
 
 // What the ops share: the graph, whole or as a batch of graphs.
 struct Graphs {
@@ -27,7 +30,7 @@ struct Graphs {
 
   Graphs(const Tensor& hh, const std::optional<Tensor>& in, const std::optional<Tensor>& out,
          const std::optional<Tensor>& weights, double alpha, int64_t hops, bool rectify, bool per_hop)
-      : weight_hh(contiguous(hh)), alpha(alpha), hops(hops), rectify(rectify), per_hop(per_hop) {
+      : weight_hh(dense(hh)), alpha(alpha), hops(hops), rectify(rectify), per_hop(per_hop) {
     STD_TORCH_CHECK(hh.scalar_type() == ScalarType::Float || hh.scalar_type() == ScalarType::Double,
                     "weight_hh must be float32 or float64");
     STD_TORCH_CHECK(hh.dim() == 2 || hh.dim() == 3, "weight_hh must be (n, n) or (batch, n, n), got ", shape_of(hh));
@@ -41,18 +44,18 @@ struct Graphs {
       check_like("weight_in", *in, hh);
       check_matrix("weight_in", *in, batch, n, -1);
       inputs = in->size(in->dim() - 1);
-      weight_in = contiguous(*in);
+      weight_in = dense(*in);
     }
     if (out) {
       check_like("weight_out", *out, hh);
       check_matrix("weight_out", *out, batch, -1, n);
       outputs = out->size(out->dim() - 2);
-      weight_out = contiguous(*out);
+      weight_out = dense(*out);
     }
     if (weights) {
       check_like("hop_weights", *weights, hh);
       check_vector("hop_weights", *weights, batch, hops);
-      hop_weights = contiguous(*weights);
+      hop_weights = dense(*weights);
     }
   }
 
@@ -87,10 +90,19 @@ struct Graphs {
             per_hop ? nullptr : hop_weights_of<T>(index)};
   }
 
-  Tensor empty(std::initializer_list<int64_t> sizes) const {
-    std::vector<int64_t> shape(sizes);
-    if (batch) shape.insert(shape.begin(), *batch);
-    return torch::stable::new_empty(weight_hh, shape);
+  // An uninitialised tensor of the weights' dtype. Not new_empty: a call through the dispatcher costs as much as a hop.
+  Tensor empty(std::initializer_list<int64_t> own) const {
+    int64_t sizes[4], strides[4], dims = 0, stride = 1;
+    if (batch) sizes[dims++] = *batch;
+    for (const int64_t size : own) sizes[dims++] = size;
+    for (int64_t d = dims; d-- > 0; stride *= std::max<int64_t>(1, sizes[d])) strides[d] = stride;
+    int32_t dtype, device_type, device_index;
+    AtenTensorHandle handle;
+    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(weight_hh.get(), &dtype));
+    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(weight_hh.get(), &device_type));
+    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(weight_hh.get(), &device_index));
+    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dims, sizes, strides, dtype, device_type, device_index, &handle));
+    return Tensor(handle);
   }
 };
 
@@ -136,7 +148,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Graphs& graphs, const Tensor& 
   Tensor grad_in = graphs.weight_in ? graphs.empty({n, graphs.inputs}) : graphs.empty({0, 0});
   Tensor grad_out = graphs.weight_out ? graphs.empty({graphs.outputs, n}) : graphs.empty({0, 0});
   const Walks<T> any = graphs.problem<T>(0);
-  const Tensor kept = contiguous(chain);
+  const Tensor kept = dense(chain);
   const int64_t walks_size = graphs.terms() * graphs.pairs();
   const bool single = any.single_pathway();
   const int64_t scratch_size = single ? single_pathway_scratch(any, 1) : walk_backward_scratch(any);
@@ -169,11 +181,11 @@ std::tuple<Tensor, Tensor, Tensor> walk_sums_backward(Tensor grad_walks, Tensor 
   STD_TORCH_CHECK(grad_walks.numel() == graphs.count() * walks_size, "grad_walks must have the shape of walks, got ",
                   shape_of(grad_walks));
   check_like("grad_walks", grad_walks, weight_hh);
-  const Tensor dense = contiguous(grad_walks);
+  const Tensor gradients = dense(grad_walks);
   return dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
     return backward<T>(graphs, chain, [&](int64_t index, T* to) {
-      std::copy_n(static_cast<const T*>(dense.const_data_ptr()) + index * walks_size, walks_size, to);
+      std::copy_n(static_cast<const T*>(gradients.const_data_ptr()) + index * walks_size, walks_size, to);
     });
   });
 }
@@ -223,7 +235,7 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty_backward(Tensor grad_value, Tens
   check_like("grad_value", grad_value, weight_hh);
   STD_TORCH_CHECK(grad_value.numel() == graphs.count(), "grad_value must have one element a graph, got ",
                   shape_of(grad_value));
-  const Tensor dense = contiguous(grad_value), dense_walks = contiguous(walks);
+  const Tensor grads = dense(grad_value), dense_walks = dense(walks);
   STD_TORCH_CHECK(walks.numel() == graphs.count() * graphs.terms() * graphs.pairs(),
                   "walks must come from the forward op, got ", shape_of(walks));
   return dispatch(weight_hh, [&](auto zero) {
@@ -231,7 +243,7 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty_backward(Tensor grad_value, Tens
     return backward<T>(graphs, chain, [&](int64_t index, T* to) {
       penalty_backward<T>({squared}, at<T>(dense_walks, index, graphs.terms() * graphs.pairs()), graphs.terms(),
                           graphs.pairs(), per_hop ? graphs.hop_weights_of<T>(index) : nullptr,
-                          pair_weights_of<T>(graphs, pairs, index), *at<T>(dense, index, 1), to);
+                          pair_weights_of<T>(graphs, pairs, index), *at<T>(grads, index, 1), to);
     });
   });
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 _HALVES = (torch.float16, torch.bfloat16)
+_NO_CONTEXT = nullcontext()  # one for all: making one takes as long as a check
 
 
 class Graph(NamedTuple):
@@ -121,6 +123,12 @@ def _autocast(weight_hh: Tensor, *weights: Tensor | None) -> list[Tensor | None]
     return [weight if weight is None or not weight.is_floating_point() else weight.to(dtype) for weight in weights]
 
 
+def without_autocast(weight_hh: Tensor) -> AbstractContextManager[object]:
+    """For what comes after `prepare`: the dtypes are settled."""
+    device = weight_hh.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NO_CONTEXT
+
+
 def prepare(
     weight_hh: Tensor,
     weight_in: Tensor | None,
@@ -206,10 +214,10 @@ def _check_pair_weights(
 
 
 def _batch_shape(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None) -> tuple[int, ...]:
+    if all(weight is None or weight.dim() == 2 for weight in (weight_hh, weight_in, weight_out)):
+        return ()
     named = {"weight_hh": weight_hh, "weight_in": weight_in, "weight_out": weight_out}
     shapes = {name: tuple(weight.shape[:-2]) for name, weight in named.items() if weight is not None}
-    if not any(shapes.values()):
-        return ()
     try:
         return tuple(torch.broadcast_shapes(*shapes.values()))
     except RuntimeError:

@@ -13,7 +13,7 @@ def with_a_side(graph: Graph) -> tuple[Tensor, Tensor | None, Tensor | None, Ten
     """The arguments of the walk ops. Between all pairs, A^{m+1} = (alpha W) A^m: the first edge is the read-out."""
     weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha, *_ = graph
     if weight_in is None and weight_out is None:
-        weight_out = weight_hh
+        weight_out = weight_hh.view_as(weight_hh)  # torch.compile wants each argument to be a tensor of its own
     return weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha
 
 
@@ -42,10 +42,11 @@ def doubling(graph: Graph, hops: int, rectify: bool) -> Tensor:
     """A + .. + A^hops in O(log hops) products: S_{2m} = S_m + A^m S_m, S_{m+1} = A + A S_m."""
     a = graph.alpha * (graph.weight_hh.abs() if rectify else graph.weight_hh)
     total = power = a
-    for bit in format(hops, "b")[1:]:
+    hops = int(hops)
+    for place in reversed(range(hops.bit_length() - 1)):
         total = total + power @ total
         power = power @ power
-        if bit == "1":
+        if hops >> place & 1:
             total = a + a @ total
             power = a @ power
     return total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from rrnn_ext import _arguments, _finite, _infinite, _ops
@@ -64,11 +63,7 @@ def resolvent_penalty(
     graph = _arguments.prepare(
         weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, hop_weights=hop_weights, pair_weights=pair_weights
     )
-    device = weight_hh.device.type
-    if torch.is_autocast_enabled(device):
-        with torch.autocast(device, enabled=False):
-            value = _penalty(graph, hops, rectify, per_hop, norm == "l2", method)
-    else:
+    with _arguments.without_autocast(weight_hh):
         value = _penalty(graph, hops, rectify, per_hop, norm == "l2", method)
     if graph.batch:
         value = value.reshape(graph.batch) if reduction == "none" else getattr(value, reduction)()
@@ -92,7 +87,7 @@ def resolvent(
     """
     _check_method(method, hops, False, hop_weights)
     graph = _arguments.prepare(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, hop_weights=hop_weights)
-    with torch.autocast(weight_hh.device.type, enabled=False):
+    with _arguments.without_autocast(weight_hh):
         total = _sum(graph, hops, rectify, method)
     return _arguments.unflatten(total, graph, 2)
 
@@ -113,7 +108,7 @@ def hop_decomposition(
     """
     _arguments.check_hops(hops, infinite=False)
     graph = _arguments.prepare(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops)
-    with torch.autocast(weight_hh.device.type, enabled=False):
+    with _arguments.without_autocast(weight_hh):
         walks = _finite.walk_sums(graph, hops, rectify, per_hop=True)
     return _arguments.unflatten(walks, graph, 3)
 

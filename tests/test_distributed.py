@@ -37,12 +37,8 @@ def data() -> tuple[Tensor, Tensor]:
 
 
 def loss(model: nn.Module, inner: Network, x: Tensor, y: Tensor) -> Tensor:
-    penalty = rrnn_ext.resolvent_penalty(
-        *(inner.rnn.get_parameter(f"weight_{name}_l0") for name in ("hh", "ih")),
-        inner.readout.weight,
-        hops=5,
-        alpha=0.9,
-    )
+    w, u = inner.rnn.get_parameter("weight_hh_l0"), inner.rnn.get_parameter("weight_ih_l0")
+    penalty = rrnn_ext.resolvent_penalty(w, u, inner.readout.weight, hops=5, alpha=0.9)
     return nn.functional.mse_loss(model(x), y) + 0.01 * penalty
 
 

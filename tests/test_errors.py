@@ -128,7 +128,7 @@ class TestOptions:
 
 def test_hop_decomposition_is_finite() -> None:
     with pytest.raises((TypeError, ValueError), match=r"hops .*int.*None"):
-        rrnn_ext.hop_decomposition(W, U, V, hops=None)
+        call("hop_decomposition", W, U, V, hops=None)
 
 
 @pytest.mark.parametrize("function", ["resolvent_penalty", "resolvent"])

@@ -131,7 +131,9 @@ def _full_gradients(position: int) -> dict[str, Tensor]:
 )
 def test_gradients_for_some_leaves_only(wanted: tuple[str, ...], position: int) -> None:
     names, leaves = problem(2, 2)
-    given = {name: leaf.detach().requires_grad_(name in wanted) for name, leaf in zip(names, leaves, strict=True)}
+    given: dict[str, Any] = {
+        name: leaf.detach().requires_grad_(name in wanted) for name, leaf in zip(names, leaves, strict=True)
+    }
     rrnn_ext.resolvent_penalty(**given, **SOME[position]).backward()
     for name, leaf in given.items():
         if name in wanted:
@@ -219,7 +221,7 @@ def test_constants_get_no_gradient() -> None:
 def test_rectified_gradient_at_a_pruned_weight_is_zero(per_hop: bool) -> None:
     """As torch.abs has it: a weight that was pruned stays where it is."""
     given, generator = weights(6, 2, 2), torch.Generator().manual_seed(0)
-    pruned = {
+    pruned: dict[str, Any] = {
         name: torch.where(torch.rand(matrix.shape, generator=generator) < 0.5, 0.0, matrix)
         for name, matrix in given.items()
     }

@@ -23,9 +23,8 @@ class Outcome:
 
 
 def penalty_of(rnn: nn.RNN, readout: nn.Linear, options: dict[str, Any]) -> Tensor:
-    return rrnn_ext.resolvent_penalty(
-        *(rnn.get_parameter(f"weight_{name}_l0") for name in ("hh", "ih")), readout.weight, **options
-    )
+    w, u = rnn.get_parameter("weight_hh_l0"), rnn.get_parameter("weight_ih_l0")
+    return rrnn_ext.resolvent_penalty(w, u, readout.weight, **options)
 
 
 def train(strength: float, options: dict[str, Any]) -> Outcome:

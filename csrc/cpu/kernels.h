@@ -1,5 +1,5 @@
-// The inner loops, one thread each, on raw pointers. `kernels<T>()` gives the set for the widest instruction
-// set that this processor has.
+// The inner loops, one thread each, on raw pointers. `kernels<T>(flops)` gives the set for the instruction set that is
+// the fastest one this processor has for a call of so many flops.
 //
 // Thin bundles of vectors are stored vector by vector: element k of vector c lies at x[c * ldx + k].
 #pragma once
@@ -32,6 +32,6 @@ struct Kernels {
 };
 
 template <typename T>
-const Kernels<T>& kernels();
+const Kernels<T>& kernels(double flops);
 
 }  // namespace rrnn

@@ -21,7 +21,7 @@ void single_pathway_forward(const Walks<T>& problem, T* walks, T* chain, Team& t
   T* x = chain;
   T* y = chain + hops * n;
   const Range units = team.share(n, 8), own = team.own_items();
-  const auto& k = kernels<T>();
+  const auto& k = kernels<T>(problem.flops());
   for (int64_t r = units.begin; r < units.end; ++r) {
     x[r] = problem.rectify ? std::abs(problem.weight_in[r]) : problem.weight_in[r];
     y[r] = problem.rectify ? std::abs(problem.weight_out[r]) : problem.weight_out[r];
@@ -65,7 +65,7 @@ void single_pathway_backward(const Walks<T>& problem, const T* grad_walks, const
     grad_out[r] = times_phi_derivative(scale * sums[r], problem.weight_out[r], problem.rectify);
   }
   team.wait();
-  kernels<T>().outer_product(units, n, hops - 1, y, n, sums + n, n, problem.alpha * scale, false,
+  kernels<T>(problem.flops()).outer_product(units, n, hops - 1, y, n, sums + n, n, problem.alpha * scale, false,
                              problem.rectify ? problem.weight_hh : nullptr, grad_hh, n);
 }
 

@@ -34,7 +34,7 @@ template <typename T>
 void lift(const Walks<T>& problem, const T* gradient, Range units, T* bundle) {
   const int64_t n = problem.n, width = problem.width(), other_width = problem.other_width();
   const T* other = problem.other();
-  const auto& k = kernels<T>();
+  const auto& k = kernels<T>(problem.flops());
   if (!other) {
     for (int64_t c = 0; c < width; ++c)
       for (int64_t r = units.begin; r < units.end; ++r) bundle[c * n + r] = problem.edges() * gradient[c * n + r];
@@ -62,7 +62,7 @@ template <typename T>
 void grad_other(const Walks<T>& problem, const T* gradient, const T* bundles, int64_t depth, T* grad, Team& team) {
   const int64_t n = problem.n, other_width = problem.other_width();
   const T* sign_of = problem.rectify ? problem.other() : nullptr;
-  const auto& k = kernels<T>();
+  const auto& k = kernels<T>(problem.flops());
   if (problem.from_inputs())
     k.outer_product(team.share(other_width), n, depth, gradient, other_width, bundles, n, problem.edges(), false,
                     sign_of, grad, n);
@@ -90,7 +90,7 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
   T* first = weighted + bundle;             // L_0
   T* gradient = first + bundle;             // (terms, width, other_width)
   const Range units = team.share(n, 16), rows = team.share(n, 8);
-  const auto& k = kernels<T>();
+  const auto& k = kernels<T>(problem.flops());
   const auto apply = problem.from_inputs() ? k.apply_transposed : k.apply;
 
   arrange_gradient(problem, grad_walks, gradient, team);

@@ -30,7 +30,7 @@ void read_out(const Walks<T>& problem, const T* bundle, T* walks, Team& team, T*
   const T* columns = bundle;
   T scale = problem.edges();
   if (other) {
-    const auto& k = kernels<T>();
+    const auto& k = kernels<T>(problem.flops());
     if (problem.from_inputs())
       k.apply(part, n, other, n, bundle, n, width, scale, nullptr, 0, buffer, other_width, problem.rectify);
     else
@@ -59,7 +59,7 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* sh
   T* buffer = sum + bundle;
   T* ring = buffer + width * problem.other_width();  // two bundles in turn where no chain is kept
   const auto step = [&](int64_t m) { return chain ? chain + m * bundle : ring + m % 2 * bundle; };
-  const auto& k = kernels<T>();
+  const auto& k = kernels<T>(problem.flops());
   const Range units = team.share(n, 16);
   begin_chain(problem, units, step(0));
   team.wait();
