@@ -78,6 +78,19 @@ STABLE_TORCH_LIBRARY(rrnn_ext, m) {
       "walk_penalty_backward(Tensor grad_value, Tensor walks, Tensor chain, Tensor weight_hh, Tensor? weight_in, "
       "Tensor? weight_out, Tensor? hop_weights, Tensor? pair_weights, float alpha, int hops, bool rectify, "
       "bool per_hop, bool squared) -> (Tensor grad_hh, Tensor grad_in, Tensor grad_out)");
+
+  // Infinite sums of a batch, weight_hh (b, n, n), vectors (b, n). `found` and `converges`, (b), are 1 where the sum was
+  // proved to converge, and 0 where that is open.
+  m.def(
+      "pathway_solve(Tensor weight_hh, Tensor sources, Tensor targets, float alpha) "
+      "-> (Tensor x, Tensor y, Tensor found)");
+  m.def("pathway_solve_backward(Tensor scale, Tensor weight_hh, Tensor x, Tensor y, float alpha) -> Tensor");
+  m.def(
+      "all_pairs_penalty(Tensor weight_hh, Tensor? pair_weights, float alpha, bool rectify, bool squared) "
+      "-> (Tensor value, Tensor walks, Tensor converges)");
+  m.def(
+      "all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight_hh, Tensor? pair_weights, "
+      "float alpha, bool rectify, bool squared) -> Tensor");
 }
 
 PYBIND11_MODULE(_C, m) {

@@ -32,6 +32,12 @@ inline void check_matrix(const char* name, const Tensor& tensor, std::optional<i
                   shape_of(tensor));
 }
 
+inline void check_floating(const Tensor& weight_hh) {
+  using torch::headeronly::ScalarType;
+  STD_TORCH_CHECK(weight_hh.scalar_type() == ScalarType::Float || weight_hh.scalar_type() == ScalarType::Double,
+                  "weight_hh must be float32 or float64");
+}
+
 inline void check_like(const char* name, const Tensor& tensor, const Tensor& like) {
   STD_TORCH_CHECK(tensor.scalar_type() == like.scalar_type(), name, " must have the dtype of weight_hh");
   STD_TORCH_CHECK(tensor.device() == like.device(), name, " must be on the device of weight_hh");

@@ -10,13 +10,11 @@
 #include "cpu/penalty.h"
 #include "cpu/scratch.h"
 #include "cpu/walks.h"
+#include "pair_weights.h"
+#include "tensors.h"
 
 namespace rrnn {
 namespace {
-
-using torch::headeronly::ScalarType;
-
-Tensor dense(const Tensor& tensor) { return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor); }
 
 // What the ops share: the graph, whole or as a batch of graphs.
 struct Graphs {
@@ -31,8 +29,7 @@ struct Graphs {
   Graphs(const Tensor& hh, const std::optional<Tensor>& in, const std::optional<Tensor>& out,
          const std::optional<Tensor>& weights, double alpha, int64_t hops, bool rectify, bool per_hop)
       : weight_hh(dense(hh)), alpha(alpha), hops(hops), rectify(rectify), per_hop(per_hop) {
-    STD_TORCH_CHECK(hh.scalar_type() == ScalarType::Float || hh.scalar_type() == ScalarType::Double,
-                    "weight_hh must be float32 or float64");
+    check_floating(hh);
     STD_TORCH_CHECK(hh.dim() == 2 || hh.dim() == 3, "weight_hh must be (n, n) or (batch, n, n), got ", shape_of(hh));
     STD_TORCH_CHECK(hops >= 1, "hops must be at least 1, got ", hops);
     STD_TORCH_CHECK(in || out, "weight_in or weight_out must be given");
@@ -90,31 +87,13 @@ struct Graphs {
             per_hop ? nullptr : hop_weights_of<T>(index)};
   }
 
-  // An uninitialised tensor of the weights' dtype. Not new_empty: a call through the dispatcher costs as much as a hop.
   Tensor empty(std::initializer_list<int64_t> own) const {
-    int64_t sizes[4], strides[4], dims = 0, stride = 1;
+    int64_t sizes[4], dims = 0;
     if (batch) sizes[dims++] = *batch;
     for (const int64_t size : own) sizes[dims++] = size;
-    for (int64_t d = dims; d-- > 0; stride *= std::max<int64_t>(1, sizes[d])) strides[d] = stride;
-    int32_t dtype, device_type, device_index;
-    AtenTensorHandle handle;
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(weight_hh.get(), &dtype));
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(weight_hh.get(), &device_type));
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(weight_hh.get(), &device_index));
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dims, sizes, strides, dtype, device_type, device_index, &handle));
-    return Tensor(handle);
+    return empty_of(weight_hh, sizes, dims);
   }
 };
-
-template <typename F>
-auto dispatch(const Tensor& tensor, const F& body) {
-  return tensor.scalar_type() == ScalarType::Double ? body(double{}) : body(float{});
-}
-
-template <typename T>
-T* at(const Tensor& tensor, int64_t index, int64_t size) {
-  return tensor.numel() == 0 ? nullptr : static_cast<T*>(tensor.mutable_data_ptr()) + index * size;
-}
 
 std::tuple<Tensor, Tensor> forward(const Graphs& graphs, bool keep_chain) {
   Tensor walks = graphs.empty({graphs.terms(), graphs.outputs, graphs.inputs});
@@ -190,27 +169,12 @@ std::tuple<Tensor, Tensor, Tensor> walk_sums_backward(Tensor grad_walks, Tensor 
   });
 }
 
-const Tensor* checked_pair_weights(const Graphs& graphs, const std::optional<Tensor>& pair_weights) {
-  if (!pair_weights) return nullptr;
-  check_like("pair_weights", *pair_weights, graphs.weight_hh);
-  STD_TORCH_CHECK(pair_weights->is_contiguous(), "pair_weights must be contiguous");
-  check_matrix("pair_weights", *pair_weights, pair_weights->dim() == 2 ? std::nullopt : graphs.batch, graphs.outputs,
-               graphs.inputs);
-  return &*pair_weights;
-}
-
-template <typename T>
-const T* pair_weights_of(const Graphs& graphs, const Tensor* pair_weights, int64_t index) {
-  if (!pair_weights) return nullptr;
-  return static_cast<const T*>(pair_weights->const_data_ptr()) + (pair_weights->dim() == 3 ? index * graphs.pairs() : 0);
-}
-
 std::tuple<Tensor, Tensor, Tensor> walk_penalty(Tensor weight_hh, std::optional<Tensor> weight_in,
                                                 std::optional<Tensor> weight_out, std::optional<Tensor> hop_weights,
                                                 std::optional<Tensor> pair_weights, double alpha, int64_t hops,
                                                 bool rectify, bool per_hop, bool squared, bool keep_chain) {
   const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
-  const Tensor* pairs = checked_pair_weights(graphs, pair_weights);
+  const PairWeights pairs(pair_weights, graphs.weight_hh, graphs.batch, graphs.outputs, graphs.inputs);
   auto [walks, chain] = forward(graphs, keep_chain);
   Tensor value = graphs.empty({});
   dispatch(weight_hh, [&](auto zero) {
@@ -219,7 +183,7 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty(Tensor weight_hh, std::optional<
       *at<T>(value, index, 1) = penalty<T>({squared}, at<T>(walks, index, graphs.terms() * graphs.pairs()),
                                            graphs.terms(), graphs.pairs(),
                                            per_hop ? graphs.hop_weights_of<T>(index) : nullptr,
-                                           pair_weights_of<T>(graphs, pairs, index));
+                                           pairs.of<T>(index));
   });
   return {value, walks, chain};
 }
@@ -231,7 +195,7 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty_backward(Tensor grad_value, Tens
                                                          std::optional<Tensor> pair_weights, double alpha,
                                                          int64_t hops, bool rectify, bool per_hop, bool squared) {
   const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
-  const Tensor* pairs = checked_pair_weights(graphs, pair_weights);
+  const PairWeights pairs(pair_weights, graphs.weight_hh, graphs.batch, graphs.outputs, graphs.inputs);
   check_like("grad_value", grad_value, weight_hh);
   STD_TORCH_CHECK(grad_value.numel() == graphs.count(), "grad_value must have one element a graph, got ",
                   shape_of(grad_value));
@@ -243,7 +207,7 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty_backward(Tensor grad_value, Tens
     return backward<T>(graphs, chain, [&](int64_t index, T* to) {
       penalty_backward<T>({squared}, at<T>(dense_walks, index, graphs.terms() * graphs.pairs()), graphs.terms(),
                           graphs.pairs(), per_hop ? graphs.hop_weights_of<T>(index) : nullptr,
-                          pair_weights_of<T>(graphs, pairs, index), *at<T>(grads, index, 1), to);
+                          pairs.of<T>(index), *at<T>(grads, index, 1), to);
     });
   });
 }

@@ -10,7 +10,7 @@ from torch.autograd import Function
 
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import block_of_walks, check_convergence
-from rrnn_ext._ops import fold_batch
+from rrnn_ext._ops import _native, fold_batch, pair_norm
 
 
 _BLOCK_HOPS = 64
@@ -124,3 +124,149 @@ def resolvent_sum(graph: Graph, rectify: bool, series: bool) -> Tensor:
 
 def _same(weight: Tensor) -> Tensor:
     return weight
+
+
+class _Pathway(Function):
+    """The rectified sum from one source to one target, (b,), once x and y, its solutions from both ends, are known."""
+
+    @staticmethod
+    def forward(weight_hh: Tensor, sources: Tensor, targets: Tensor, x: Tensor, y: Tensor, alpha: float) -> Tensor:
+        return alpha**2 * (targets * x).sum(-1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        *tensors, ctx.alpha = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        weight_hh, sources, targets, x, y = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
+            a = ctx.alpha * weight_hh.abs()
+            value = ctx.alpha**2 * (targets * torch.linalg.solve(_one_minus(a), sources)).sum(-1)
+            inputs = [each for each in (weight_hh, sources, targets) if each.requires_grad]
+            gradients = iter(torch.autograd.grad(value, inputs, grad, create_graph=True))
+            wanted = [next(gradients) if each.requires_grad else None for each in (weight_hh, sources, targets)]
+            return *wanted, None, None, None
+        scale = ctx.alpha**2 * grad
+        grad_hh = _native.pathway_solve_backward(scale, weight_hh, x, y, ctx.alpha)
+        return grad_hh, scale.unsqueeze(-1) * y, scale.unsqueeze(-1) * x, None, None, None
+
+
+def pathway_sum(graph: Graph) -> Tensor | None:
+    """The rectified sum of a graph with one input and one output, by iteration; None where that does not settle it."""
+    weight_hh, weight_in, weight_out = graph.weight_hh, graph.weight_in, graph.weight_out
+    assert weight_in is not None
+    assert weight_out is not None
+    given = weight_hh, weight_in.squeeze(-1), weight_out.squeeze(-2)
+    batch = given if graph.batch else [each.unsqueeze(0) for each in given]
+    x, y, found = _native.pathway_solve(*(each.detach() for each in batch), graph.alpha)
+    if not bool(found.all()):
+        return None
+    value = _Pathway.apply(*batch, x, y, graph.alpha)
+    return value if graph.batch else value.squeeze(0)
+
+
+class _AllPairsPenalty(Function):
+    """The penalty of all pairs, (b,), once their walks are known."""
+
+    @staticmethod
+    def forward(
+        weight_hh: Tensor,
+        pair_weights: Tensor | None,
+        value: Tensor,
+        walks: Tensor,
+        alpha: float,
+        rectify: bool,
+        squared: bool,
+    ) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        weight_hh, pair_weights, _, walks, *ctx.options = inputs
+        ctx.save_for_backward(weight_hh, pair_weights, walks)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        weight_hh, pair_weights, walks = ctx.saved_tensors
+        alpha, rectify, squared = ctx.options
+        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
+            eye = torch.eye(weight_hh.shape[-1], dtype=weight_hh.dtype)
+            walks = torch.linalg.inv(eye - alpha * (weight_hh.abs() if rectify else weight_hh)) - eye
+            value = pair_norm(walks, pair_weights, squared)
+            (grad_hh,) = torch.autograd.grad(value, weight_hh, grad, create_graph=True)
+        elif weight_hh.shape[-1] <= _SMALL_GRAPH:
+            grad_hh = _native.all_pairs_penalty_backward(grad, walks, weight_hh, pair_weights, *ctx.options)
+        else:
+            grad_walks = 2 * walks if squared else walks.sign()
+            if pair_weights is not None:
+                grad_walks *= pair_weights
+            inverse = walks.clone()
+            inverse.diagonal(dim1=-2, dim2=-1).add_(1)
+            grad_hh = inverse.mT @ ((alpha * grad[:, None, None]) * grad_walks) @ inverse.mT
+            if rectify:
+                grad_hh *= weight_hh.sign()
+        return grad_hh, None, None, None, None, None, None
+
+
+# The largest graph whose inverse one thread makes in cache.
+_SMALL_GRAPH = 160
+# The largest one that LAPACK inverts as fast as products do.
+_LAPACK_GRAPH = 256
+
+
+def _inverse_by_halves(a: Tensor) -> Tensor:
+    """(I - A)^{-1} of (b, n, n): walks within the first half of the units, and those of the second half by way of the
+    first. Mostly products, which run at twice the rate of a factorisation; without pivoting, so look at the result."""
+    n = a.shape[-1]
+    if n <= _LAPACK_GRAPH:
+        return torch.linalg.inv_ex(_one_minus(a))[0]
+    half = n // 2
+    into, out = a[..., :half, half:], a[..., half:, :half]
+    first = _inverse_by_halves(a[..., :half, :half])
+    through = first @ into
+    second = _inverse_by_halves(torch.baddbmm(a[..., half:, half:], out, through))
+    inverse = torch.empty_like(a)
+    inverse[..., half:, half:] = second
+    inverse[..., :half, half:] = through @ second
+    inverse[..., half:, :half] = second @ (out @ first)
+    inverse[..., :half, :half] = torch.baddbmm(first, through, inverse[..., half:, :half])
+    return inverse
+
+
+def _inverse(a: Tensor) -> Tensor:
+    """(I - A)^{-1} of (b, n, n); NaN where A has a NaN or an infinity."""
+    inverse = _inverse_by_halves(a)
+    probes = torch.randn(a.shape[-1], 4, dtype=a.dtype, generator=torch.Generator().manual_seed(0)).expand(
+        a.shape[0], -1, -1
+    )
+    images = inverse @ probes
+    residual = (images - a @ images - probes).abs().amax()
+    # A backward stable inverse leaves a few units of rounding times sqrt(n) |A| |X|; pivot where this one leaves more.
+    if not residual <= 16 * torch.finfo(a.dtype).eps * a.shape[-1] ** 0.5 * images.abs().amax():
+        inverse = torch.linalg.inv_ex(_one_minus(a))[0]
+    return inverse + 0 * a.sum((-2, -1), keepdim=True) if not bool(residual.isfinite()) else inverse
+
+
+def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
+    """The penalty of all walks between all pairs."""
+    weight_hh, pair_weights, alpha = graph.weight_hh, graph.pair_weights, graph.alpha
+    if not graph.batch:
+        weight_hh = weight_hh.unsqueeze(0)
+    weights = weight_hh.detach()
+    if weights.shape[-1] <= _SMALL_GRAPH:
+        value, walks, converges = _native.all_pairs_penalty(weights, pair_weights, alpha, rectify, squared)
+        unclear = converges == 0
+    else:
+        unclear = torch.ones(weights.shape[0], dtype=torch.bool)
+    if bool(unclear.any()):
+        a = alpha * weights[unclear]
+        given_alpha = torch.as_tensor(graph.given_alpha, dtype=a.dtype).expand(weights.shape[0])
+        check_convergence(a.abs_() if rectify else a, given_alpha[unclear], rectify)
+    if weights.shape[-1] > _SMALL_GRAPH:
+        walks = _inverse(a)
+        walks.diagonal(dim1=-2, dim2=-1).sub_(1)
+        value = pair_norm(walks, pair_weights, squared)
+    value = _AllPairsPenalty.apply(weight_hh, pair_weights, value, walks, alpha, rectify, squared)
+    return value if graph.batch else value.squeeze(0)

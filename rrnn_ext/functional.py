@@ -146,7 +146,14 @@ def _penalty(
         graph, per_hop = _finite.single_pathway(graph), False
         if graph.hop_weights is not None:
             return _sum(graph, hops, rectify, method).squeeze((-2, -1))
-    plain = graph.weight_in is None and graph.weight_out is None and graph.hop_weights is None and not per_hop
+        if hops is None and method == "auto" and not _ops.transforming():
+            value = _infinite.pathway_sum(graph)
+            if value is not None:
+                return value
+    between_all = graph.weight_in is None and graph.weight_out is None
+    if hops is None and between_all and method == "auto" and not _ops.transforming():
+        return _infinite.all_pairs_penalty(graph, rectify, squared)
+    plain = between_all and graph.hop_weights is None and not per_hop
     if hops is None or method == "inverse" or plain:
         return _ops.pair_norm(_sum(graph, hops, rectify, method), graph.pair_weights, squared)
     return _ops.walk_penalty(*_finite.with_a_side(graph), hops, rectify, per_hop, squared)

@@ -28,6 +28,8 @@ struct Kernels {
   // y_next += scale * phi(w[r]) y[r]. `y_next` is this thread's own partial sum.
   void (*line_pass)(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale, T* x_next,
                     T* y_next, bool rectify);
+  // m (n, n) becomes its inverse; factors is room for 2 n numbers, pivots for n.
+  void (*gauss_jordan)(int64_t n, T* m, T* factors, int64_t* pivots);
   const char* isa;
 };
 

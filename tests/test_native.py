@@ -1,0 +1,295 @@
+"""The finite-walk kernels over ragged sizes and on several threads, against the definition in float64.
+
+`make sanitize` runs this file, so it needs torch and rrnn_ext alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from threading import Barrier
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import rrnn_ext  # noqa: F401  (registers torch.ops.rrnn_ext)
+from rrnn_ext import reference
+
+pytestmark = pytest.mark.native
+
+SIZES = (0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 64, 65, 129, 257)
+WIDTHS = (0, 1, 2, 3, 5, 8, 9, 33)
+HOPS = (1, 2, 3, 7, 40)
+DTYPES = (torch.float32, torch.float64)
+# Of the sum of the absolute values of all terms.
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
+MODES: dict[str, dict[str, Any]] = {"sum": {}, "weighted": {"weighted": True}, "per hop": {"per_hop": True}}
+# Work enough for two threads and for the widest vectors: kFlopsPerThread (csrc/cpu/team.h) and kFlopsForAvx512
+# (csrc/cpu/kernels.cpp).
+FLOPS_FOR_TWO_THREADS = 2 * 1.5e6
+ALPHA = 0.875
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Random weights of one graph or of a batch, rounded to float32 so that both dtypes have the same numbers."""
+
+    n: int
+    i: int | None
+    o: int | None
+    hops: int
+    batch: int | None = None
+    rectify: bool = False
+    per_hop: bool = False
+    weighted: bool = False
+
+    def flops(self) -> float:
+        """As in csrc/cpu/walks.h: a chain of the narrower side's vectors through weight_hh."""
+        width = min(size for size in (self.i, self.o) if size is not None)
+        return 2.0 * self.n**2 * width * self.hops
+
+    def tensors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """weight_hh, whose absolute row sums are below one, weight_in, weight_out and hop_weights."""
+        generator = torch.Generator().manual_seed(self.n)
+        rows = () if self.batch is None else (self.batch,)
+
+        def uniform(*shape: int) -> Tensor:
+            return (2 * torch.rand(*rows, *shape, generator=generator) - 1).to(dtype)
+
+        n = self.n
+        # A shift by one unit keeps long walks as heavy as short ones.
+        weight_hh = (0.3 / max(n, 1)) * uniform(n, n) + 0.65 * torch.eye(n, dtype=dtype).roll(1, 0)
+        weight_in = None if self.i is None else uniform(n, self.i)
+        weight_out = None if self.o is None else uniform(self.o, n)
+        return weight_hh, weight_in, weight_out, uniform(self.hops) if self.weighted else None
+
+    def options(self) -> tuple[float, int, bool, bool]:
+        return ALPHA, self.hops, self.rectify, self.per_hop
+
+    def definition(self, weights: list[Tensor], hop_weights: Tensor | None, rectify: bool) -> Tensor:
+        """walks (..., terms, o, i) of those weights that are given."""
+        weight_hh, *sides = weights
+        weight_in = None if self.i is None else sides[0]
+        weight_out = None if self.o is None else sides[-1]
+        terms = reference.hop_decomposition(
+            weight_hh, weight_in, weight_out, hops=self.hops, alpha=ALPHA, rectify=rectify
+        )
+        if self.hops == 1:
+            terms = terms.expand(*weights[0].shape[:-2], *terms.shape[-3:])
+        if self.per_hop:
+            return terms
+        return (terms if hop_weights is None else hop_weights[..., None, None] * terms).sum(-3, keepdim=True)
+
+    def truth(self, grad_walks: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """walks and the gradients of the given weights, in float64."""
+        weight_hh, weight_in, weight_out, hop_weights = self.tensors(torch.float64)
+        given = [weight.requires_grad_() for weight in (weight_hh, weight_in, weight_out) if weight is not None]
+        walks = self.definition(given, hop_weights, self.rectify)
+        gradients = torch.autograd.grad(walks, given, grad_walks.double(), materialize_grads=True)
+        return walks.detach(), list(gradients)
+
+    def scales(self, grad_walks: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The sums of the absolute values of the terms of `truth`."""
+        weight_hh, weight_in, weight_out, hop_weights = self.tensors(torch.float64)
+        given = [weight.abs().requires_grad_() for weight in (weight_hh, weight_in, weight_out) if weight is not None]
+        walks = self.definition(given, None if hop_weights is None else hop_weights.abs(), False)
+        gradients = torch.autograd.grad(walks, given, grad_walks.double().abs(), materialize_grads=True)
+        return walks.detach(), list(gradients)
+
+
+def upstream(shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Eighths, exact in every dtype, none zero."""
+    generator = torch.Generator().manual_seed(len(shape))
+    steps = torch.randint(1, 9, shape, generator=generator) * (2 * torch.randint(0, 2, shape, generator=generator) - 1)
+    return (steps / 8).to(dtype)
+
+
+def run(problem: Problem, dtype: torch.dtype) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
+    """walks with and without a chain, the gradients of what is given, and the upstream gradient of those."""
+    *weights, hop_weights = problem.tensors(dtype)
+    graph = (*weights, hop_weights, *problem.options())
+    walks, chain = torch.ops.rrnn_ext.walk_sums(*graph, True)
+    without_chain, nothing = torch.ops.rrnn_ext.walk_sums(*graph, False)
+    assert nothing.numel() == 0
+    grad_walks = upstream(walks.shape, dtype)
+    gradients = torch.ops.rrnn_ext.walk_sums_backward(grad_walks, chain, *graph)
+    given = [gradient for gradient, weight in zip(gradients, weights, strict=True) if weight is not None]
+    return walks, without_chain, given, grad_walks
+
+
+def assert_near(what: str, actual: Tensor, expected: Tensor, scale: Tensor) -> None:
+    assert actual.shape == expected.shape, f"{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}"
+    if actual.numel() == 0:
+        return
+    error, bound = (actual.double() - expected).abs(), TOLERANCE[actual.dtype] * scale
+    wrong = ~(error <= bound)
+    assert not wrong.any(), f"{what}: {int(wrong.sum())} of {wrong.numel()} off by up to {float(error.max()):.3g}"
+
+
+def check(problem: Problem, dtype: torch.dtype) -> None:
+    walks, without_chain, gradients, grad_walks = run(problem, dtype)
+    true_walks, true_gradients = problem.truth(grad_walks)
+    scale, gradient_scales = problem.scales(grad_walks)
+    assert_near(f"walks of {problem}", walks, true_walks, scale)
+    assert_near(f"walks of {problem} without a chain", without_chain, true_walks, scale)
+    for actual, expected, bound in zip(gradients, true_gradients, gradient_scales, strict=True):
+        assert_near(f"gradient {tuple(actual.shape)} of {problem}", actual, expected, bound)
+
+
+def sides(width: int) -> Iterator[tuple[int | None, int | None]]:
+    """(i, o) whose chains carry `width` vectors, from the inputs and from the outputs."""
+    wider = width + 1 + width % 4
+    yield from ((width, width), (width, wider), (wider, width), (width, None), (None, width))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("n", SIZES)
+def test_ragged_sizes(n: int, mode: str, set_threads: Callable[[int], None]) -> None:
+    set_threads(1)
+    for at, width in enumerate(WIDTHS):
+        for turn, (i, o) in enumerate(sides(width)):
+            problem = Problem(n, i, o, HOPS[(at + turn) % len(HOPS)], rectify=(at + n) % 2 == 0, **MODES[mode])
+            check(problem, DTYPES[(turn + at // 2) % 2])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+def test_ragged_sizes_of_a_single_pathway(
+    mode: str, rectify: bool, dtype: torch.dtype, set_threads: Callable[[int], None]
+) -> None:
+    set_threads(1)
+    for n in SIZES:
+        for hops in HOPS:
+            check(Problem(n, 1, 1, hops, rectify=rectify, **MODES[mode]), dtype)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("n", [33, 64, 65, 71, 79, 129, 257, 520])
+def test_sizes_for_two_threads(n: int, mode: str, threads: int, set_threads: Callable[[int], None]) -> None:
+    set_threads(threads)
+    problems = []
+    for at, width in enumerate((*WIDTHS[1:], 40)):
+        for turn, (i, o) in enumerate(sides(width)):
+            problem = Problem(n, i, o, 1, rectify=(at + turn) % 2 == 0, **MODES[mode])
+            hops = max(2, math.ceil(FLOPS_FOR_TWO_THREADS / problem.flops()))
+            if hops <= 40 and (turn == (at + n) % 5 or n < 64):
+                problems.append(replace(problem, hops=hops))
+    assert problems
+    for at, problem in enumerate(problems):
+        check(problem, DTYPES[at % 2])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("batch", "n", "i", "o", "hops"),
+    [
+        (0, 5, 2, 1, 3),
+        (3, 0, 2, 1, 3),
+        (3, 5, 0, 1, 3),
+        (None, 257, 1, 1, 40),
+        (1, 257, 3, 2, 20),  # fewer graphs than threads
+        (3, 129, 2, 5, 16),  # an odd one out
+        (5, 129, 1, 1, 20),
+        (701, 17, 3, 2, 5),
+        (701, 17, 1, 1, 9),
+        (200, 33, None, 2, 7),
+        (200, 33, 2, None, 7),
+    ],
+)
+def test_batches(
+    batch: int | None,
+    n: int,
+    i: int | None,
+    o: int | None,
+    hops: int,
+    mode: str,
+    threads: int,
+    set_threads: Callable[[int], None],
+) -> None:
+    set_threads(threads)
+    for turn, dtype in enumerate(DTYPES, list(MODES).index(mode)):
+        problem = Problem(n, i, o, hops, batch, rectify=turn % 2 == 0, **MODES[mode])
+        flops = problem.flops() * (1 if batch is None else batch)
+        assert flops == 0 or flops >= FLOPS_FOR_TWO_THREADS
+        check(problem, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("batch", "n"), [(None, 3), (None, 129), (0, 3), (4, 0), (4, 17), (150, 33)])
+def test_penalty(batch: int | None, n: int, mode: str, squared: bool, dtype: torch.dtype) -> None:
+    """The norm and the upstream gradient it hands to the walks."""
+    for i, o, own_pairs in [(3, 2, None), (1, 1, None), (2, 3, False), (5, None, batch is not None), (0, 2, False)]:
+        problem = Problem(n, i, o, 6, batch, squared, **MODES[mode])
+        *weights, hop_weights = problem.tensors(dtype)
+        if problem.per_hop:
+            hop_weights = upstream(torch.Size([6]) if batch is None else torch.Size([batch, 6]), dtype)
+        rows = () if batch is None else (batch,)
+        pairs = n if o is None else o, n if i is None else i
+        pair_weights = (
+            None if own_pairs is None else upstream(torch.Size([*(rows if own_pairs else ()), *pairs]), dtype).abs()
+        )
+        graph = (*weights, hop_weights, pair_weights, *problem.options(), squared)
+        value, walks, chain = torch.ops.rrnn_ext.walk_penalty(*graph, True)
+        value_alone, _, nothing = torch.ops.rrnn_ext.walk_penalty(*graph, False)
+        assert nothing.numel() == 0
+        grad_value = upstream(torch.Size(rows), dtype)
+        gradients = torch.ops.rrnn_ext.walk_penalty_backward(grad_value, walks, chain, *graph)
+
+        # The sign of a walk near zero is a matter of rounding: the definition takes over the walks that came out.
+        factors = torch.ones_like(walks) if pair_weights is None else pair_weights.unsqueeze(-3).expand_as(walks)
+        if problem.per_hop and hop_weights is not None:
+            factors = factors * hop_weights[..., None, None]
+        sizes = walks.square() if squared else walks.abs()
+        expected = (factors * sizes).double().sum((-3, -2, -1))
+        bound = (factors * sizes).double().abs().sum((-3, -2, -1))
+        assert_near(f"penalty of {problem}", value, expected, bound)
+        grad_walks = grad_value[..., None, None, None] * factors * (2 * walks if squared else walks.sign())
+        true_walks, true_gradients = problem.truth(grad_walks)
+        scale, gradient_scales = problem.scales(grad_walks)
+        assert_near(f"walks of {problem}", walks, true_walks, scale)
+        size_scale = (factors.abs() * (scale.square() if squared else scale)).double().sum((-3, -2, -1))
+        assert_near(f"penalty of {problem} without a chain", value_alone, expected, 2 * size_scale)
+        given = [gradient for gradient, weight in zip(gradients, weights, strict=True) if weight is not None]
+        for actual, true, limit in zip(given, true_gradients, gradient_scales, strict=True):
+            assert_near(f"penalty gradient {tuple(actual.shape)} of {problem}", actual, true, limit)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem(257, 3, 2, 20),
+        Problem(257, 1, 1, 40, rectify=True),
+        Problem(257, 2, None, 20, per_hop=True),
+        Problem(33, 2, 3, 7, batch=200),
+    ],
+    ids=str,
+)
+def test_two_callers_at_once(problem: Problem, set_threads: Callable[[int], None]) -> None:
+    """Each caller's team of two threads keeps to itself: the numbers are the lone caller's, bit by bit."""
+    set_threads(2)
+    assert (problem.batch or 1) * problem.flops() >= FLOPS_FOR_TWO_THREADS
+
+    def results() -> list[Tensor]:
+        walks, without_chain, gradients, _ = run(problem, torch.float32)
+        return [walks, without_chain, *gradients]
+
+    alone, start = results(), Barrier(2)
+
+    def caller() -> None:
+        torch.set_num_threads(2)
+        start.wait()
+        for _ in range(10):
+            assert all(map(torch.equal, results(), alone))
+
+    with ThreadPoolExecutor(2) as pool:
+        for call in [pool.submit(caller) for _ in range(2)]:
+            call.result()
