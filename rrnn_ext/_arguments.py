@@ -1,4 +1,4 @@
-"""What the public functions are given, checked and brought into one form. Each error says what was needed and what came."""
+"""What the public functions are given, checked and brought into one form. Errors say what was needed and what came."""
 
 from __future__ import annotations
 
@@ -207,9 +207,9 @@ def _check_pair_weights(
     if not fits:
         raise ValueError(f"pair_weights must be (..., {pairs[0]}, {pairs[1]}), (..., o, i), got {_shape(pair_weights)}")
     _check_batch("pair_weights", pair_weights, 2, batch)
-    if not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()):
-        if bool((pair_weights < 0).any()):
-            raise ValueError(f"pair_weights must not be negative, got {pair_weights.min().item()}")
+    looked_at = not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+    if looked_at and bool((pair_weights < 0).any()):
+        raise ValueError(f"pair_weights must not be negative, got {pair_weights.min().item()}")
     return pair_weights.expand(*pair_weights.shape[:-2], *pairs).contiguous()
 
 

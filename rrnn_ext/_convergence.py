@@ -32,7 +32,7 @@ def check_convergence(a: Tensor, alpha: Tensor, nonnegative: bool) -> None:
     radius = spectral_radius(a[~shrinks])
     if not bool(is_below_one(radius).all()):
         worst = radius.argmax()
-        raise ResolventDivergenceError(radius[worst].item(), alpha[~shrinks][worst].item())
+        raise ResolventDivergenceError(radius[worst].item(), alpha[~shrinks][worst].item(), nonnegative)
 
 
 def block_of_walks(a: Tensor, vectors: Tensor, hops: int) -> tuple[Tensor, Tensor]:

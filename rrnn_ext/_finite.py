@@ -62,7 +62,7 @@ def truncated_inverse(graph: Graph, hops: int, rectify: bool) -> Tensor:
     right = missing if weight_in is None else missing @ (alpha * phi(weight_in))
     try:
         walks = torch.linalg.solve(eye - a, right)
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise ValueError(
             'method="inverse" needs I - alpha * weight_hh to be invertible, and it is singular; '
             'use method="series", which finite hops always allow'

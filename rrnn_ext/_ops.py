@@ -25,6 +25,7 @@ except ImportError as error:
 
 _native = torch.ops.rrnn_ext
 
+
 def transforming() -> bool:
     """Whether torch.compile or a torch.func transform is looking at what runs now."""
     return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
@@ -151,7 +152,16 @@ def fold_batch(
 
 class _Walks(Function):
     @staticmethod
-    def forward(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop):  # type: ignore[no-untyped-def, override]
+    def forward(
+        weight_hh: Tensor,
+        weight_in: Tensor | None,
+        weight_out: Tensor | None,
+        hop_weights: Tensor | None,
+        alpha: float,
+        hops: int,
+        rectify: bool,
+        per_hop: bool,
+    ) -> Any:
         return _native.walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop, True)
 
     @staticmethod
@@ -161,7 +171,7 @@ class _Walks(Function):
         ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, output[1])
 
     @staticmethod
-    def backward(ctx: Any, grad_walks: Tensor, _: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad_walks: Tensor, _: Tensor) -> Any:
         weight_hh, weight_in, weight_out, hop_weights, chain = ctx.saved_tensors
         weights = weight_hh, weight_in, weight_out
         gradients = _WalksBackward.apply(grad_walks, chain, *weights, hop_weights, *ctx.options)
@@ -176,7 +186,18 @@ class _Walks(Function):
 
 class _WalksBackward(Function):
     @staticmethod
-    def forward(grad_walks, chain, weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop):  # type: ignore[no-untyped-def, override]
+    def forward(
+        grad_walks: Tensor,
+        chain: Tensor,
+        weight_hh: Tensor,
+        weight_in: Tensor | None,
+        weight_out: Tensor | None,
+        hop_weights: Tensor | None,
+        alpha: float,
+        hops: int,
+        rectify: bool,
+        per_hop: bool,
+    ) -> Any:
         return _native.walk_sums_backward(
             grad_walks, chain, weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop
         )
@@ -187,7 +208,7 @@ class _WalksBackward(Function):
         ctx.save_for_backward(grad_walks, weight_hh, weight_in, weight_out, hop_weights)
 
     @staticmethod
-    def backward(ctx: Any, *grad_gradients: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, *grad_gradients: Tensor) -> Any:
         """Second derivatives are rare, and plain PyTorch has all of them."""
         grad_walks, weight_hh, weight_in, weight_out, hop_weights = ctx.saved_tensors
         alpha, hops, rectify, per_hop = ctx.options
@@ -196,7 +217,7 @@ class _WalksBackward(Function):
 
         def walks(*given: Tensor) -> Tensor:
             each = iter(given)
-            graph = [None if weight is None else next(each) for weight in weights]
+            graph: list[Any] = [None if weight is None else next(each) for weight in weights]
             terms = reference.hop_decomposition(*graph, hops=hops, alpha=alpha, rectify=rectify)
             if per_hop:
                 return terms
@@ -247,7 +268,7 @@ class _WalkPenalty(Function):
         ctx.save_for_backward(*inputs[:5], output[1], output[2])
 
     @staticmethod
-    def backward(ctx: Any, grad_value: Tensor | None, *_: Any) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad_value: Tensor | None, *_: Any) -> Any:
         if grad_value is None:
             return (None,) * 10
         *graph, walks, chain = ctx.saved_tensors
@@ -276,9 +297,7 @@ def walk_norm(
     squared: bool,
 ) -> Tensor:
     """The norm of :func:`walk_sums` in PyTorch's own operations, for transforms and second derivatives."""
-    walks = walk_sums(
-        weight_hh, weight_in, weight_out, None if per_hop else hop_weights, alpha, hops, rectify, per_hop
-    )
+    walks = walk_sums(weight_hh, weight_in, weight_out, None if per_hop else hop_weights, alpha, hops, rectify, per_hop)
     pairs = pair_norm(walks, pair_weights if pair_weights is None else pair_weights.unsqueeze(-3), squared)
     if per_hop and hop_weights is not None:
         pairs = hop_weights * pairs
@@ -310,6 +329,6 @@ def walk_penalty(
         return walk_norm(*graph, *options)
     if torch.is_grad_enabled() and any(w is not None and w.requires_grad for w in graph[:3]):
         # Function.apply without its Python part, which serves functorch and takes half of a small call's time.
-        apply: Callable[..., Any] = super(Function, _WalkPenalty).apply  # type: ignore[misc]
+        apply: Callable[..., Any] = super(Function, _WalkPenalty).apply
         return apply(*graph, *options)[0]
     return _native.walk_penalty(*graph, *options, False)[0]

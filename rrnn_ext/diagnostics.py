@@ -16,16 +16,19 @@ class ResolventDivergenceError(ValueError):
     Attributes:
         spectral_radius: that of ``alpha * phi(weight_hh)``; of a batch, the largest.
         max_alpha: the sum converges for every alpha below this, ``1 / spectral radius of phi(weight_hh)``.
+        rectify: whether phi is the absolute value.
     """
 
-    def __init__(self, spectral_radius: float, alpha: float) -> None:
-        super().__init__(spectral_radius, alpha)
+    def __init__(self, spectral_radius: float, alpha: float, rectify: bool = False) -> None:
+        super().__init__(spectral_radius, alpha, rectify)
         self.spectral_radius = spectral_radius
+        self.rectify = rectify
         self.max_alpha = alpha / spectral_radius if spectral_radius > 0 else float("inf")
 
     def __str__(self) -> str:
+        phi = "|weight_hh|" if self.rectify else "weight_hh"
         return (
-            f"the sum over all walks diverges: the spectral radius of alpha * weight_hh is {self.spectral_radius:.6g}, "
+            f"the sum over all walks diverges: the spectral radius of alpha * {phi} is {self.spectral_radius:.6g}, "
             f"and must be below 1; it would converge for alpha < {self.max_alpha:.6g}, or take a finite number of hops"
         )
 

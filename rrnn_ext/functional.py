@@ -36,7 +36,8 @@ def resolvent_penalty(
         weight_in: (..., n, i). None: every hidden unit is an input.
         weight_out: (..., o, n). None: every hidden unit is an output. Without both, the walks of 1 .. hops edges
             between all pairs of units (the empty walk is none).
-        alpha: factor of each edge, > 0; a float, or a tensor, 0-d or of the batch's shape, which may require a gradient.
+        alpha: factor of each edge, > 0; a float, or a tensor, 0-d or of the batch's shape, which may require a
+            gradient.
         hops: the number of terms, >= 1: of the R-RNN, the length of the sequences. None: all walks, which have a sum
             where the spectral radius of alpha phi(W) is below 1.
         rectify: phi = | |: the strength of walks, which then cannot cancel. Else phi is the identity.

@@ -6,6 +6,8 @@ row = target. A side that is left out is the identity. Nothing here checks its a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -83,18 +85,26 @@ def resolvent_penalty(
     """||sum_m w_m P_m||, or sum_m w_m ||P_m|| for ``per_hop``; ||M|| is sum D|M| ("l1") or sum D M^2 ("l2")."""
     size = torch.abs if norm == "l1" else torch.square
     if per_hop:
+        assert hops is not None
         terms = size(hop_decomposition(weight_hh, weight_in, weight_out, hops=hops, alpha=alpha, rectify=rectify))
         if hop_weights is not None:
             terms = hop_weights[..., None, None] * terms
         pairs = terms.sum(-3)
     else:
         pairs = size(
-            resolvent(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, rectify=rectify, hop_weights=hop_weights)
+            resolvent(
+                weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, rectify=rectify, hop_weights=hop_weights
+            )
         )
     if pair_weights is not None:
         pairs = pair_weights * pairs
     value = pairs.sum((-2, -1))
-    return {"sum": torch.sum, "mean": torch.mean, "none": lambda batch: batch}[reduction](value)
+    reductions: dict[str, Callable[[Tensor], Tensor]] = {
+        "sum": torch.sum,
+        "mean": torch.mean,
+        "none": lambda batch: batch,
+    }
+    return reductions[reduction](value)
 
 
 def _per_batch(alpha: float | Tensor) -> float | Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import mpmath
 import networkx as nx
 import numpy as np
+import numpy.typing as npt
 import pytest
 import scipy.linalg
 import scipy.signal
@@ -135,7 +136,7 @@ def test_powers_of_the_whole_adjacency(rectify: bool) -> None:
     """As the paper reads: in the graph of inputs, hidden units and outputs, P_m is a block of its (m+2)-th power."""
     n, i, o, alpha = 7, 3, 2, 0.875
     given = weights(n, i, o, seed=2)
-    whole = np.zeros((i + n + o, i + n + o))
+    whole: npt.NDArray[np.float64] = np.zeros((i + n + o, i + n + o))
     whole[i : i + n, :i] = given["weight_in"]
     whole[i : i + n, i : i + n] = given["weight_hh"]
     whole[i + n :, i : i + n] = given["weight_out"]

@@ -19,7 +19,10 @@ inline void apply_tile(int64_t cols, const T* w, int64_t ldw, const T* x, int64_
   for (; k + V <= cols; k += V) {
     Vector<T> row[ROWS];
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; ++r) row[r] = rectified<Rectify, T>(load(w + r * ldw + k));
+    for (int r = 0; r < ROWS; ++r) {
+      row[r] = rectified<Rectify, T>(load(w + r * ldw + k));
+      __builtin_prefetch(w + (r + ROWS) * ldw + k);  // the next tile's
+    }
 #pragma GCC unroll 8
     for (int c = 0; c < COLUMNS; ++c) {
       Vector<T> column = load(x + c * ldx + k);
@@ -125,27 +128,33 @@ inline void transposed_tile(int64_t rows, int rest, const T* w, int64_t ldw, con
     }
 }
 
+// x[c][r] of COLUMNS vectors as packed[r][c].
+template <typename T, int COLUMNS>
+inline void pack_panel(int64_t rows, const T* x, int64_t ldx, T* packed) {
+  for (int64_t r = 0; r < rows; ++r)
+    for (int c = 0; c < COLUMNS; ++c) packed[r * COLUMNS + c] = x[c * ldx + r];
+}
+
+// Up to eight vectors: straight from W, few rows at a time. Rows lie a page apart for large n, and the first-level TLB
+// holds 64 pages.
 template <typename T, bool Rectify>
-void apply_transposed_phi(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
-                          T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
+void apply_transposed_narrow(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
+                             T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
   constexpr int V = kLanes<T>;
-  // Few rows at a time: rows lie a page apart for large n, and the first-level TLB holds 64 pages.
   constexpr int64_t kBlockRows = 32;
   T packed[kBlockRows * 8];
   for (int64_t r = 0; r == 0 || r < rows; r += kBlockRows) {
-    const int64_t block_rows = rows - r < kBlockRows ? rows - r : kBlockRows;
+    const int64_t height = rows - r < kBlockRows ? rows - r : kBlockRows;
     const T* start = r == 0 ? add : y;
     const int64_t ldstart = r == 0 ? ldadd : ldy;
     for_panels(width, [&](auto columns, int64_t c) {
       constexpr int COLUMNS = columns();
       constexpr int VECTORS = kRegisters == 32 ? (COLUMNS == 8 ? 3 : COLUMNS == 4 ? 6 : 8) : (COLUMNS == 4 ? 2 : 4);
-      const T* from = start ? start + c * ldstart : nullptr;
-      for (int64_t i = 0; i < block_rows; ++i)
-        for (int j = 0; j < COLUMNS; ++j) packed[i * COLUMNS + j] = x[(c + j) * ldx + r + i];
+      pack_panel<T, COLUMNS>(height, x + c * ldx + r, ldx, packed);
       const auto tile = [&](auto vectors, auto partial, int64_t k, int rest) {
-        transposed_tile<T, vectors(), COLUMNS, Rectify, partial()>(block_rows, rest, w + r * ldw + k, ldw, packed,
-                                                                   scale, from ? from + k : nullptr, ldstart,
-                                                                   y + c * ldy + k, ldy);
+        transposed_tile<T, vectors(), COLUMNS, Rectify, partial()>(
+            height, rest, w + r * ldw + k, ldw, packed, scale, start ? start + c * ldstart + k : nullptr, ldstart,
+            y + c * ldy + k, ldy);
       };
       int64_t k = cols.begin;
       for (; k + VECTORS * V <= cols.end; k += VECTORS * V)
@@ -156,11 +165,58 @@ void apply_transposed_phi(Range cols, int64_t rows, const T* w, int64_t ldw, con
   }
 }
 
+// More vectors: a stripe of a block of rows is copied together once, then meets all panels from the first-level cache.
+template <typename T, bool Rectify>
+void apply_transposed_wide(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
+                           T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
+  constexpr int V = kLanes<T>, VECTORS = kRegisters == 32 ? 3 : 2;
+  constexpr int64_t kStripe = VECTORS * V, kBlockRows = 96, kGroup = 32;
+  alignas(kVectorBytes) T stripe[kBlockRows * kStripe];
+  T packed[kBlockRows * kGroup];
+  for (int64_t g = 0; g < width; g += kGroup) {
+    const int64_t group = width - g < kGroup ? width - g : kGroup;
+    for (int64_t r = 0; r == 0 || r < rows; r += kBlockRows) {
+      const int64_t height = rows - r < kBlockRows ? rows - r : kBlockRows;
+      const T* start = r == 0 ? add : y;
+      const int64_t ldstart = r == 0 ? ldadd : ldy;
+      for_panels(group, [&](auto columns, int64_t c) {
+        pack_panel<T, columns()>(height, x + (g + c) * ldx + r, ldx, packed + c * height);
+      });
+      for (int64_t k = cols.begin; k < cols.end; k += kStripe) {
+        const int64_t inside = cols.end - k < kStripe ? cols.end - k : kStripe;
+        for (int64_t i = 0; i < height; ++i) {
+          const T* from = w + (r + i) * ldw + k;
+          if (inside == kStripe)
+            for (int v = 0; v < VECTORS; ++v)
+              store(stripe + i * kStripe + v * V, rectified<Rectify, T>(load(from + v * V)));
+          else
+            for (int64_t j = 0; j < inside; ++j)
+              stripe[i * kStripe + j] = Rectify && from[j] < 0 ? -from[j] : from[j];
+        }
+        for_panels(group, [&](auto columns, int64_t c) {
+          constexpr int COLUMNS = columns();
+          const auto tile = [&](auto vectors, auto partial, int64_t j, int rest) {
+            transposed_tile<T, vectors(), COLUMNS, false, partial()>(
+                height, rest, stripe + j, kStripe, packed + c * height, scale,
+                start ? start + (g + c) * ldstart + k + j : nullptr, ldstart, y + (g + c) * ldy + k + j, ldy);
+          };
+          if (inside == kStripe) return tile(std::integral_constant<int, VECTORS>{}, std::false_type{}, 0, V);
+          int64_t j = 0;
+          for (; j + V <= inside; j += V) tile(std::integral_constant<int, 1>{}, std::false_type{}, j, V);
+          if (j < inside) tile(std::integral_constant<int, 1>{}, std::true_type{}, j, static_cast<int>(inside - j));
+        });
+      }
+    }
+  }
+}
+
 template <typename T>
 void apply_transposed(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
                       T scale, const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify) {
-  (rectify ? apply_transposed_phi<T, true> : apply_transposed_phi<T, false>)(cols, rows, w, ldw, x, ldx, width, scale,
-                                                                             add, ldadd, y, ldy);
+  constexpr int kPanel = kRegisters == 32 ? 8 : 4;
+  const auto run = width > kPanel ? (rectify ? apply_transposed_wide<T, true> : apply_transposed_wide<T, false>)
+                                  : (rectify ? apply_transposed_narrow<T, true> : apply_transposed_narrow<T, false>);
+  run(cols, rows, w, ldw, x, ldx, width, scale, add, ldadd, y, ldy);
 }
 
 }  // namespace RRNN_ISA

@@ -54,7 +54,7 @@ class Team {
 };
 
 // Below this many flops a second thread costs more than it brings.
-inline constexpr double kFlopsPerThread = 1.5e6;
+inline constexpr double kFlopsPerThread = 4e6;
 
 inline int64_t worthwhile_threads(double flops) {
   const auto threads = static_cast<int64_t>(torch::stable::get_num_threads());
