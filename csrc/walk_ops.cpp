@@ -131,6 +131,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Graphs& graphs, const Tensor& 
   const int64_t walks_size = graphs.terms() * graphs.pairs();
   const bool single = any.single_pathway();
   const int64_t scratch_size = single ? single_pathway_scratch(any, 1) : walk_backward_scratch(any);
+  check_like("chain", chain, graphs.weight_hh);
   STD_TORCH_CHECK(chain.numel() == graphs.count() * any.chain_size(), "chain must come from the forward op with keep_chain");
   run_batch<T>(graphs.count(), 2 * any.flops(), scratch_size + walks_size, [&](int64_t index, Team& team, T* shared) {
     T* gradient = shared + scratch_size;
@@ -199,6 +200,7 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty_backward(Tensor grad_value, Tens
   check_like("grad_value", grad_value, weight_hh);
   STD_TORCH_CHECK(grad_value.numel() == graphs.count(), "grad_value must have one element a graph, got ",
                   shape_of(grad_value));
+  check_like("walks", walks, weight_hh);
   const Tensor grads = dense(grad_value), dense_walks = dense(walks);
   STD_TORCH_CHECK(walks.numel() == graphs.count() * graphs.terms() * graphs.pairs(),
                   "walks must come from the forward op, got ", shape_of(walks));

@@ -51,13 +51,13 @@ def _all_walks_op(a: Tensor, b: Tensor, alpha: Tensor, nonnegative: bool, series
     """sum_m A^m B for (b, n, n) and (b, n, c), or without the batch. Raises ResolventDivergenceError."""
     check_convergence(a if a.dim() == 3 else a[None], alpha, nonnegative)
     if a.numel() == 0 or b.numel() == 0:
-        return b.clone()
-    return _summed(a, b) if series else _factorised(a, b)
+        return b.clone(memory_format=torch.contiguous_format)
+    return (_summed(a, b) if series else _factorised(a, b)).contiguous()
 
 
 @_all_walks_op.register_fake
 def _(a: Tensor, b: Tensor, alpha: Tensor, nonnegative: bool, series: bool) -> Tensor:
-    return torch.empty_like(b)
+    return b.new_empty(b.shape)
 
 
 class _AllWalks(Function):

@@ -118,6 +118,39 @@ def _walk_penalty_backward_fake(
     return _walk_sums_backward_fake(walks, chain, *graph_and_options)
 
 
+@torch.library.register_fake("rrnn_ext::pathway_solve")
+def _pathway_solve_fake(
+    weight_hh: Tensor, sources: Tensor, targets: Tensor, alpha: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return sources.new_empty(sources.shape), targets.new_empty(targets.shape), sources.new_empty(sources.shape[:1])
+
+
+@torch.library.register_fake("rrnn_ext::pathway_solve_backward")
+def _pathway_solve_backward_fake(scale: Tensor, weight_hh: Tensor, x: Tensor, y: Tensor, alpha: float) -> Tensor:
+    return weight_hh.new_empty(weight_hh.shape)
+
+
+@torch.library.register_fake("rrnn_ext::all_pairs_penalty")
+def _all_pairs_penalty_fake(
+    weight_hh: Tensor, pair_weights: Tensor | None, alpha: float, rectify: bool, squared: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    batch = weight_hh.shape[:1]
+    return weight_hh.new_empty(batch), weight_hh.new_empty(weight_hh.shape), weight_hh.new_empty(batch)
+
+
+@torch.library.register_fake("rrnn_ext::all_pairs_penalty_backward")
+def _all_pairs_penalty_backward_fake(
+    grad_value: Tensor,
+    walks: Tensor,
+    weight_hh: Tensor,
+    pair_weights: Tensor | None,
+    alpha: float,
+    rectify: bool,
+    squared: bool,
+) -> Tensor:
+    return weight_hh.new_empty(weight_hh.shape)
+
+
 # ----------------------------------------------------------------------------------------------------- walks and vmap
 
 
