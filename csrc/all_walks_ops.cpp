@@ -102,8 +102,8 @@ void each_small_graph(const Batch& batch, const F& body) {
     run(0, batch.count);
 }
 
-std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::optional<Tensor> pair_weights,
-                                                     double alpha, bool rectify, bool squared) {
+std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::optional<Tensor> pair_weights, double alpha,
+                                                     bool rectify, bool squared) {
   const Batch batch(weight_hh);
   const PairWeights pairs(pair_weights, weight_hh, batch.count, batch.n, batch.n);
   const int64_t size = batch.n * batch.n;
@@ -120,8 +120,8 @@ std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::opti
   return {value, walks, converges};
 }
 
-Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight_hh,
-                                  std::optional<Tensor> pair_weights, double alpha, bool rectify, bool squared) {
+Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight_hh, std::optional<Tensor> pair_weights,
+                                  double alpha, bool rectify, bool squared) {
   const Batch batch(weight_hh);
   const PairWeights pairs(pair_weights, weight_hh, batch.count, batch.n, batch.n);
   const int64_t size = batch.n * batch.n;

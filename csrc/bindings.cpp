@@ -60,8 +60,9 @@ py::dict build_info() {
 
 }  // namespace
 
-// One graph: weight_hh (n, n), weight_in (n, i), weight_out (o, n); or a batch of them, (b, n, n) and so on. A side left
-// out is the identity. `walks` is (terms, o, i), terms = hops where per_hop, else 1; `chain` is what the backward needs.
+// One graph: weight_hh (n, n), weight_in (n, i), weight_out (o, n); or a batch of them, (b, n, n) and so on. A side
+// left out is the identity. `walks` is (terms, o, i), terms = hops where per_hop, else 1; `chain` is what the backward
+// needs.
 STABLE_TORCH_LIBRARY(rrnn_ext, m) {
   m.def(
       "walk_sums(Tensor weight_hh, Tensor? weight_in, Tensor? weight_out, Tensor? hop_weights, float alpha, int hops, "
@@ -79,8 +80,8 @@ STABLE_TORCH_LIBRARY(rrnn_ext, m) {
       "Tensor? weight_out, Tensor? hop_weights, Tensor? pair_weights, float alpha, int hops, bool rectify, "
       "bool per_hop, bool squared) -> (Tensor grad_hh, Tensor grad_in, Tensor grad_out)");
 
-  // Infinite sums of a batch, weight_hh (b, n, n), vectors (b, n). `found` and `converges`, (b), are 1 where the sum was
-  // proved to converge, and 0 where that is open.
+  // Infinite sums of a batch, weight_hh (b, n, n), vectors (b, n). `found` and `converges`, (b), are 1 where the sum
+  // was proved to converge, and 0 where that is open.
   m.def(
       "pathway_solve(Tensor weight_hh, Tensor sources, Tensor targets, float alpha) "
       "-> (Tensor x, Tensor y, Tensor found)");

@@ -16,8 +16,7 @@ using torch::stable::Tensor;
 
 inline std::string shape_of(const Tensor& tensor) {
   std::string text = "(";
-  for (int64_t d = 0; d < tensor.dim(); ++d)
-    text += (d ? ", " : "") + std::to_string(tensor.size(d));
+  for (int64_t d = 0; d < tensor.dim(); ++d) text += (d ? ", " : "") + std::to_string(tensor.size(d));
   return text + (tensor.dim() == 1 ? ",)" : ")");
 }
 

@@ -103,8 +103,8 @@ std::tuple<Tensor, Tensor> forward(const Graphs& graphs, bool keep_chain) {
     const int64_t chain_size = keep_chain ? any.chain_size() : 0;
     Tensor chain = graphs.empty({chain_size});
     const bool single = keep_chain && any.single_pathway();
-    const int64_t scratch_size = single ? single_pathway_scratch(any, torch::stable::get_num_threads())
-                                        : walk_forward_scratch(any, keep_chain);
+    const int64_t scratch_size =
+        single ? single_pathway_scratch(any, torch::stable::get_num_threads()) : walk_forward_scratch(any, keep_chain);
     run_batch<T>(graphs.count(), any.flops(), scratch_size, [&](int64_t index, Team& team, T* shared) {
       const Walks<T> problem = graphs.problem<T>(index);
       T* to = at<T>(walks, index, graphs.terms() * graphs.pairs());
@@ -132,7 +132,8 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Graphs& graphs, const Tensor& 
   const bool single = any.single_pathway();
   const int64_t scratch_size = single ? single_pathway_scratch(any, 1) : walk_backward_scratch(any);
   check_like("chain", chain, graphs.weight_hh);
-  STD_TORCH_CHECK(chain.numel() == graphs.count() * any.chain_size(), "chain must come from the forward op with keep_chain");
+  STD_TORCH_CHECK(chain.numel() == graphs.count() * any.chain_size(),
+                  "chain must come from the forward op with keep_chain");
   run_batch<T>(graphs.count(), 2 * any.flops(), scratch_size + walks_size, [&](int64_t index, Team& team, T* shared) {
     T* gradient = shared + scratch_size;
     if (team.leads()) grad_walks(index, gradient);
@@ -152,8 +153,7 @@ std::tuple<Tensor, Tensor> walk_sums(Tensor weight_hh, std::optional<Tensor> wei
 }
 
 std::tuple<Tensor, Tensor, Tensor> walk_sums_backward(Tensor grad_walks, Tensor chain, Tensor weight_hh,
-                                                      std::optional<Tensor> weight_in,
-                                                      std::optional<Tensor> weight_out,
+                                                      std::optional<Tensor> weight_in, std::optional<Tensor> weight_out,
                                                       std::optional<Tensor> hop_weights, double alpha, int64_t hops,
                                                       bool rectify, bool per_hop) {
   const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
@@ -181,10 +181,9 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty(Tensor weight_hh, std::optional<
   dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
     for (int64_t index = 0; index < graphs.count(); ++index)
-      *at<T>(value, index, 1) = penalty<T>({squared}, at<T>(walks, index, graphs.terms() * graphs.pairs()),
-                                           graphs.terms(), graphs.pairs(),
-                                           per_hop ? graphs.hop_weights_of<T>(index) : nullptr,
-                                           pairs.of<T>(index));
+      *at<T>(value, index, 1) =
+          penalty<T>({squared}, at<T>(walks, index, graphs.terms() * graphs.pairs()), graphs.terms(), graphs.pairs(),
+                     per_hop ? graphs.hop_weights_of<T>(index) : nullptr, pairs.of<T>(index));
   });
   return {value, walks, chain};
 }
@@ -193,8 +192,8 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty_backward(Tensor grad_value, Tens
                                                          Tensor weight_hh, std::optional<Tensor> weight_in,
                                                          std::optional<Tensor> weight_out,
                                                          std::optional<Tensor> hop_weights,
-                                                         std::optional<Tensor> pair_weights, double alpha,
-                                                         int64_t hops, bool rectify, bool per_hop, bool squared) {
+                                                         std::optional<Tensor> pair_weights, double alpha, int64_t hops,
+                                                         bool rectify, bool per_hop, bool squared) {
   const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
   const PairWeights pairs(pair_weights, graphs.weight_hh, graphs.batch, graphs.outputs, graphs.inputs);
   check_like("grad_value", grad_value, weight_hh);
@@ -208,8 +207,8 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty_backward(Tensor grad_value, Tens
     using T = decltype(zero);
     return backward<T>(graphs, chain, [&](int64_t index, T* to) {
       penalty_backward<T>({squared}, at<T>(dense_walks, index, graphs.terms() * graphs.pairs()), graphs.terms(),
-                          graphs.pairs(), per_hop ? graphs.hop_weights_of<T>(index) : nullptr,
-                          pairs.of<T>(index), *at<T>(grads, index, 1), to);
+                          graphs.pairs(), per_hop ? graphs.hop_weights_of<T>(index) : nullptr, pairs.of<T>(index),
+                          *at<T>(grads, index, 1), to);
     });
   });
 }

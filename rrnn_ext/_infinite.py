@@ -12,7 +12,6 @@ from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import block_of_walks, check_convergence
 from rrnn_ext._ops import _native, fold_batch, pair_norm
 
-
 _BLOCK_HOPS = 64
 _MAX_BLOCKS = 20_000
 
@@ -62,7 +61,7 @@ def _(a: Tensor, b: Tensor, alpha: Tensor, nonnegative: bool, series: bool) -> T
 
 class _AllWalks(Function):
     @staticmethod
-    def forward(a, b, alpha, nonnegative, series):  # type: ignore[no-untyped-def, override]
+    def forward(a: Tensor, b: Tensor, alpha: Tensor, nonnegative: bool, series: bool) -> Tensor:
         return _all_walks_op(a, b, alpha, nonnegative, series)
 
     @staticmethod
@@ -71,7 +70,7 @@ class _AllWalks(Function):
         ctx.save_for_backward(a, output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         a, x = ctx.saved_tensors
         # PyTorch's own differentiable solve: convergence is known by now. The two ways agree to rounding.
         adjoint = torch.linalg.solve_ex(_one_minus(a.mT), grad)[0] if a.numel() and grad.numel() else grad
@@ -87,7 +86,7 @@ class _AllPairs(Function):
     """(I - A)^{-1}, whose gradient takes two products: grad A = Q' G Q'."""
 
     @staticmethod
-    def forward(a, alpha, nonnegative, series):  # type: ignore[no-untyped-def, override]
+    def forward(a: Tensor, alpha: Tensor, nonnegative: bool, series: bool) -> Tensor:
         eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
         return _all_walks_op(a, eye, alpha, nonnegative, series)
 
@@ -96,7 +95,7 @@ class _AllPairs(Function):
         ctx.save_for_backward(output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         (walks,) = ctx.saved_tensors
         return walks.mT @ grad @ walks.mT, None, None, None
 
@@ -139,7 +138,7 @@ class _Pathway(Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         weight_hh, sources, targets, x, y = ctx.saved_tensors
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
             a = ctx.alpha * weight_hh.abs()
@@ -188,7 +187,7 @@ class _AllPairsPenalty(Function):
         ctx.save_for_backward(weight_hh, pair_weights, walks)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         weight_hh, pair_weights, walks = ctx.saved_tensors
         alpha, rectify, squared = ctx.options
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted

@@ -21,7 +21,7 @@ inline void apply_tile(int64_t cols, const T* w, int64_t ldw, const T* x, int64_
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
       row[r] = rectified<Rectify, T>(load(w + r * ldw + k));
-      __builtin_prefetch(w + (r + ROWS) * ldw + k);  // the next tile's
+      __builtin_prefetch(w + (r + ROWS) * ldw + k, 0, 2);  // the next tile's, into the second level
     }
 #pragma GCC unroll 8
     for (int c = 0; c < COLUMNS; ++c) {
@@ -41,8 +41,7 @@ inline void apply_tile(int64_t cols, const T* w, int64_t ldw, const T* x, int64_
   T sums[COLUMNS * ROWS];
   horizontal_sums<T, COLUMNS * ROWS>(&sum[0][0], sums);
   for (int c = 0; c < COLUMNS; ++c)
-    for (int r = 0; r < ROWS; ++r)
-      y[c * ldy + r] = scale * sums[c * ROWS + r] + (add ? add[c * ldadd + r] : T(0));
+    for (int r = 0; r < ROWS; ++r) y[c * ldy + r] = scale * sums[c * ROWS + r] + (add ? add[c * ldadd + r] : T(0));
 }
 
 template <typename T, int COLUMNS, bool Rectify>
@@ -51,8 +50,8 @@ inline void apply_panel(Range rows, int64_t cols, const T* w, int64_t ldw, const
   constexpr int ROWS = kRegisters == 32 ? (COLUMNS == 8 ? 3 : COLUMNS == 4 ? 6 : 8) : (COLUMNS == 4 ? 2 : 4);
   int64_t r = rows.begin;
   for (; r + ROWS <= rows.end; r += ROWS)
-    apply_tile<T, ROWS, COLUMNS, Rectify>(cols, w + r * ldw, ldw, x, ldx, scale, add ? add + r : nullptr, ldadd,
-                                          y + r, ldy);
+    apply_tile<T, ROWS, COLUMNS, Rectify>(cols, w + r * ldw, ldw, x, ldx, scale, add ? add + r : nullptr, ldadd, y + r,
+                                          ldy);
   for (; r < rows.end; ++r)
     apply_tile<T, 1, COLUMNS, Rectify>(cols, w + r * ldw, ldw, x, ldx, scale, add ? add + r : nullptr, ldadd, y + r,
                                        ldy);
@@ -96,9 +95,9 @@ void apply(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_
 
 // A tile of VECTORS x COLUMNS sums, each a vector along k, to which the packed x[r][c] is broadcast. Where the
 // tile is Partial, only the first `rest` lanes are inside.
-template <typename T, int VECTORS, int COLUMNS, bool Rectify, bool Partial>
-inline void transposed_tile(int64_t rows, int rest, const T* w, int64_t ldw, const T* x, T scale,
-                            const T* add, int64_t ldadd, T* y, int64_t ldy) {
+template <typename T, int VECTORS, int COLUMNS, bool Rectify, bool Partial, bool Prefetch>
+inline void transposed_tile(int64_t rows, int rest, const T* w, int64_t ldw, const T* x, T scale, const T* add,
+                            int64_t ldadd, T* y, int64_t ldy) {
   constexpr int V = kLanes<T>;
   Vector<T> sum[VECTORS][COLUMNS] = {};
   for (int64_t r = 0; r < rows; ++r) {
@@ -107,6 +106,7 @@ inline void transposed_tile(int64_t rows, int rest, const T* w, int64_t ldw, con
     for (int v = 0; v < VECTORS; ++v) {
       const T* from = w + r * ldw + v * V;
       row[v] = rectified<Rectify, T>(Partial ? load_first(from, rest) : load(from));
+      if constexpr (Prefetch) __builtin_prefetch(from + VECTORS * V, 0, 2);  // the next tile's
     }
 #pragma GCC unroll 8
     for (int c = 0; c < COLUMNS; ++c) {
@@ -152,7 +152,7 @@ void apply_transposed_narrow(Range cols, int64_t rows, const T* w, int64_t ldw, 
       constexpr int VECTORS = kRegisters == 32 ? (COLUMNS == 8 ? 3 : COLUMNS == 4 ? 6 : 8) : (COLUMNS == 4 ? 2 : 4);
       pack_panel<T, COLUMNS>(height, x + c * ldx + r, ldx, packed);
       const auto tile = [&](auto vectors, auto partial, int64_t k, int rest) {
-        transposed_tile<T, vectors(), COLUMNS, Rectify, partial()>(
+        transposed_tile<T, vectors(), COLUMNS, Rectify, partial(), true>(
             height, rest, w + r * ldw + k, ldw, packed, scale, start ? start + c * ldstart + k : nullptr, ldstart,
             y + c * ldy + k, ldy);
       };
@@ -187,16 +187,17 @@ void apply_transposed_wide(Range cols, int64_t rows, const T* w, int64_t ldw, co
         for (int64_t i = 0; i < height; ++i) {
           const T* from = w + (r + i) * ldw + k;
           if (inside == kStripe)
-            for (int v = 0; v < VECTORS; ++v)
+            for (int v = 0; v < VECTORS; ++v) {
               store(stripe + i * kStripe + v * V, rectified<Rectify, T>(load(from + v * V)));
+              __builtin_prefetch(from + kStripe + v * V, 0, 2);  // the next stripe's
+            }
           else
-            for (int64_t j = 0; j < inside; ++j)
-              stripe[i * kStripe + j] = Rectify && from[j] < 0 ? -from[j] : from[j];
+            for (int64_t j = 0; j < inside; ++j) stripe[i * kStripe + j] = Rectify && from[j] < 0 ? -from[j] : from[j];
         }
         for_panels(group, [&](auto columns, int64_t c) {
           constexpr int COLUMNS = columns();
           const auto tile = [&](auto vectors, auto partial, int64_t j, int rest) {
-            transposed_tile<T, vectors(), COLUMNS, false, partial()>(
+            transposed_tile<T, vectors(), COLUMNS, false, partial(), false>(
                 height, rest, stripe + j, kStripe, packed + c * height, scale,
                 start ? start + (g + c) * ldstart + k + j : nullptr, ldstart, y + (g + c) * ldy + k + j, ldy);
           };

@@ -50,13 +50,12 @@ void gauss_jordan(int64_t n, T* m, T* factors, int64_t* pivots) {
     const T scale = 1 / row[k];
     row[k] = 1;
     for (int64_t j = 0; j < n; ++j) pivot_row[j] = row[j] *= scale;
-    for (int64_t i = 0; i < n; ++i) {
-      factors[i] = m[i * n + k];
-      m[i * n + k] = 0;
-    }
+    for (int64_t i = 0; i < n; ++i) factors[i] = m[i * n + k];
     factors[k] = 0;  // leaves the pivot's row as it is
-    row[k] = pivot_row[k];
     eliminate(n, factors, pivot_row, m);
+    // The column of the inverse, last: a number stored just before the vector around it is loaded holds the load up.
+    for (int64_t i = 0; i < n; ++i)
+      if (i != k) m[i * n + k] = -factors[i] * scale;
   }
   for (int64_t k = n; k-- > 0;)
     if (pivots[k] != k)

@@ -1,11 +1,11 @@
 #include "kernels.h"
 
-#define RRNN_DECLARE(isa)                        \
-  namespace rrnn_##isa {                         \
-  template <typename T>                          \
-  extern const rrnn::Kernels<T> table;           \
-  extern template const rrnn::Kernels<float> table<float>;   \
-  extern template const rrnn::Kernels<double> table<double>; \
+#define RRNN_DECLARE(isa)                                      \
+  namespace rrnn_##isa {                                       \
+    template <typename T>                                      \
+    extern const rrnn::Kernels<T> table;                       \
+    extern template const rrnn::Kernels<float> table<float>;   \
+    extern template const rrnn::Kernels<double> table<double>; \
   }
 
 RRNN_DECLARE(baseline)

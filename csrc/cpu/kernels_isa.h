@@ -7,8 +7,8 @@
 namespace RRNN_ISA {
 
 template <typename T>
-extern const rrnn::Kernels<T> table{apply<T>, apply_transposed<T>, outer_product<T>, line_pass<T>, gauss_jordan<T>,
-                                         RRNN_ISA_NAME};
+extern const rrnn::Kernels<T> table{apply<T>,     apply_transposed<T>, outer_product<T>,
+                                    line_pass<T>, gauss_jordan<T>,     RRNN_ISA_NAME};
 
 template const rrnn::Kernels<float> table<float>;
 template const rrnn::Kernels<double> table<double>;

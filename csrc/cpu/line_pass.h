@@ -21,6 +21,7 @@ inline void line_tile(int64_t cols, const T* w, int64_t ldw, const T* x, const T
     for (int r = 0; r < ROWS; ++r) {
       Vector<T> row = rectified<Rectify, T>(load(w + r * ldw + k));
       hold<T>(row);
+      __builtin_prefetch(w + (r + ROWS) * ldw + k, 0, 2);  // the next tile's, into the second level
       sum[r] += row * source;
       target += row * factor[r];
     }
@@ -49,13 +50,12 @@ void line_pass_phi(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x
   int64_t r = rows.begin;
   for (; r + ROWS <= rows.end; r += ROWS)
     line_tile<T, ROWS, Rectify>(cols, w + r * ldw, ldw, x, y + r, scale, x_next + r, y_next);
-  for (; r < rows.end; ++r)
-    line_tile<T, 1, Rectify>(cols, w + r * ldw, ldw, x, y + r, scale, x_next + r, y_next);
+  for (; r < rows.end; ++r) line_tile<T, 1, Rectify>(cols, w + r * ldw, ldw, x, y + r, scale, x_next + r, y_next);
 }
 
 template <typename T>
-void line_pass(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale, T* x_next,
-               T* y_next, bool rectify) {
+void line_pass(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale, T* x_next, T* y_next,
+               bool rectify) {
   (rectify ? line_pass_phi<T, true> : line_pass_phi<T, false>)(rows, cols, w, ldw, x, y, scale, x_next, y_next);
 }
 

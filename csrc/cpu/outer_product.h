@@ -15,8 +15,8 @@ inline constexpr int kTileRows = kRegisters == 32 ? 8 : 4;
 
 // Both sides are packed: ROWS numbers and kTileVectors vectors a step. Writes `cols` columns of ROWS rows.
 template <typename T, int ROWS>
-inline void outer_tile(int64_t depth, const T* left, const T* right, T scale, bool accumulate,
-                       const T* sign_of, T* out, int64_t ldout, int64_t cols) {
+inline void outer_tile(int64_t depth, const T* left, const T* right, T scale, bool accumulate, const T* sign_of, T* out,
+                       int64_t ldout, int64_t cols) {
   constexpr int V = kLanes<T>, N = kTileVectors<T>;
   Vector<T> sum[ROWS][N] = {};
   for (int64_t c = 0; c < depth; ++c) {

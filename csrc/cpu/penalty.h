@@ -10,7 +10,8 @@ struct Norm {
   bool squared;  // sum of squares rather than of sizes
 };
 
-// The sum of a size over n elements: in lanes, which vectorise, and in blocks, which keep the rounding of a long sum small.
+// The sum of a size over n elements: in lanes, which vectorise, and in blocks, which keep the rounding of a long sum
+// small.
 template <typename T, typename F>
 double lane_sum(int64_t n, const F& size) {
   constexpr int64_t kLanes = 16, kBlock = 1024;

@@ -1,6 +1,7 @@
 // One input, one output (or their sums, where rectified walks cannot cancel): x_{m+1} = A x_m and y_{m+1} = A' y_m read
 // the same W, so one pass serves both. With R = c sum_m v x_m and g = dR,
-//   grad phi(W) = alpha c g sum_j y_j (x_0 + .. + x_{hops-2-j})'   grad phi(u) = c g sum_m y_m   grad phi(v) = c g sum_m x_m
+//   grad phi(W) = alpha c g sum_j y_j (x_0 + .. + x_{hops-2-j})'   grad phi(u) = c g sum_m y_m   grad phi(v) = c g
+//   sum_m x_m
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -30,8 +31,10 @@ void single_pathway_forward(const Walks<T>& problem, T* walks, T* chain, Team& t
   for (int64_t m = 0; m + 1 < hops; ++m) {
     // Each member adds up its own rows' part of y_{m+1}; then each takes the sum over members for its own units.
     std::fill(shared + own.begin * n, shared + own.end * n, T(0));
-    k.line_pass(units, n, problem.weight_hh, n, x + m * n, y + m * n, problem.alpha, x + (m + 1) * n,
-                shared + own.begin * n, problem.rectify);
+    sweep(units, 64, m % 2, [&](Range rows) {
+      k.line_pass(rows, n, problem.weight_hh, n, x + m * n, y + m * n, problem.alpha, x + (m + 1) * n,
+                  shared + own.begin * n, problem.rectify);
+    });
     team.wait();
     T* next = y + (m + 1) * n;
     std::copy(shared + units.begin, shared + units.end, next + units.begin);
@@ -65,13 +68,14 @@ void single_pathway_backward(const Walks<T>& problem, const T* grad_walks, const
     grad_out[r] = times_phi_derivative(scale * sums[r], problem.weight_out[r], problem.rectify);
   }
   team.wait();
-  kernels<T>(problem.flops()).outer_product(units, n, hops - 1, y, n, sums + n, n, problem.alpha * scale, false,
-                             problem.rectify ? problem.weight_hh : nullptr, grad_hh, n);
+  kernels<T>(problem.flops())
+      .outer_product(units, n, hops - 1, y, n, sums + n, n, problem.alpha * scale, false,
+                     problem.rectify ? problem.weight_hh : nullptr, grad_hh, n);
 }
 
-#define RRNN_INSTANTIATE(T)                                                                                        \
-  template int64_t single_pathway_scratch(const Walks<T>&, int64_t);                                               \
-  template void single_pathway_forward(const Walks<T>&, T*, T*, Team&, T*);                                        \
+#define RRNN_INSTANTIATE(T)                                                 \
+  template int64_t single_pathway_scratch(const Walks<T>&, int64_t);        \
+  template void single_pathway_forward(const Walks<T>&, T*, T*, Team&, T*); \
   template void single_pathway_backward(const Walks<T>&, const T*, const T*, T*, T*, T*, Team&, T*);
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)

@@ -65,8 +65,8 @@ void small_all_pairs_backward(const SmallGraph<T>& graph, const T* walks, T* gra
       grad_hh[i] = graph.weight_hh[i] > 0 ? grad_hh[i] : graph.weight_hh[i] < 0 ? -grad_hh[i] : T(0) * grad_hh[i];
 }
 
-#define RRNN_INSTANTIATE(T)                                                \
-  template bool small_all_pairs(const SmallGraph<T>&, T*, T*);             \
+#define RRNN_INSTANTIATE(T)                                    \
+  template bool small_all_pairs(const SmallGraph<T>&, T*, T*); \
   template void small_all_pairs_backward(const SmallGraph<T>&, const T*, T*, T*, T*);
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)

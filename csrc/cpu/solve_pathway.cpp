@@ -41,7 +41,9 @@ bool solve_pathway(const Pathway<T>& problem, T* x, T* y, Team& team, T* shared)
     T* partial = image + n;
     ++step;
     std::fill(partial + own.begin * n, partial + own.end * n, T(0));
-    k.line_pass(rows, n, problem.weight_hh, n, from, back, problem.alpha, image, partial + own.begin * n, true);
+    sweep(rows, 64, step % 2, [&](Range part) {
+      k.line_pass(part, n, problem.weight_hh, n, from, back, problem.alpha, image, partial + own.begin * n, true);
+    });
     team.wait();
     std::copy_n(image, n, ap);
     std::copy_n(partial, n, aq);

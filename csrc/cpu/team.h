@@ -53,6 +53,17 @@ class Team {
   std::atomic<int64_t>& phase_;
 };
 
+// part(Range) for pieces of at most `step` of a range, from its end where `reverse`. Passes over the weights take turns
+// in direction: what the last one left in the cache is what the next one starts with.
+template <typename F>
+void sweep(Range range, int64_t step, bool reverse, const F& part) {
+  const int64_t pieces = (range.end - range.begin + step - 1) / step;
+  for (int64_t i = 0; i < pieces; ++i) {
+    const int64_t begin = range.begin + (reverse ? pieces - 1 - i : i) * step;
+    part(Range{begin, std::min(begin + step, range.end)});
+  }
+}
+
 // Below this many flops a second thread costs more than it brings.
 inline constexpr double kFlopsPerThread = 4e6;
 

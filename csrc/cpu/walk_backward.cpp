@@ -84,14 +84,13 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
                    Team& team, T* shared) {
   const int64_t n = problem.n, width = problem.width(), bundle = width * n, hops = problem.hops;
   const int64_t term = width * problem.other_width(), block = block_hops(problem);
-  T* reverse = shared;                      // (block, width, n)
-  T* lifted = reverse + block * bundle;     // c phi(other)' G
-  T* weighted = lifted + bundle;            // the same times a hop weight; at last the sum of the chain
-  T* first = weighted + bundle;             // L_0
-  T* gradient = first + bundle;             // (terms, width, other_width)
+  T* reverse = shared;                   // (block, width, n)
+  T* lifted = reverse + block * bundle;  // c phi(other)' G
+  T* weighted = lifted + bundle;         // the same times a hop weight; at last the sum of the chain
+  T* first = weighted + bundle;          // L_0
+  T* gradient = first + bundle;          // (terms, width, other_width)
   const Range units = team.share(n, 16), rows = team.share(n, 8);
   const auto& k = kernels<T>(problem.flops());
-  const auto apply = problem.from_inputs() ? k.apply_transposed : k.apply;
 
   arrange_gradient(problem, grad_walks, gradient, team);
   team.wait();
@@ -111,9 +110,10 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
   const auto advance = [&](int64_t m, T* to) {
     const T* in = inflow(m);
     if (next)
-      apply(units, n, problem.weight_hh, n, next, n, width, problem.alpha, in, n, to, n, problem.rectify);
+      advance_chain(problem, next, in, to, !problem.from_inputs(), m % 2, units);
     else
-      for (int64_t c = 0; c < width; ++c) std::copy(in + c * n + units.begin, in + c * n + units.end, to + c * n + units.begin);
+      for (int64_t c = 0; c < width; ++c)
+        std::copy(in + c * n + units.begin, in + c * n + units.end, to + c * n + units.begin);
     team.wait();
     next = to;
   };

@@ -74,8 +74,7 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* sh
           sum[c * n + r] = m == 0 ? weight * x[c * n + r] : sum[c * n + r] + weight * x[c * n + r];
     }
     if (m + 1 == problem.hops) break;
-    const auto apply = problem.from_inputs() ? k.apply : k.apply_transposed;
-    apply(units, n, problem.weight_hh, n, x, n, width, problem.alpha, nullptr, 0, step(m + 1), n, problem.rectify);
+    advance_chain<T>(problem, x, nullptr, step(m + 1), problem.from_inputs(), m % 2, units);
     team.wait();
   }
   if (!problem.per_hop) {

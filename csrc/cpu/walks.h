@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kernels.h"
 #include "team.h"
 
 namespace rrnn {
@@ -30,12 +31,33 @@ struct Walks {
   int64_t terms() const { return per_hop ? hops : 1; }
   // A single pathway needs one pass over W for both of its chains.
   bool single_pathway() const {
-    return weight_in && weight_out && inputs == 1 && outputs == 1 && hops > 1 && !per_hop &&
-           !hop_weights;
+    return weight_in && weight_out && inputs == 1 && outputs == 1 && hops > 1 && !per_hop && !hop_weights;
   }
   double flops() const { return 2.0 * static_cast<double>(n) * n * width() * hops; }
   int64_t chain_size() const { return (single_pathway() ? 2 : 1) * hops * width() * n; }
 };
+
+// to = A from (+ add), or A' from, for this member's hidden units; bundles of width() vectors.
+template <typename T>
+void advance_chain(const Walks<T>& problem, const T* from, const T* add, T* to, bool forwards, bool reverse,
+                   Range units) {
+  const int64_t n = problem.n, width = problem.width();
+  const auto& k = kernels<T>(problem.flops());
+  const int64_t step = 480;  // a multiple of the kernels' tiles
+  if (forwards) {
+    sweep(units, step, reverse, [&](Range rows) {
+      k.apply(rows, n, problem.weight_hh, n, from, n, width, problem.alpha, add, n, to, n, problem.rectify);
+    });
+  } else {
+    // Every row of W adds to all of these units: by pieces of rows, each upon what the ones before it left.
+    bool first = true;
+    sweep({0, n}, step, reverse, [&](Range rows) {
+      k.apply_transposed(units, rows.end - rows.begin, problem.weight_hh + rows.begin * n, n, from + rows.begin, n,
+                         width, problem.alpha, first ? add : to, n, to, n, problem.rectify);
+      first = false;
+    });
+  }
+}
 
 // Fills walks (terms, outputs, inputs). `chain`, unless null, receives what the gradient needs (chain_size elements).
 template <typename T>
