@@ -11,7 +11,7 @@ from rrnn_ext._ops import _native
 from rrnn_ext.diagnostics import ResolventDivergenceError, is_below_one, spectral_radius
 
 _PROBES = 8
-_PROBED_HOPS = (16, 48, 192, 768)
+_PROBED_HOPS = (64, 192, 768)
 
 
 def check_convergence(a: Tensor, alpha: Tensor, nonnegative: bool) -> None:
@@ -25,7 +25,9 @@ def check_convergence(a: Tensor, alpha: Tensor, nonnegative: bool) -> None:
     unclear &= norm.isfinite()
     if not bool(unclear.any()):
         return
-    a, alpha = a[unclear], alpha.expand(a.shape[0])[unclear]
+    alpha = alpha.expand(a.shape[0])[unclear]
+    if not bool(unclear.all()):
+        a = a[unclear]
     shrinks = _nonnegative_power_shrinks(a) if nonnegative else _power_shrinks(a)
     if bool(shrinks.all()):
         return
@@ -36,10 +38,10 @@ def check_convergence(a: Tensor, alpha: Tensor, nonnegative: bool) -> None:
 
 
 def block_of_walks(a: Tensor, vectors: Tensor, hops: int) -> tuple[Tensor, Tensor]:
-    """(sum of A^m V over m < hops, A^hops V) for (..., n, n) and (..., n, c)."""
+    """(sum of A^m V over m < hops, A^{hops-1} V) for (..., n, n) and (..., n, c)."""
     walks, chain = _native.walk_sums(a, vectors, None, None, 1.0, hops, False, False, True)
     last = chain.reshape(*vectors.shape[:-2], hops, vectors.shape[-1], vectors.shape[-2])[..., -1, :, :].mT
-    return walks.squeeze(-3), a @ last
+    return walks.squeeze(-3), last
 
 
 def _nonnegative_power_shrinks(a: Tensor) -> Tensor:
@@ -62,9 +64,7 @@ def _power_shrinks(a: Tensor) -> Tensor:
 def _shrinks(a: Tensor, vectors: Tensor, size: Callable[[Tensor], Tensor]) -> Tensor:
     shrinks = torch.zeros(a.shape[0], dtype=torch.bool)
     for hops in _PROBED_HOPS:
-        open_ = ~shrinks
-        vectors = vectors.clone()
-        vectors[open_] = block_of_walks(a[open_], vectors[open_], hops)[1]
+        vectors = block_of_walks(a, vectors, hops)[1]
         shrinks = shrinks | (size(vectors) < 0.99)
         if bool(shrinks.all()):
             break

@@ -33,7 +33,8 @@ def _summed(a: Tensor, b: Tensor) -> Tensor:
     """
     total, size, vectors = torch.zeros_like(b), torch.inf, b
     for _ in range(_MAX_BLOCKS):
-        block, vectors = block_of_walks(a, vectors, _BLOCK_HOPS)
+        block, last_vectors = block_of_walks(a, vectors, _BLOCK_HOPS)
+        vectors = a @ last_vectors
         total = total + block
         last, size = size, float(block.abs().sum())
         ratio = size / last if last < torch.inf else 1.0
@@ -201,9 +202,10 @@ class _AllPairsPenalty(Function):
             grad_walks = 2 * walks if squared else walks.sign()
             if pair_weights is not None:
                 grad_walks *= pair_weights
-            inverse = walks.clone()
-            inverse.diagonal(dim1=-2, dim2=-1).add_(1)
-            grad_hh = inverse.mT @ ((alpha * grad[:, None, None]) * grad_walks) @ inverse.mT
+            grad_walks *= alpha * grad[:, None, None]
+            back = walks.mT  # Q' G Q' for Q = I + walks, without making Q
+            half = torch.baddbmm(grad_walks, back, grad_walks)
+            grad_hh = torch.baddbmm(half, half, back)
             if rectify:
                 grad_hh *= weight_hh.sign()
         return grad_hh, None, None, None, None, None, None
@@ -260,12 +262,15 @@ def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
     else:
         unclear = torch.ones(weights.shape[0], dtype=torch.bool)
     if bool(unclear.any()):
-        a = alpha * weights[unclear]
+        a = alpha * (weights if bool(unclear.all()) else weights[unclear])
         given_alpha = torch.as_tensor(graph.given_alpha, dtype=a.dtype).expand(weights.shape[0])
         check_convergence(a.abs_() if rectify else a, given_alpha[unclear], rectify)
     if weights.shape[-1] > _SMALL_GRAPH:
         walks = _inverse(a)
         walks.diagonal(dim1=-2, dim2=-1).sub_(1)
-        value = pair_norm(walks, pair_weights, squared)
+        if pair_weights is None and not squared:
+            value = torch.linalg.vector_norm(walks, ord=1, dim=(-2, -1))  # in one pass
+        else:
+            value = pair_norm(walks, pair_weights, squared)
     value = _AllPairsPenalty.apply(weight_hh, pair_weights, value, walks, alpha, rectify, squared)
     return value if graph.batch else value.squeeze(0)
