@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rrnn_ext._ops import transforming
+
 _HALVES = (torch.float16, torch.bfloat16)
 _NO_CONTEXT = nullcontext()  # one for all: making one takes as long as a check
 
@@ -97,7 +99,7 @@ def check_alpha(alpha: float | Tensor, weight_hh: Tensor, batch: tuple[int, ...]
     if alpha.dim() > 0 and not _broadcasts_to(alpha.shape, batch):
         raise ValueError(f"alpha must be a scalar or of the batch's shape {tuple(batch)}, got {_shape(alpha)}")
     valid = alpha.isfinite() & (alpha > 0)
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if transforming():
         return torch.where(valid, alpha, torch.nan)  # values cannot be looked at here: no number instead of an error
     if not bool(valid.all()):
         raise ValueError(f"alpha must be finite and positive, got {alpha.detach()[~valid].flatten()[0].item()}")
@@ -207,7 +209,7 @@ def _check_pair_weights(
     if not fits:
         raise ValueError(f"pair_weights must be (..., {pairs[0]}, {pairs[1]}), (..., o, i), got {_shape(pair_weights)}")
     _check_batch("pair_weights", pair_weights, 2, batch)
-    looked_at = not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+    looked_at = not transforming()
     if looked_at and bool((pair_weights < 0).any()):
         raise ValueError(f"pair_weights must not be negative, got {pair_weights.min().item()}")
     return pair_weights.expand(*pair_weights.shape[:-2], *pairs).contiguous()

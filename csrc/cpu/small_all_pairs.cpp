@@ -5,6 +5,7 @@
 
 #include "all_walks.h"
 #include "kernels.h"
+#include "walks.h"
 
 namespace rrnn {
 namespace {
@@ -60,9 +61,7 @@ void small_all_pairs_backward(const SmallGraph<T>& graph, const T* walks, T* gra
   for (int64_t i = 0; i < n; ++i) inverse[i * n + i] += 1;
   k.outer_product({0, n}, n, n, inverse, n, grad_walks, n, graph.alpha, false, nullptr, product, n);  // alpha Q' G
   k.apply({0, n}, n, inverse, n, product, n, n, T(1), nullptr, 0, grad_hh, n, false);
-  if (graph.rectify)
-    for (int64_t i = 0; i < n * n; ++i)
-      grad_hh[i] = graph.weight_hh[i] > 0 ? grad_hh[i] : graph.weight_hh[i] < 0 ? -grad_hh[i] : T(0) * grad_hh[i];
+  for (int64_t i = 0; i < n * n; ++i) grad_hh[i] = times_phi_derivative(grad_hh[i], graph.weight_hh[i], graph.rectify);
 }
 
 #define RRNN_INSTANTIATE(T)                                    \
