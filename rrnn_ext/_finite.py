@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rrnn_ext import _ops
+from rrnn_ext import _lapack, _ops
 from rrnn_ext._arguments import Graph
 
 
@@ -61,7 +61,7 @@ def truncated_inverse(graph: Graph, hops: int, rectify: bool) -> Tensor:
     missing = eye - torch.linalg.matrix_power(a, hops)
     right = missing if weight_in is None else missing @ (alpha * phi(weight_in))
     try:
-        walks = torch.linalg.solve(eye - a, right)
+        walks = _lapack.checked_solve(eye - a, right)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise ValueError(
             'method="inverse" needs I - alpha * weight_hh to be invertible, and it is singular; '

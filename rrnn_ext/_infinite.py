@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from rrnn_ext import _lapack
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import block_of_walks, check_convergence
 from rrnn_ext._ops import _native, fold_batch, pair_norm
@@ -22,7 +23,7 @@ def _one_minus(a: Tensor) -> Tensor:
 
 def _factorised(a: Tensor, b: Tensor) -> Tensor:
     """(I - A)^{-1} B; NaN where A has a NaN or an infinity."""
-    return torch.linalg.solve_ex(_one_minus(a), b)[0] + 0 * a.sum((-2, -1), keepdim=True)
+    return _lapack.solve(_one_minus(a), b) + 0 * a.sum((-2, -1), keepdim=True)
 
 
 def _summed(a: Tensor, b: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ class _AllWalks(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         a, x = ctx.saved_tensors
         # PyTorch's own differentiable solve: convergence is known by now. The two ways agree to rounding.
-        adjoint = torch.linalg.solve_ex(_one_minus(a.mT), grad)[0] if a.numel() and grad.numel() else grad
+        adjoint = _lapack.solve(_one_minus(a.mT), grad) if a.numel() and grad.numel() else grad
         return adjoint @ x.mT, adjoint, None, None, None
 
     @staticmethod
@@ -143,7 +144,7 @@ class _Pathway(Function):
         weight_hh, sources, targets, x, y = ctx.saved_tensors
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
             a = ctx.alpha * weight_hh.abs()
-            value = ctx.alpha**2 * (targets * torch.linalg.solve(_one_minus(a), sources)).sum(-1)
+            value = ctx.alpha**2 * (targets * _lapack.solve(_one_minus(a), sources.unsqueeze(-1)).squeeze(-1)).sum(-1)
             inputs = [each for each in (weight_hh, sources, targets) if each.requires_grad]
             gradients = iter(torch.autograd.grad(value, inputs, grad, create_graph=True))
             wanted = [next(gradients) if each.requires_grad else None for each in (weight_hh, sources, targets)]
@@ -193,7 +194,7 @@ class _AllPairsPenalty(Function):
         alpha, rectify, squared = ctx.options
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
             eye = torch.eye(weight_hh.shape[-1], dtype=weight_hh.dtype)
-            walks = torch.linalg.inv(eye - alpha * (weight_hh.abs() if rectify else weight_hh)) - eye
+            walks = _lapack.inverse(eye - alpha * (weight_hh.abs() if rectify else weight_hh)) - eye
             value = pair_norm(walks, pair_weights, squared)
             (grad_hh,) = torch.autograd.grad(value, weight_hh, grad, create_graph=True)
         elif weight_hh.shape[-1] <= _SMALL_GRAPH:
@@ -222,7 +223,7 @@ def _inverse_by_halves(a: Tensor) -> Tensor:
     first. Mostly products, which run at twice the rate of a factorisation; without pivoting, so look at the result."""
     n = a.shape[-1]
     if n <= _LAPACK_GRAPH:
-        return torch.linalg.inv_ex(_one_minus(a))[0]
+        return _lapack.inverse(_one_minus(a))
     half = n // 2
     into, out = a[..., :half, half:], a[..., half:, :half]
     first = _inverse_by_halves(a[..., :half, :half])
@@ -246,7 +247,7 @@ def _inverse(a: Tensor) -> Tensor:
     residual = (images - a @ images - probes).abs().amax()
     # A backward stable inverse leaves a few units of rounding times sqrt(n) |A| |X|; pivot where this one leaves more.
     if not residual <= 16 * torch.finfo(a.dtype).eps * a.shape[-1] ** 0.5 * images.abs().amax():
-        inverse = torch.linalg.inv_ex(_one_minus(a))[0]
+        inverse = _lapack.inverse(_one_minus(a))
     return inverse + 0 * a.sum((-2, -1), keepdim=True) if not bool(residual.isfinite()) else inverse
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrnn_ext import _arguments
+from rrnn_ext import _arguments, _lapack
 
 
 class ResolventDivergenceError(ValueError):
@@ -95,5 +95,5 @@ def _tail(a: Tensor, hops: int, converges: Tensor) -> Tensor:
         return torch.zeros(converges.shape, dtype=a.dtype, device=a.device)
     clean = torch.where(converges[..., None, None], a, 0)
     eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    left_out = torch.linalg.solve(eye - clean, torch.linalg.matrix_power(clean, hops))
+    left_out = _lapack.solve(eye - clean, torch.linalg.matrix_power(clean, hops))
     return torch.where(converges, torch.linalg.matrix_norm(left_out, ord=2), torch.inf)
