@@ -26,7 +26,7 @@ def test_value_and_gradient(n: int, batch: tuple[int, ...], options: dict[str, A
     value = rrnn_ext.resolvent_penalty(weight_hh, alpha=alpha, **options)
     # One graph at a time: PyTorch's LU of such a batch can hang (rrnn_ext/_lapack.py says when).
     graphs = weight_hh.reshape(-1, n, n)
-    expected = sum(reference.resolvent_penalty(graph, alpha=alpha, **options) for graph in graphs)
+    expected = torch.stack([reference.resolvent_penalty(graph, alpha=alpha, **options) for graph in graphs]).sum()
     torch.testing.assert_close(value, expected, rtol=1e-11, atol=0)
     (gradient,) = torch.autograd.grad(value, weight_hh)
     (expected_gradient,) = torch.autograd.grad(expected, weight_hh)
