@@ -11,7 +11,7 @@ from torch.autograd import Function
 from rrnn_ext import _lapack
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import block_of_walks, check_convergence
-from rrnn_ext._ops import _native, fold_batch, pair_norm
+from rrnn_ext._ops import _native, differentiable_gradients, fold_batch, pair_norm
 
 _BLOCK_HOPS = 64
 _MAX_BLOCKS = 20_000
@@ -145,10 +145,7 @@ class _Pathway(Function):
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
             a = ctx.alpha * weight_hh.abs()
             value = ctx.alpha**2 * (targets * _lapack.solve(_one_minus(a), sources.unsqueeze(-1)).squeeze(-1)).sum(-1)
-            inputs = [each for each in (weight_hh, sources, targets) if each.requires_grad]
-            gradients = iter(torch.autograd.grad(value, inputs, grad, create_graph=True))
-            wanted = [next(gradients) if each.requires_grad else None for each in (weight_hh, sources, targets)]
-            return *wanted, None, None, None
+            return *differentiable_gradients(value, (weight_hh, sources, targets), grad), None, None, None
         scale = ctx.alpha**2 * grad
         grad_hh = _native.pathway_solve_backward(scale, weight_hh, x, y, ctx.alpha)
         return grad_hh, scale.unsqueeze(-1) * y, scale.unsqueeze(-1) * x, None, None, None
@@ -196,7 +193,7 @@ class _AllPairsPenalty(Function):
             eye = torch.eye(weight_hh.shape[-1], dtype=weight_hh.dtype)
             walks = _lapack.inverse(eye - alpha * (weight_hh.abs() if rectify else weight_hh)) - eye
             value = pair_norm(walks, pair_weights, squared)
-            (grad_hh,) = torch.autograd.grad(value, weight_hh, grad, create_graph=True)
+            (grad_hh,) = differentiable_gradients(value, (weight_hh,), grad)
         elif weight_hh.shape[-1] <= _SMALL_GRAPH:
             grad_hh = _native.all_pairs_penalty_backward(grad, walks, weight_hh, pair_weights, *ctx.options)
         else:

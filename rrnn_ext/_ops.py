@@ -288,33 +288,42 @@ def walk_sums(
 # ---------------------------------------------------------------------------------------------------- penalty, eager
 
 
+# Everything here is on the path of each training step, where a small call costs more than its arithmetic.
+_walk_penalty = _native.walk_penalty.default
+_walk_penalty_backward = _native.walk_penalty_backward.default
+
+
 class _WalkPenalty(Function):
-    @staticmethod
-    def forward(*args: Any) -> Any:
-        return _native.walk_penalty(*args, True)
+    """Of the weights, and of everything that takes no gradient as one argument more."""
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.options = inputs[5:]
-        ctx.mark_non_differentiable(output[1], output[2])
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs[:5], output[1], output[2])
+    def forward(
+        ctx: Any, weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, constants: tuple[Any, ...]
+    ) -> Tensor:
+        value, walks, chain = _walk_penalty(weight_hh, weight_in, weight_out, *constants, True)
+        hop_weights, pair_weights, *ctx.options = constants
+        ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain)
+        return value
 
     @staticmethod
-    def backward(ctx: Any, grad_value: Tensor | None, *_: Any) -> Any:
-        if grad_value is None:
-            return (None,) * 10
-        *graph, walks, chain = ctx.saved_tensors
-        weights = graph[:3]
+    def backward(ctx: Any, grad_value: Tensor) -> Any:
+        weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain = ctx.saved_tensors
+        graph = weight_hh, weight_in, weight_out, hop_weights, pair_weights
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-            given = [weight for weight in weights if weight is not None and weight.requires_grad]
             value = walk_norm(*graph, *ctx.options)
-            each = iter(torch.autograd.grad(value, given, grad_value, create_graph=True, materialize_grads=True))
-            gradients: Any = [next(each) if weight is not None and weight.requires_grad else None for weight in weights]
-        else:
-            gradients = _native.walk_penalty_backward(grad_value, walks, chain, *graph, *ctx.options)
-            gradients = _present(gradients, weights)
-        return *gradients, None, None, None, None, None, None, None
+            return *differentiable_gradients(value, graph[:3], grad_value), None
+        grad_hh, grad_in, grad_out = _walk_penalty_backward(grad_value, walks, chain, *graph, *ctx.options)
+        return grad_hh, None if weight_in is None else grad_in, None if weight_out is None else grad_out, None
+
+
+def differentiable_gradients(
+    value: Tensor, weights: Sequence[Tensor | None], grad_value: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The gradients of a value that was computed in differentiable operations; None for what requires none."""
+    wanted = [weight is not None and weight.requires_grad for weight in weights]
+    given = [weight for weight, is_wanted in zip(weights, wanted, strict=True) if weight is not None and is_wanted]
+    gradients = iter(torch.autograd.grad(value, given, grad_value, create_graph=True, materialize_grads=True))
+    return tuple(next(gradients) if is_wanted else None for is_wanted in wanted)
 
 
 def walk_norm(
@@ -356,12 +365,17 @@ def walk_penalty(
     squared: bool,
 ) -> Tensor:
     """The penalty of each graph, (...)."""
-    graph = weight_hh, weight_in, weight_out, hop_weights, pair_weights
-    options = alpha, hops, rectify, per_hop, squared
+    graph = weight_hh, weight_in, weight_out
+    constants = hop_weights, pair_weights, alpha, hops, rectify, per_hop, squared
     if transforming():
-        return walk_norm(*graph, *options)
-    if torch.is_grad_enabled() and any(w is not None and w.requires_grad for w in graph[:3]):
+        return walk_norm(*graph, *constants)
+    if torch.is_grad_enabled() and (
+        weight_hh.requires_grad
+        or (weight_in is not None and weight_in.requires_grad)
+        or (weight_out is not None and weight_out.requires_grad)
+    ):
         # Function.apply without its Python part, which serves functorch and takes half of a small call's time.
-        apply: Callable[..., Any] = super(Function, _WalkPenalty).apply
-        return apply(*graph, *options)[0]
-    return _native.walk_penalty(*graph, *options, False)[0]
+        apply: Callable[..., Tensor] = super(Function, _WalkPenalty).apply
+        return apply(*graph, constants)
+    value, _, _ = _walk_penalty(*graph, *constants, False)
+    return value
