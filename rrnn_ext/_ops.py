@@ -365,10 +365,11 @@ def walk_penalty(
     squared: bool,
 ) -> Tensor:
     """The penalty of each graph, (...)."""
-    graph = weight_hh, weight_in, weight_out
-    constants = hop_weights, pair_weights, alpha, hops, rectify, per_hop, squared
     if transforming():
-        return walk_norm(*graph, *constants)
+        return walk_norm(
+            weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha, hops, rectify, per_hop, squared
+        )
+    constants = hop_weights, pair_weights, alpha, hops, rectify, per_hop, squared
     if torch.is_grad_enabled() and (
         weight_hh.requires_grad
         or (weight_in is not None and weight_in.requires_grad)
@@ -376,6 +377,6 @@ def walk_penalty(
     ):
         # Function.apply without its Python part, which serves functorch and takes half of a small call's time.
         apply: Callable[..., Tensor] = super(Function, _WalkPenalty).apply
-        return apply(*graph, constants)
-    value, _, _ = _walk_penalty(*graph, *constants, False)
+        return apply(weight_hh, weight_in, weight_out, constants)
+    value, _, _ = _walk_penalty(weight_hh, weight_in, weight_out, *constants, False)
     return value

@@ -135,6 +135,65 @@ inline void pack_panel(int64_t rows, const T* x, int64_t ldx, T* packed) {
     for (int c = 0; c < COLUMNS; ++c) packed[r * COLUMNS + c] = x[c * ldx + r];
 }
 
+// A few rows times a few vectors, added to sums that stay in the first-level cache: W is read along its rows.
+template <typename T, int ROWS, int COLUMNS, bool Rectify>
+inline void transposed_rows(Range cols, const T* w, int64_t ldw, const T* x, int64_t ldx, T scale, const T* add,
+                            int64_t ldadd, T* y, int64_t ldy) {
+  constexpr int V = kLanes<T>;
+  Vector<T> factor[ROWS][COLUMNS];
+  for (int r = 0; r < ROWS; ++r)
+    for (int c = 0; c < COLUMNS; ++c) factor[r][c] = broadcast(scale * x[c * ldx + r]);
+  const auto part = [&](auto partial, int64_t k, int rest) {
+    constexpr bool PARTIAL = partial();
+    Vector<T> sum[COLUMNS];
+#pragma GCC unroll 8
+    for (int c = 0; c < COLUMNS; ++c)
+      sum[c] = !add ? Vector<T>{} : PARTIAL ? load_first(add + c * ldadd + k, rest) : load(add + c * ldadd + k);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; ++r) {
+      const T* from = w + r * ldw + k;
+      Vector<T> row = rectified<Rectify, T>(PARTIAL ? load_first(from, rest) : load(from));
+      hold<T>(row);
+      __builtin_prefetch(from + ROWS * ldw, 0, 3);
+#pragma GCC unroll 8
+      for (int c = 0; c < COLUMNS; ++c) sum[c] += row * factor[r][c];
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < COLUMNS; ++c)
+      PARTIAL ? store_first(y + c * ldy + k, sum[c], rest) : store(y + c * ldy + k, sum[c]);
+  };
+  int64_t k = cols.begin;
+  for (; k + V <= cols.end; k += V) part(std::false_type{}, k, V);
+  if (k < cols.end) part(std::true_type{}, k, static_cast<int>(cols.end - k));
+}
+
+// As many vectors as leave room in the registers for their factors in a few rows.
+inline constexpr int kFewVectors = kRegisters == 32 ? 4 : 2;
+
+template <typename T, bool Rectify>
+void apply_transposed_few(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
+                          T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
+  constexpr int64_t kBlockColumns = 4096 / sizeof(T);
+  for (int64_t k = cols.begin; k < cols.end; k += kBlockColumns) {
+    const Range block{k, cols.end - k < kBlockColumns ? cols.end : k + kBlockColumns};
+    for_panels(width, [&](auto columns, int64_t c) {
+      constexpr int COLUMNS = columns() < kFewVectors ? columns() : kFewVectors;  // never more: width is not
+      constexpr int ROWS = COLUMNS == kFewVectors ? 4 : 8;
+      const T* start = add ? add + c * ldadd : nullptr;
+      int64_t ldstart = ldadd, r = 0;
+      const auto run = [&](auto height) {
+        transposed_rows<T, height(), COLUMNS, Rectify>(block, w + r * ldw, ldw, x + c * ldx + r, ldx, scale, start,
+                                                       ldstart, y + c * ldy, ldy);
+        start = y + c * ldy;
+        ldstart = ldy;
+        r += height();
+      };
+      while (r + ROWS <= rows) run(std::integral_constant<int, ROWS>{});
+      while (r < rows) run(std::integral_constant<int, 1>{});
+    });
+  }
+}
+
 // Up to eight vectors: straight from W, few rows at a time. Rows lie a page apart for large n, and the first-level TLB
 // holds 64 pages.
 template <typename T, bool Rectify>
@@ -216,7 +275,9 @@ void apply_transposed(Range cols, int64_t rows, const T* w, int64_t ldw, const T
                       T scale, const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify) {
   constexpr int kPanel = kRegisters == 32 ? 8 : 4;
   const auto run = width > kPanel ? (rectify ? apply_transposed_wide<T, true> : apply_transposed_wide<T, false>)
-                                  : (rectify ? apply_transposed_narrow<T, true> : apply_transposed_narrow<T, false>);
+                   : width <= kFewVectors && rows > 0
+                       ? (rectify ? apply_transposed_few<T, true> : apply_transposed_few<T, false>)
+                       : (rectify ? apply_transposed_narrow<T, true> : apply_transposed_narrow<T, false>);
   run(cols, rows, w, ldw, x, ldx, width, scale, add, ldadd, y, ldy);
 }
 

@@ -29,30 +29,33 @@ void arrange_gradient(const Walks<T>& problem, const T* grad_walks, T* arranged,
             grad_walks[m * term + (problem.from_inputs() ? q * width + c : c * other_width + q)];
 }
 
-// bundle = c phi(other)' gradient over this member's hidden units.
+// bundle = c phi(other)' gradient, this member's part.
 template <typename T>
-void lift(const Walks<T>& problem, const T* gradient, Range units, T* bundle) {
-  const int64_t n = problem.n, width = problem.width(), other_width = problem.other_width();
+void lift(const Walks<T>& problem, const T* gradient, const ChainPart& part, T* bundle) {
+  const int64_t n = problem.n, other_width = problem.other_width(), first = part.vectors.begin;
+  const int64_t count = part.vectors.end - first;
   const T* other = problem.other();
+  const T* from = gradient + first * other_width;
   const auto& k = kernels<T>(problem.flops());
   if (!other) {
-    for (int64_t c = 0; c < width; ++c)
-      for (int64_t r = units.begin; r < units.end; ++r) bundle[c * n + r] = problem.edges() * gradient[c * n + r];
+    for (int64_t c = first; c < part.vectors.end; ++c)
+      for (int64_t r = part.units.begin; r < part.units.end; ++r)
+        bundle[c * n + r] = problem.edges() * gradient[c * n + r];
   } else if (problem.from_inputs()) {
-    k.apply_transposed(units, other_width, other, n, gradient, other_width, width, problem.edges(), nullptr, 0, bundle,
-                       n, problem.rectify);
+    k.apply_transposed(part.units, other_width, other, n, from, other_width, count, problem.edges(), nullptr, 0,
+                       bundle + first * n, n, problem.rectify);
   } else {
-    k.apply(units, other_width, other, other_width, gradient, other_width, width, problem.edges(), nullptr, 0, bundle,
-            n, problem.rectify);
+    k.apply(part.units, other_width, other, other_width, from, other_width, count, problem.edges(), nullptr, 0,
+            bundle + first * n, n, problem.rectify);
   }
 }
 
 template <typename T>
-void grad_start(const Walks<T>& problem, const T* bundle, Range units, T* grad) {
+void grad_start(const Walks<T>& problem, const T* bundle, const ChainPart& part, T* grad) {
   const int64_t n = problem.n, width = problem.width();
   const T* start = problem.start();
-  for (int64_t c = 0; c < width; ++c)
-    for (int64_t r = units.begin; r < units.end; ++r) {
+  for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
+    for (int64_t r = part.units.begin; r < part.units.end; ++r) {
       const int64_t at = problem.from_inputs() ? r * width + c : c * n + r;
       grad[at] = times_phi_derivative(bundle[c * n + r], start[at], problem.rectify);
     }
@@ -89,20 +92,21 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
   T* weighted = lifted + bundle;         // the same times a hop weight; at last the sum of the chain
   T* first = weighted + bundle;          // L_0
   T* gradient = first + bundle;          // (terms, width, other_width)
-  const Range units = team.share(n, 16), rows = team.share(n, 8);
+  const ChainPart part = chain_part(problem, team);
+  const Range rows = team.share(n, 8);
   const auto& k = kernels<T>(problem.flops());
 
   arrange_gradient(problem, grad_walks, gradient, team);
   team.wait();
-  if (!problem.per_hop) lift(problem, gradient, units, lifted);
+  if (!problem.per_hop) lift(problem, gradient, part, lifted);
   const auto inflow = [&](int64_t m) -> const T* {
     if (problem.per_hop) {
-      lift(problem, gradient + m * term, units, lifted);
+      lift(problem, gradient + m * term, part, lifted);
       return lifted;
     }
     if (!problem.hop_weights) return lifted;
-    for (int64_t c = 0; c < width; ++c)
-      for (int64_t r = units.begin; r < units.end; ++r)
+    for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
+      for (int64_t r = part.units.begin; r < part.units.end; ++r)
         weighted[c * n + r] = problem.hop_weights[m] * lifted[c * n + r];
     return weighted;
   };
@@ -110,11 +114,11 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
   const auto advance = [&](int64_t m, T* to) {
     const T* in = inflow(m);
     if (next)
-      advance_chain(problem, next, in, to, !problem.from_inputs(), m % 2, units);
+      advance_chain(problem, next, in, to, !problem.from_inputs(), m % 2, part);
     else
-      for (int64_t c = 0; c < width; ++c)
-        std::copy(in + c * n + units.begin, in + c * n + units.end, to + c * n + units.begin);
-    team.wait();
+      for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
+        std::copy(in + c * n + part.units.begin, in + c * n + part.units.end, to + c * n + part.units.begin);
+    if (!part.alone) team.wait();
     next = to;
   };
 
@@ -124,6 +128,7 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
     // The short block comes first: a full one never writes over the L_{m+1} it starts from, which is in its first slot.
     const int64_t begin = end - (end % block ? end % block : block), depth = (end - begin) * width;
     for (int64_t m = end; m > begin; --m) advance(m, reverse + (m - 1 - begin) * bundle);
+    if (part.alone) team.wait();
     const T* left = problem.from_inputs() ? reverse : chain + begin * bundle;
     const T* right = problem.from_inputs() ? chain + begin * bundle : reverse;
     k.outer_product(rows, n, depth, left, n, right, n, problem.alpha, accumulate, begin == 0 ? sign_of : nullptr,
@@ -137,13 +142,13 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
 
   T* start_gradient = problem.from_inputs() ? grad_in : grad_out;
   T* other_gradient = problem.from_inputs() ? grad_out : grad_in;
-  grad_start(problem, first, units, start_gradient);
+  grad_start(problem, first, part, start_gradient);
   if (!other_gradient) return;
   if (problem.per_hop) {
     grad_other(problem, gradient, chain, hops * width, other_gradient, team);
   } else {
-    for (int64_t c = 0; c < width; ++c)
-      for (int64_t r = units.begin; r < units.end; ++r) {
+    for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
+      for (int64_t r = part.units.begin; r < part.units.end; ++r) {
         T sum = 0;
         for (int64_t m = 0; m < hops; ++m) sum += problem.hop_weight(m) * chain[m * bundle + c * n + r];
         weighted[c * n + r] = sum;

@@ -9,38 +9,40 @@
 namespace rrnn {
 namespace {
 
-// phi(start) as a bundle of vectors over this member's hidden units.
+// phi(start) as a bundle of vectors, this member's part.
 template <typename T>
-void begin_chain(const Walks<T>& problem, Range units, T* bundle) {
+void begin_chain(const Walks<T>& problem, const ChainPart& part, T* bundle) {
   const int64_t n = problem.n, width = problem.width();
   const T* start = problem.start();
-  for (int64_t c = 0; c < width; ++c)
-    for (int64_t r = units.begin; r < units.end; ++r) {
+  for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
+    for (int64_t r = part.units.begin; r < part.units.end; ++r) {
       const T value = problem.from_inputs() ? start[r * width + c] : start[c * n + r];
       bundle[c * n + r] = problem.rectify ? std::abs(value) : value;
     }
 }
 
-// walks (outputs, inputs) = c phi(other) applied to a bundle, this member's part of the other side.
+// walks (outputs, inputs) = c phi(other) applied to `vectors` of a bundle, for `others` of the other side.
 template <typename T>
-void read_out(const Walks<T>& problem, const T* bundle, T* walks, Team& team, T* buffer) {
+void read_out(const Walks<T>& problem, const T* bundle, T* walks, Range vectors, Range others, T* buffer) {
   const int64_t n = problem.n, width = problem.width(), other_width = problem.other_width();
-  const Range part = team.share(other_width);
+  const int64_t count = vectors.end - vectors.begin;
   const T* other = problem.other();
   const T* columns = bundle;
   T scale = problem.edges();
   if (other) {
     const auto& k = kernels<T>(problem.flops());
+    const T* from = bundle + vectors.begin * n;
+    T* to = buffer + vectors.begin * other_width;
     if (problem.from_inputs())
-      k.apply(part, n, other, n, bundle, n, width, scale, nullptr, 0, buffer, other_width, problem.rectify);
+      k.apply(others, n, other, n, from, n, count, scale, nullptr, 0, to, other_width, problem.rectify);
     else
-      k.apply_transposed(part, n, other, other_width, bundle, n, width, scale, nullptr, 0, buffer, other_width,
+      k.apply_transposed(others, n, other, other_width, from, n, count, scale, nullptr, 0, to, other_width,
                          problem.rectify);
     columns = buffer;
     scale = 1;
   }
-  for (int64_t c = 0; c < width; ++c)
-    for (int64_t q = part.begin; q < part.end; ++q)
+  for (int64_t c = vectors.begin; c < vectors.end; ++c)
+    for (int64_t q = others.begin; q < others.end; ++q)
       walks[problem.from_inputs() ? q * width + c : c * other_width + q] = scale * columns[c * other_width + q];
 }
 
@@ -60,26 +62,30 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* sh
   T* ring = buffer + width * problem.other_width();  // two bundles in turn where no chain is kept
   const auto step = [&](int64_t m) { return chain ? chain + m * bundle : ring + m % 2 * bundle; };
   const auto& k = kernels<T>(problem.flops());
-  const Range units = team.share(n, 16);
-  begin_chain(problem, units, step(0));
-  team.wait();
+  const ChainPart part = chain_part(problem, team);
+  const Range others = part.alone ? Range{0, problem.other_width()} : team.share(problem.other_width());
+  const auto exchange = [&] {
+    if (!part.alone) team.wait();
+  };
+  begin_chain(problem, part, step(0));
+  exchange();
   for (int64_t m = 0; m < problem.hops; ++m) {
     const T* x = step(m);
     if (problem.per_hop) {
-      read_out(problem, x, walks + m * problem.outputs * problem.inputs, team, buffer);
+      read_out(problem, x, walks + m * problem.outputs * problem.inputs, part.vectors, others, buffer);
     } else {
       const T weight = problem.hop_weight(m);
-      for (int64_t c = 0; c < width; ++c)
-        for (int64_t r = units.begin; r < units.end; ++r)
+      for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
+        for (int64_t r = part.units.begin; r < part.units.end; ++r)
           sum[c * n + r] = m == 0 ? weight * x[c * n + r] : sum[c * n + r] + weight * x[c * n + r];
     }
     if (m + 1 == problem.hops) break;
-    advance_chain<T>(problem, x, nullptr, step(m + 1), problem.from_inputs(), m % 2, units);
-    team.wait();
+    advance_chain<T>(problem, x, nullptr, step(m + 1), problem.from_inputs(), m % 2, part);
+    exchange();
   }
   if (!problem.per_hop) {
-    team.wait();
-    read_out(problem, sum, walks, team, buffer);
+    exchange();
+    read_out(problem, sum, walks, part.vectors, others, buffer);
   }
   team.wait();
   if (problem.hops == 1 && team.leads()) {

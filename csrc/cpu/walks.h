@@ -37,22 +37,46 @@ struct Walks {
   int64_t chain_size() const { return (single_pathway() ? 2 : 1) * hops * width() * n; }
 };
 
-// to = A from (+ add), or A' from, for this member's hidden units; bundles of width() vectors.
+// A member's part of the chain: some of its vectors, or some of the hidden units of all of them. Members with vectors
+// of their own need nothing of one another from hop to hop, but each of them reads all of W.
+struct ChainPart {
+  Range vectors, units;
+  bool alone;  // no need to wait for the others after a hop
+};
+
+template <typename T>
+ChainPart chain_part(const Walks<T>& problem, const Team& team) {
+  // Eight vectors make full use of a weight that is loaded, and W is to stay in each core's own cache.
+  constexpr int64_t kFullPanel = 8, kOwnCache = 1 << 20;
+  const bool fits = problem.n * problem.n * static_cast<int64_t>(sizeof(T)) <= kOwnCache;
+  if (team.items() == 1 || (fits && problem.width() / team.items() >= kFullPanel))
+    return {team.share(problem.width()), {0, problem.n}, true};
+  return {{0, problem.width()}, team.share(problem.n, 16), false};
+}
+
+// to = A from (+ add), or A' from, for this member's part; bundles of width() vectors.
 template <typename T>
 void advance_chain(const Walks<T>& problem, const T* from, const T* add, T* to, bool forwards, bool reverse,
-                   Range units) {
-  const int64_t n = problem.n, width = problem.width();
+                   const ChainPart& part) {
+  const int64_t n = problem.n, own = part.vectors.begin * n, width = part.vectors.end - part.vectors.begin;
   const auto& k = kernels<T>(problem.flops());
   const int64_t step = 480;  // a multiple of the kernels' tiles
+  from += own;
+  to += own;
+  if (add) add += own;
+  if (!part.alone)  // what the others wrote is in their caches: ask for all of it at once
+    for (int64_t c = 0; c < width; ++c)
+      for (int64_t r = 0; r < n; r += 64 / sizeof(T))
+        if (r < part.units.begin || r >= part.units.end) __builtin_prefetch(from + c * n + r);
   if (forwards) {
-    sweep(units, step, reverse, [&](Range rows) {
+    sweep(part.units, step, reverse, [&](Range rows) {
       k.apply(rows, n, problem.weight_hh, n, from, n, width, problem.alpha, add, n, to, n, problem.rectify);
     });
   } else {
     // Every row of W adds to all of these units: by pieces of rows, each upon what the ones before it left.
     bool first = true;
     sweep({0, n}, step, reverse, [&](Range rows) {
-      k.apply_transposed(units, rows.end - rows.begin, problem.weight_hh + rows.begin * n, n, from + rows.begin, n,
+      k.apply_transposed(part.units, rows.end - rows.begin, problem.weight_hh + rows.begin * n, n, from + rows.begin, n,
                          width, problem.alpha, first ? add : to, n, to, n, problem.rectify);
       first = false;
     });
