@@ -9,7 +9,7 @@ NATIVE := $(wildcard csrc/*.* csrc/*/*.*)
 SANITIZED := build/sanitized
 
 .DEFAULT_GOAL := build
-.PHONY: build test demo bench lint format sanitize wheel clean
+.PHONY: build test demo reproduce bench lint format sanitize wheel clean
 
 build: .venv/package.stamp
 	@$(BIN)/python setup.py --quiet build_ext --inplace
@@ -19,6 +19,11 @@ test: build
 
 demo: build
 	$(BIN)/python -m experiments demo
+
+# Trains some two thousand networks, which takes about 20 minutes on two cores, and rewrites experiments/RESULTS.md. If it
+# was stopped, it goes on; `rm -r runs/reproduce` makes it start over.
+reproduce: build
+	$(BIN)/python -m experiments reproduce
 
 bench: build
 	$(BIN)/python -m benchmarks

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import sys
 
-OPTIONAL_PACKAGES = {"matplotlib": "matplotlib", "rich": "rich", "sklearn": "scikit-learn", "typer": "typer"}
+OPTIONAL_PACKAGES = {
+    "jinja2": "jinja2",
+    "matplotlib": "matplotlib",
+    "pandas": "pandas",
+    "rich": "rich",
+    "safetensors": "safetensors",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "statsmodels": "statsmodels",
+    "typer": "typer",
+}
 
-try:
-    from experiments.cli import app
-except ModuleNotFoundError as error:
-    package = OPTIONAL_PACKAGES.get((error.name or "").partition(".")[0])
-    if package is None:
-        raise
-    sys.exit(
-        f"python -m experiments needs {package}, which comes with the extra rrnn_ext[experiments]: "
-        "pip install --no-build-isolation '.[experiments]'"
-    )
+
+def main() -> None:
+    try:
+        from experiments.cli import app
+
+        app()  # the data sets' packages are imported when a data set is
+    except ModuleNotFoundError as error:
+        package = OPTIONAL_PACKAGES.get((error.name or "").partition(".")[0])
+        if package is None:
+            raise
+        sys.exit(
+            f"python -m experiments needs {package}, which comes with the extra rrnn_ext[experiments]: "
+            "pip install --no-build-isolation '.[experiments]'"
+        )
+
 
 if __name__ == "__main__":
-    app()
+    main()

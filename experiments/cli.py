@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 
-from experiments import demo as digits_demo
+from experiments import checkpoints, problems, regularisers, reproduce, summaries, sweep, tables, tasks
+from experiments import demo as demonstration
+from experiments import progress as progress_bar
+from experiments import reading as network_reading
+from experiments import report as html_report
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+Names = list[str]
+SWEEP_ERRORS = (ValueError, sweep.BusyError)
+
+
+def _known(kind: str, known: Iterable[str]) -> Callable[[str | list[str] | None], str | list[str] | None]:
+    """A check of an option's values, which answers unknown ones with the list of known ones."""
+    names = list(known)
+
+    def check(given: str | list[str] | None) -> str | list[str] | None:
+        for name in [given] if isinstance(given, str) else given or []:
+            if name not in names:
+                raise typer.BadParameter(f"no {kind} {name!r}; known: {', '.join(names)}")
+        return given
+
+    return check
 
 
 @app.callback()
@@ -22,16 +43,122 @@ def main() -> None:
 @app.command()
 def demo(
     out: Annotated[
-        Path, typer.Option(file_okay=False, help="Folder for the figure and the tables; made if missing.")
+        Path, typer.Option(file_okay=False, help="Folder for figures, tables and networks; made if missing.")
     ] = Path("runs/demo"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images, for each network.")] = 40,
+    updates: Annotated[int, typer.Option(min=1, help="Updates of the weights, for each network.")] = 600,
     seeds: Annotated[int, typer.Option(min=1, help="Networks for each penalty and strength.")] = 3,
 ) -> None:
-    """Handwritten digits, read row by row: no penalty, L1 and the resolvent penalty over a grid of strengths."""
-    # The matrices are too small to share: one thread is as fast as several, and leaves the other cores alone.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Handwritten digits and one modular task: no penalty, L1 and two resolvent penalties over a grid of strengths."""
+    with _refusing(*SWEEP_ERRORS):
+        demonstration.run(out, updates=updates, seeds=range(seeds), console=_console())
+
+
+@app.command(name="sweep")
+def run_sweep(
+    task: Annotated[
+        Names | None,
+        typer.Option(
+            help="Task; may be given several times. All modular tasks if left out.",
+            callback=_known("task", problems.PROBLEMS),
+        ),
+    ] = None,
+    regulariser: Annotated[
+        Names | None,
+        typer.Option(
+            help="Penalty; may be given several times. All if left out.",
+            callback=_known("regulariser", regularisers.REGULARISERS),
+        ),
+    ] = None,
+    beta: Annotated[
+        list[float] | None,
+        typer.Option(min=0, help="Strength; may be given several times. 1e-4, 1e-3, ... 1 if left out."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Networks for each task, penalty and strength.")] = 5,
+    hidden: Annotated[int, typer.Option(min=1, help="Hidden units.")] = 64,
+    updates: Annotated[int, typer.Option(min=1, help="Updates of the weights, for each network.")] = 600,
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for results and weights; what it has is not trained again.")
+    ] = Path("runs/sweep"),
+) -> None:
+    """Train every task x penalty x strength x seed. A killed sweep goes on where it was."""
+    chosen = task or [name for name in tasks.TASKS if not name.endswith("-sparse")]
+    names = regulariser or list(regularisers.REGULARISERS)
+    settings = sweep.grid(chosen, names, beta or reproduce.DECADES, range(seeds), hidden=hidden, updates=updates)
+    console = _console()
+    with _refusing(*SWEEP_ERRORS), progress_bar.bar(console) as on_progress:
+        records = sweep.run(out, settings, progress=on_progress)
+    table = summaries.Table(records)
+    for sheet in (tables.of_task(table, name) for name in table.tasks):
+        console.print(sheet.rich())
+        console.print(f"{sheet.text}\n")
+    console.print(f"{len(records)} networks in {out}; next: python -m experiments report --runs {out}", soft_wrap=True)
+
+
+@app.command()
+def analyse(
+    checkpoint: Annotated[Path, typer.Argument(help="A state_dict: torch.save or safetensors.")],
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="L, the length of the sequences, if the checkpoint does not tell.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="A modular task, whose optimum the network is compared with.", callback=_known("task", tasks.TASKS)
+        ),
+    ] = None,
+    weight_hh: Annotated[str | None, typer.Option(help="Name of the recurrent weight, if it is not found.")] = None,
+    weight_in: Annotated[str | None, typer.Option(help="Name of the input weight, if it is not found.")] = None,
+    weight_out: Annotated[str | None, typer.Option(help="Name of the read-out's weight, if it is not found.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder for the maps and profiles as figures and CSV.")
+    ] = None,
+) -> None:
+    """Read the pathways of a trained network: an RNN, GRU or LSTM with a linear read-out."""
+    with _refusing(checkpoints.CheckpointError):
+        network = checkpoints.read(checkpoint, weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out)
+        network_reading.show(network, steps=steps, task=task, out=out, console=_console())
+
+
+@app.command()
+def report(
+    runs: Annotated[Path, typer.Option(file_okay=False, help="Folder of a sweep.")] = Path("runs/sweep"),
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="The page; report.html in the folder of the sweep if left out.")
+    ] = None,
+) -> None:
+    """One self-contained HTML page of a sweep: settings, claims, figures with their data, tables."""
+    page = out or runs / "report.html"
+    with _refusing(ValueError):
+        html_report.write(runs, page)
+    _console().print(f"Written: {page}", soft_wrap=True)
+
+
+@app.command(name="reproduce")
+def run_reproduce(
+    runs: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for the networks; what it has is not trained again.")
+    ] = Path("runs/reproduce"),
+    page: Annotated[Path, typer.Option(dir_okay=False, help="The page; its figures go beside it.")] = reproduce.PAGE,
+    seeds: Annotated[int, typer.Option(min=2, help="Networks for each task, penalty and strength.")] = reproduce.SEEDS,
+    read_seeds: Annotated[
+        int, typer.Option(min=2, help="Networks without a penalty, for each task.")
+    ] = reproduce.READ_SEEDS,
+    updates: Annotated[int, typer.Option(min=1, help="Updates of the weights, for each network.")] = reproduce.UPDATES,
+) -> None:
+    """The claims of the paper, each with the number here and a verdict: RESULTS.md and its figures."""
+    with _refusing(*SWEEP_ERRORS):
+        reproduce.run(runs, page, _console(), seeds=seeds, read_seeds=read_seeds, updates=updates)
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+@contextmanager
+def _refusing(*expected: type[Exception]) -> Iterator[None]:
+    """Errors that a user can do something about, in one sentence and without a traceback."""
     try:
-        digits_demo.run(out, epochs=epochs, seeds=range(seeds), console=Console(highlight=False))
-    finally:
-        torch.set_num_threads(threads)
+        yield
+    except expected as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from error

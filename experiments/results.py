@@ -1,91 +1,166 @@
-"""What is recorded of every trained network, its summary over the seeds, and both as CSV."""
+"""What a sweep leaves behind of every network, in one folder: a line in results.jsonl, and its weights.
+
+A line is written after the weights that it speaks of, with all the lines of the networks that were trained beside it
+in one write. So a sweep that is killed leaves whole stacks, and at worst one line without an end, which
+:func:`load` takes as not written.
+"""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
+import json
 import math
-import statistics
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments import stacked
+from experiments.stacked import Networks
+
+Measure = float | tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that a trained network depends on.
+
+    Attributes:
+        task: a name in problems.PROBLEMS.
+        regulariser: a name in regularisers.REGULARISERS.
+        beta: the penalty's factor, >= 0; 0 for the regulariser "none".
+        seed: of the training set (of a task), of the first weights and of the order of the batches.
+        hidden: units.
+        updates: of the weights.
+        batch: sequences at an update.
+        learning_rate: Adam's, at the start.
+    """
+
+    task: str
+    regulariser: str
+    beta: float
+    seed: int
+    hidden: int = 64
+    updates: int = 600
+    batch: int = 128
+    learning_rate: float = 5e-3
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.beta) and self.beta >= 0):
+            raise ValueError(f"beta must be finite and not negative, got {self.beta}")
+        if self.regulariser == "none" and self.beta != 0:
+            raise ValueError(f'beta must be 0 for the regulariser "none", got {self.beta}')
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        for name in ("hidden", "updates", "batch", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
 class Record:
-    """One trained network. P_m are its walks at lag m, R_io = sum_m P_m."""
+    """One trained network.
 
-    regulariser: str
-    strength: float
-    seed: int
-    accuracy: float  # share of the test images
-    resolvent_l1: float  # ||R_io||_1
-    walks_l1: float  # sum_m ||P_m||_1: what ||R_io||_1 would be if lags could not cancel one another
-    lag_share: tuple[float, ...]  # ||P_m||_1 / walks_l1
+    Attributes:
+        setting: what it was trained with.
+        test_error: mean squared error on the test set; where the targets are classes, the share of wrong answers.
+        measures: those of measures.of_networks, by name; NaN where a measure is not defined.
+    """
 
+    setting: Setting
+    test_error: float
+    measures: dict[str, Measure]
 
-@dataclass(frozen=True)
-class Summary:
-    """One setting: means over its networks, and standard deviations (NaN for a single network)."""
+    @property
+    def task(self) -> str:
+        return self.setting.task
 
-    regulariser: str
-    strength: float
-    accuracy: float
-    accuracy_sd: float
-    resolvent_l1: float
-    walks_l1: float
-    lag_share: tuple[float, ...]
-    lag_share_sd: tuple[float, ...]
+    @property
+    def regulariser(self) -> str:
+        return self.setting.regulariser
 
+    @property
+    def beta(self) -> float:
+        return self.setting.beta
 
-def summarise(records: Iterable[Record]) -> list[Summary]:
-    """One summary for each (regulariser, strength), in the order of first appearance."""
-    settings: dict[tuple[str, float], list[Record]] = {}
-    for record in records:
-        settings.setdefault((record.regulariser, record.strength), []).append(record)
-    return [_summary(networks) for networks in settings.values()]
+    @property
+    def seed(self) -> int:
+        return self.setting.seed
 
 
-def strongest_sparing(summaries: Iterable[Summary], *, cost: float) -> Summary:
-    """The strongest setting whose accuracy is within ``cost`` of the best of ``summaries``."""
-    summaries = list(summaries)
-    enough = max(summary.accuracy for summary in summaries) - cost
-    return max((summary for summary in summaries if summary.accuracy >= enough), key=lambda summary: summary.strength)
+def load(out: Path) -> list[Record]:
+    """The networks that have been trained into ``out``, in the order in which they were; none if there is no file."""
+    path = _table(out)
+    if not path.exists():
+        return []
+    records = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith("\n"):
+                break
+            try:
+                records.append(_record(json.loads(line)))
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError(f"{path}, line {number}, does not hold a network's results: {error}") from error
+    return records
 
 
-def write_csv(path: Path, rows: Sequence[Record] | Sequence[Summary]) -> None:
-    """One line a row, one column a field; a field with a value per lag becomes a column per lag, name_0, name_1, …"""
-    table = [_columns(row) for row in rows]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
+def append(out: Path, records: Sequence[Record], networks: Networks, *, steps: int) -> None:
+    """Add trained networks to ``out``: record k is of network k, trained on sequences of ``steps`` steps."""
+    for index, record in enumerate(records):
+        path = weights_path(out, record.setting)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"state_dict": networks.select(index).state_dict(), "steps": steps}, path)
+    with _table(out).open("a+b") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)  # what a killed write left
+        file.write("".join(_line(record) for record in records).encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _summary(networks: Sequence[Record]) -> Summary:
-    accuracies = [network.accuracy for network in networks]
-    shares_by_lag = list(zip(*(network.lag_share for network in networks), strict=True))
-    return Summary(
-        regulariser=networks[0].regulariser,
-        strength=networks[0].strength,
-        accuracy=statistics.fmean(accuracies),
-        accuracy_sd=_deviation(accuracies),
-        resolvent_l1=statistics.fmean(network.resolvent_l1 for network in networks),
-        walks_l1=statistics.fmean(network.walks_l1 for network in networks),
-        lag_share=tuple(statistics.fmean(shares) for shares in shares_by_lag),
-        lag_share_sd=tuple(_deviation(shares) for shares in shares_by_lag),
+def networks(out: Path, settings: Iterable[Setting]) -> Networks:
+    """The trained weights, as one stack in the order of ``settings``, which must agree in sizes."""
+    paths = [weights_path(out, setting) for setting in settings]
+    return stacked.from_state_dicts(torch.load(path, weights_only=True)["state_dict"] for path in paths)
+
+
+def weights_path(out: Path, setting: Setting) -> Path:
+    """Of a torch.save file with a plain "state_dict" (rnn.*, readout.*) and "steps", the sequences' length."""
+    named = dataclasses.asdict(setting)
+    folder = out / "weights" / str(named.pop("task")) / str(named.pop("regulariser"))
+    return folder / ("_".join(f"{name}={value}" for name, value in named.items()) + ".pt")
+
+
+def _table(out: Path) -> Path:
+    return out / "results.jsonl"
+
+
+def _line(record: Record) -> str:
+    return json.dumps(_without_nan(dataclasses.asdict(record)), allow_nan=False) + "\n"
+
+
+def _record(line: dict[str, Any]) -> Record:
+    return Record(
+        Setting(**line["setting"]),
+        _with_nan(line["test_error"]),
+        {name: _with_nan(value) for name, value in line["measures"].items()},
     )
 
 
-def _deviation(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else math.nan
+def _without_nan(value: Any) -> Any:
+    """JSON knows finite numbers alone: null for all others, which :func:`load` reads as NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _columns(row: Record | Summary) -> dict[str, object]:
-    columns: dict[str, object] = {}
-    for name, value in dataclasses.asdict(row).items():
-        if isinstance(value, tuple):
-            columns.update({f"{name}_{lag}": part for lag, part in enumerate(value)})
-        else:
-            columns[name] = value
-    return columns
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_with_nan(part) for part in value)
+    return math.nan if value is None else value

@@ -1,0 +1,51 @@
+"""A figure, what it shows in words, and its numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+DPI = 220
+Row = dict[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """A figure and its data: one row for each mark that is drawn.
+
+    Attributes:
+        name: of its files, ``name.png`` and ``name.csv``.
+        title: a line.
+        caption: how to read it, in a few sentences; plain text.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    rows: Sequence[Row]
+
+    def png(self) -> bytes:
+        file = io.BytesIO()
+        self.figure.savefig(file, format="png", dpi=DPI)
+        return file.getvalue()
+
+    def csv(self) -> str:
+        file = io.StringIO()
+        writer = csv.DictWriter(file, fieldnames=list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items()} for row in self.rows
+        )
+        return file.getvalue()
+
+    def save(self, folder: Path) -> None:
+        """Writes both files into ``folder``, which is made if it is missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.png").write_bytes(self.png())
+        (folder / f"{self.name}.csv").write_text(self.csv(), encoding="utf-8")

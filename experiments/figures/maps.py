@@ -1,0 +1,93 @@
+"""Maps from inputs to outputs as Hinton diagrams: the area of a square is the size of an entry, filled is positive,
+hollow is negative. Signs survive print without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from experiments.figures import style
+from experiments.figures.exhibit import Exhibit, Row
+
+POSITIVE, NEGATIVE = "#0072B2", "#D55E00"
+HOW_TO_READ = (
+    "The area of a square is the size of an entry, in units of the largest of its panel: filled (blue) if positive, "
+    "hollow (orange) if negative."
+)
+
+
+def influence_maps(maps: Mapping[str, Mapping[str, Tensor]], caption: str) -> Exhibit:
+    """Maps (o, i) by task, then by what they are; the first of each task is the optimum."""
+    headings = list(dict.fromkeys(heading for row in maps.values() for heading in row))
+    heights = [max(map_.shape[0] for map_ in row.values()) for row in maps.values()]
+    rows: list[Row] = []
+    with style.context():
+        figure = Figure(figsize=(style.WIDTH, 0.065 * sum(heights) + 0.1 * len(maps) + 0.6), layout="constrained")
+        grid = figure.subplots(len(maps), len(headings), squeeze=False, height_ratios=heights)
+        for axes_of_row, (task, row) in zip(grid, maps.items(), strict=True):
+            for axes, heading in zip(axes_of_row, headings, strict=True):
+                if heading in row:
+                    _hinton(axes, row[heading])
+                    rows += _entries(row[heading], task=task, map=" ".join(heading.split()))
+                else:
+                    axes.set_visible(False)
+            axes_of_row[0].set_ylabel(task, rotation=0, ha="right", va="center")
+        for axes, heading in zip(grid[0], headings, strict=True):
+            axes.set_title(heading, fontsize=7.5)
+        figure.supxlabel("Inputs, by module (columns); outputs (rows)", fontsize=7, color=style.PALE)
+    return Exhibit("influence_maps", "Influence maps beside the optimum", f"{caption} {HOW_TO_READ}", figure, rows)
+
+
+def maps_by_lag(walks: Mapping[str, Mapping[str, Tensor]], caption: str) -> Exhibit:
+    """Maps (L, o, modules) by task, then by what they are: one panel a lag."""
+    lags = max(len(stack) for row in walks.values() for stack in row.values())
+    lines = [(task, what, stack) for task, row in walks.items() for what, stack in row.items()]
+    rows: list[Row] = []
+    with style.context():
+        figure = Figure(figsize=(style.WIDTH, 0.62 * len(lines) + 0.4), layout="constrained")
+        grid = figure.subplots(len(lines), lags, squeeze=False)
+        for axes_of_row, (task, what, stack) in zip(grid, lines, strict=True):
+            largest = stack.abs().max().item()
+            for lag, axes in enumerate(axes_of_row):
+                if lag < len(stack):
+                    _hinton(axes, stack[lag], largest)
+                    rows += _entries(stack[lag], task=task, map=" ".join(what.split()), lag=lag)
+                else:
+                    axes.set_visible(False)
+            axes_of_row[0].set_ylabel(f"{task}\n{what}", rotation=0, ha="right", va="center")
+        for lag, axes in enumerate(grid[0]):
+            axes.set_title(f"lag {lag}")
+        figure.supxlabel("Modules of inputs (columns); outputs (rows)", fontsize=7, color=style.PALE)
+    how = HOW_TO_READ.replace("of its panel", "of its row of panels")
+    return Exhibit("maps_by_lag", "Maps lag by lag beside the optimum", f"{caption} {how}", figure, rows)
+
+
+def _hinton(axes: Axes, map_: Tensor, largest: float | None = None) -> None:
+    rows, columns = map_.shape
+    largest = largest or map_.abs().max().item() or 1.0
+    squares: dict[bool, list[Rectangle]] = {True: [], False: []}
+    for row, values in enumerate(map_.tolist()):
+        for column, value in enumerate(values):
+            side = 0.92 * min(1.0, abs(value) / largest) ** 0.5
+            if side > 0.06:
+                squares[value > 0].append(Rectangle((column - side / 2, row - side / 2), side, side))
+    axes.add_collection(PatchCollection(squares[True], facecolor=POSITIVE, edgecolor="none"))
+    axes.add_collection(PatchCollection(squares[False], facecolor="white", edgecolor=NEGATIVE, linewidth=0.7))
+    axes.set(
+        xlim=(-0.6, columns - 0.4), ylim=(rows - 0.4, -0.6), xticks=[], yticks=[], aspect="equal", facecolor="0.97"
+    )
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=0.5, color=style.PALE)
+
+
+def _entries(map_: Tensor, **where: object) -> Sequence[Row]:
+    return [
+        {**where, "output": output, "input": column, "value": value}
+        for output, values in enumerate(map_.tolist())
+        for column, value in enumerate(values)
+    ]

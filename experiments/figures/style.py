@@ -1,0 +1,79 @@
+"""How things look: Okabe and Ito's colours, which the colour-blind tell apart, and a marker and a dash for each line,
+so that print without colour tells them apart too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+WIDTH = 7.4  # inches: the text width of a page
+PALE = "0.4"
+FONTS: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+}
+
+
+class Look(NamedTuple):
+    """Of one line."""
+
+    color: str
+    marker: str
+    linestyle: Any
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return {**self._asdict(), "markersize": 3.8, "linewidth": 1.2, "markeredgewidth": 0.8}
+
+
+UNPENALISED = Look("#000000", "", "--")
+_LOOKS = {
+    "L1": Look("#D55E00", "^", "-"),
+    "L2": Look("#E69F00", "v", (0, (5, 1.5))),
+    "R-RNN": Look("#0072B2", "o", "-"),
+    "R-RNN per hop": Look("#56B4E9", "s", (0, (3, 1, 1, 1))),
+    "R-RNN rectified": Look("#009E73", "D", (0, (1, 1))),
+    "seRNN": Look("#CC79A7", "X", "-."),
+}
+# For regularisers that are added later; their colour tells nothing, their marker and their place in the legend do.
+_SPARE = [Look("#444444", marker, "-") for marker in "P*<>hp8d"]
+
+
+def look(name: str, names: Sequence[str]) -> Look:
+    """Of regulariser ``name`` among the ``names`` in the figure."""
+    added = [other for other in names if other not in _LOOKS]
+    return _LOOKS.get(name) or _SPARE[added.index(name) % len(_SPARE)]
+
+
+def context() -> AbstractContextManager[None]:
+    return matplotlib.rc_context(FONTS)
+
+
+def panels(count: int, *, columns: int = 3, height: float = 2.0, extra: float = 0.6) -> tuple[Figure, list[Axes]]:
+    """A page-wide figure of ``count`` panels in rows of ``columns``; ``extra`` inches are for what stands below."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(WIDTH, rows * height + extra), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in axes[count:]:
+        unused.set_visible(False)
+    return figure, axes[:count]
+
+
+def letter(axes: Iterable[Axes], titles: Iterable[str]) -> None:
+    for index, (panel, title) in enumerate(zip(axes, titles, strict=True)):
+        panel.set_title(f"({chr(ord('a') + index)}) {title}", loc="left")
+
+
+def legend_below(figure: Figure, handles: Sequence[Line2D], columns: int) -> None:
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))

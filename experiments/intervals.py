@@ -1,0 +1,59 @@
+"""Means over seeds with confidence intervals (Student's t), on the scale where the mean makes sense."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+LARGEST_CORRELATION = 1 - 1e-9  # in size: one of exactly 1 has no finite z
+
+
+class Interval(NamedTuple):
+    """A mean over so many ``networks``, and the limits of its confidence interval; NaN limits for a single network."""
+
+    mean: float
+    low: float
+    high: float
+    networks: int
+
+    def __str__(self) -> str:
+        return format(self)
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".3g"
+        if self.networks < 2:
+            return f"{self.mean:{spec}}"
+        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+def of_mean(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Arithmetic mean. NaN among the values gives NaN; no value at all too."""
+    numbers = np.asarray(values, dtype=float)
+    if len(numbers) == 0:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    mean = float(numbers.mean())
+    if len(numbers) == 1:
+        return Interval(mean, math.nan, math.nan, 1)
+    reach = float(stats.t.ppf((1 + confidence) / 2, len(numbers) - 1) * stats.sem(numbers))
+    return Interval(mean, mean - reach, mean + reach, len(numbers))
+
+
+def of_geometric_mean(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Geometric mean of positive numbers: for errors and for ratios of errors."""
+    return _mapped(of_mean([math.log(value) for value in values], confidence), math.exp)
+
+
+def of_correlation(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Mean of correlations by Fisher's z = artanh(r), which keeps the limits within [-1, 1]."""
+    scores = np.arctanh(np.clip(values, -LARGEST_CORRELATION, LARGEST_CORRELATION))
+    return _mapped(of_mean(list(scores), confidence), math.tanh)
+
+
+def _mapped(interval: Interval, function: Callable[[float], float]) -> Interval:
+    mean, low, high = (function(value) for value in interval[:3])
+    return Interval(mean, low, high, interval.networks)

@@ -1,0 +1,44 @@
+"""Records of networks that were never trained, with errors and measures as a test needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from experiments.results import Measure, Record, Setting
+
+LAGS = 10
+MEASURES: dict[str, Measure] = {
+    "spectral_radius": 1.0,
+    "resolvent_l1": 2.0,
+    "walks_l1": 4.0,
+    "hop_profile": (1 / LAGS,) * LAGS,
+    "hoyer": 0.0,
+    "gini": 0.0,
+    "correlation_jacobian": 0.9,
+    "correlation_impulses": 0.9,
+    "correlation": 0.99,
+    "correlation_normalised": 0.9,
+    "correlation_per_hop": 0.95,
+    "correlation_in_out": 0.5,
+    "correlation_in_out_per_hop": 0.5,
+    "correlation_two_edges": 0.4,
+    "correlation_membership": 0.1,
+    "correlation_membership_signed": 0.2,
+    "correlation_membership_rectified": 0.2,
+    "communication_sparsity": 0.1,
+    "alignment": 0.9,
+    "signal_share": 0.95,
+}
+
+
+def record(task: str, regulariser: str, beta: float, seed: int, error: float, **measures: Measure) -> Record:
+    return Record(Setting(task, regulariser, beta, seed), error, {**MEASURES, **measures})
+
+
+def curve(task: str, regulariser: str, errors: Mapping[float, Iterable[float]], **measures: Measure) -> list[Record]:
+    """Records of the errors of every seed, by beta."""
+    return [
+        record(task, regulariser, beta, seed, error, **measures)
+        for beta, by_seed in errors.items()
+        for seed, error in enumerate(by_seed)
+    ]

@@ -1,0 +1,181 @@
+"""Networks read back out of checkpoints: the walks are those of the modules that were saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import rrnn_ext
+from experiments.checkpoints import CheckpointError, Network, read
+
+HOPS = 5
+
+
+class Model(nn.Module):
+    def __init__(self, encoder: nn.Module, hidden: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(hidden, 3)
+
+
+def state(encoder: nn.Module | None = None, hidden: int = 6) -> dict[str, Tensor]:
+    return Model(encoder or nn.RNN(4, hidden), hidden).state_dict()
+
+
+def saved(folder: Path, content: object, name: str = "model.pt") -> Path:
+    torch.save(content, folder / name)
+    return folder / name
+
+
+def total(network: Network) -> float:
+    weights = network.weight_hh, network.weight_in, network.weight_out
+    return rrnn_ext.resolvent_penalty(*weights, hops=HOPS).item()
+
+
+class TestReads:
+    @pytest.mark.parametrize(
+        "encoder",
+        [
+            nn.RNN(4, 6),
+            nn.RNNCell(4, 6),
+            nn.RNN(4, 6, num_layers=3, nonlinearity="relu", bias=False),
+            nn.GRU(4, 6),
+            nn.GRU(4, 6, num_layers=2),
+            nn.LSTM(4, 6),
+            nn.LSTM(4, 6, num_layers=2),
+            nn.LSTMCell(4, 6),
+        ],
+        ids=str,
+    )
+    def test_the_graphs_of_the_module(self, tmp_path: Path, encoder: nn.Module) -> None:
+        model = Model(encoder, 6).double()
+        network = read(saved(tmp_path, model.state_dict()))
+        assert len(network.graphs) == len(network.weight_hh) == len(network.weight_in) == len(network.weight_out)
+        penalty = rrnn_ext.ResolventPenalty(encoder, model.head, hops=HOPS)
+        assert total(network) == pytest.approx(penalty().item(), rel=1e-12)
+
+    def test_a_plain_rnn_by_hand(self, tmp_path: Path) -> None:
+        weights = state()
+        network = read(saved(tmp_path, weights))
+        w, u, v = (
+            weights[name].double().numpy() for name in ("encoder.weight_hh_l0", "encoder.weight_ih_l0", "head.weight")
+        )
+        walks = [v @ np.linalg.matrix_power(w, hop) @ u for hop in range(HOPS)]
+        found = rrnn_ext.hop_decomposition(network.weight_hh, network.weight_in, network.weight_out, hops=HOPS)
+        np.testing.assert_allclose(found[0].numpy(), walks, rtol=1e-12, atol=1e-15)
+        assert network.names == {
+            "weight_hh": "encoder.weight_hh_l0",
+            "weight_in": "encoder.weight_ih_l0",
+            "weight_out": "head.weight",
+        }
+
+    def test_safetensors_hold_the_same(self, tmp_path: Path) -> None:
+        weights = state(nn.GRU(4, 6))
+        save_file(weights, tmp_path / "model.safetensors", metadata={"steps": "7", "format": "pt"})
+        network = read(tmp_path / "model.safetensors")
+        assert network.steps == 7
+        assert total(network) == total(read(saved(tmp_path, weights)))
+
+    @pytest.mark.parametrize("key", ["steps", "hops", "seq_len", "sequence_length"])
+    def test_a_nested_state_beside_an_optimiser(self, tmp_path: Path, key: str) -> None:
+        model = Model(nn.RNN(4, 6), 6)
+        optimiser = torch.optim.Adam(model.parameters())
+        model.head(model.encoder(torch.ones(2, 3, 4))[0]).sum().backward()
+        optimiser.step()
+        content = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "config": {key: 12}}
+        network = read(saved(tmp_path, content))
+        assert network.steps == 12
+        assert network.names["weight_hh"] == "model.encoder.weight_hh_l0"
+        assert total(network) == total(read(saved(tmp_path, model.state_dict())))
+
+    def test_tells_no_length_where_there_is_none(self, tmp_path: Path) -> None:
+        assert read(saved(tmp_path, {**state(), "step": 3})).steps is None
+
+    def test_weights_of_other_names_by_shape(self, tmp_path: Path) -> None:
+        w, u, v = torch.randn(6, 6), torch.randn(6, 4), torch.randn(3, 6)
+        network = read(saved(tmp_path, {"cell/W": w, "cell/U": u, "out": v, "bias": torch.zeros(6)}))
+        assert torch.equal(network.weight_hh[0], w.double())
+        assert torch.equal(network.weight_in[0], u.double())
+        assert torch.equal(network.weight_out[0], v.double())
+
+    def test_names_that_are_given(self, tmp_path: Path) -> None:
+        first, second = nn.RNN(4, 6), nn.RNN(4, 6)
+        weights = {
+            **nn.ModuleDict({"a": first, "b": second}).state_dict(),
+            "p": torch.ones(2, 6),
+            "q": torch.zeros(5, 6),
+        }
+        network = read(saved(tmp_path, weights), weight_hh="b.weight_hh_l0", weight_out="p")
+        assert torch.equal(network.weight_hh[0], weights["b.weight_hh_l0"].double())
+        assert torch.equal(network.weight_in[0], weights["b.weight_ih_l0"].double())
+        assert network.weight_out.shape == (1, 2, 6)
+        other = read(saved(tmp_path, weights), weight_hh="b.weight_hh_l0", weight_in="a.weight_ih_l0", weight_out="p")
+        assert torch.equal(other.weight_in[0], weights["a.weight_ih_l0"].double())
+
+
+class TestRefuses:
+    @pytest.mark.parametrize(
+        ("content", "names", "message"),
+        [
+            ({}, {}, r"weight_hh is missing.*\(no tensors\)"),
+            (nn.Linear(3, 2).state_dict(), {}, r"weight_hh is missing.*no tensor is \(n, n\).*weight \(2, 3\)"),
+            (
+                nn.RNN(4, 6).state_dict(),
+                {},
+                r"read-out is missing: of matrices \(o, 6\), none fits.*weight_hh_l0 \(6, 6\)",
+            ),
+            (
+                {**state(), "other.weight": torch.ones(2, 6)},
+                {},
+                r"2 fit \(head.weight, other.weight\); name it by --weight-out",
+            ),
+            (state(nn.RNN(4, 6, bidirectional=True), 12), {}, "a bidirectional network"),
+            (state(nn.LSTM(4, 6, proj_size=2), 2), {}, "a projected network"),
+            (
+                nn.ModuleDict({"a": nn.RNN(4, 6), "b": nn.RNN(4, 6)}).state_dict(),
+                {},
+                "more than one.*a.weight_hh_l0, b.weight",
+            ),
+            (state(), {"weight_out": "tail"}, "weight_out: no tensor is called 'tail'.*head.weight"),
+            (
+                state(),
+                {"weight_out": "encoder.weight_ih_l0"},
+                r"read-out must be \(o, 6\).*got encoder.weight_ih_l0 \(6, 4\)",
+            ),
+            (state(), {"weight_in": "head.weight"}, r"head.weight must be \(6, i\) to match.*got \(3, 6\)"),
+            (
+                state(),
+                {"weight_hh": "encoder.weight_ih_l0", "weight_in": "head.weight"},
+                r"must be \(n, n\), or \(3n, n\)",
+            ),
+            (state(), {"weight_out": "head.bias"}, r"must be a floating-point matrix, got head.bias \(3,\)"),
+            ({"rnn.weight_hh": torch.ones(6, 6)}, {}, "rnn.weight_hh has no rnn.weight_ih beside it"),
+            ([torch.ones(2, 2)], {}, "must hold a state_dict.*got list"),
+            (nn.RNN(4, 6), {}, "does not load as plain tensors.*weights_only=True.*state_dict"),
+        ],
+    )
+    def test_with_what_is_missing(self, tmp_path: Path, content: object, names: dict[str, str], message: str) -> None:
+        path = saved(tmp_path, content)
+        with pytest.raises(CheckpointError, match=f"(?s){message}"):
+            read(path, **names)
+
+    def test_layers_that_do_not_fit(self, tmp_path: Path) -> None:
+        weights = state(nn.RNN(4, 6, num_layers=2))
+        weights["encoder.weight_ih_l1"] = torch.ones(6, 5)
+        with pytest.raises(
+            CheckpointError, match=r"weight_ih_l1 must take the 6 units of the layer below.*got \(6, 5\)"
+        ):
+            read(saved(tmp_path, weights))
+
+    @pytest.mark.parametrize("name", ["text.pt", "text.safetensors"])
+    def test_files_that_are_no_checkpoint(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(CheckpointError, match="is not a file"):
+            read(tmp_path / name)
+        (tmp_path / name).write_text("nothing of the kind")
+        with pytest.raises(CheckpointError, match="does not load as"):
+            read(tmp_path / name)
