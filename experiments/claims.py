@@ -179,20 +179,17 @@ def recurrent_weights_do_not(table: Table) -> Claim:
         "The recurrent weights do not",
         "The recurrent weights alone correlate with the optimal solution by 0.03 to 0.24 (paper).",
         "The same networks, W read by the modules of its units (mean weight from the units of the input's module to "
-        "those "
-        f"of the output): correlation with the optimal map, mean over seeds, between -{NOT_READ_OFF:g} and "
+        f"those of the output): correlation with the optimal map, mean over seeds, between -{NOT_READ_OFF:g} and "
         f"{NOT_READ_OFF:g}.",
         "correlation",
         f"-{NOT_READ_OFF:g} to {NOT_READ_OFF:g}",
         parts,
         [
-            "Such a map has as many different values as there are pairs of a module and an output, 8 or 16, so that a "
-            "single "
-            "network's correlation is often far from zero by chance (size in the notes: mean of its absolute value). A "
-            "tanh "
-            "unit may turn its sign together with all its weights and compute the same. The notes give what W says "
-            "when every "
-            "unit's sign is known, and when only sizes of weights are compared, with the size of the optimum."
+            "Such a map has as many different values as there are pairs of a module and an output, 8 or 16, so that "
+            "a single network's correlation is often far from zero by chance (size in the notes: mean of its "
+            "absolute value). A tanh unit may turn its sign together with all its weights and compute the same. The "
+            "notes give what W says when every unit's sign is known, and when only sizes of weights are compared, "
+            "with the size of the optimum."
         ],
     )
 
@@ -208,8 +205,7 @@ def hop_by_hop(table: Table) -> Claim:
     return Claim(
         "Hop m is read off P_m",
         "Hop k reads the input of its own time (paper); per-hop maps match the per-hop optimum on on-off and lagged "
-        "modules "
-        "(target of this project).",
+        "modules (target of this project).",
         "The same networks: correlation of all P_m with the optimal maps of all lags, as one vector, at least "
         f"{READ_OFF:g} on on-off and lagged.",
         "correlation over all lags",
@@ -230,9 +226,8 @@ def one_hop_does_not(table: Table) -> Claim:
         if point.measure("correlation_in_out").mean >= READ_OFF:
             alike.append(point.task)
     remark = (
-        f"The total map is read off V U alone as well as {READ_OFF:g} or better on {listed(alike)}, whose optimum does "
-        "the same "
-        "at every lag that it uses: they cannot tell reading walks from reading one hop."
+        f"The total map is read off V U alone as well as {READ_OFF:g} or better on {listed(alike)}, whose optimum "
+        "does the same at every lag that it uses: they cannot tell reading walks from reading one hop."
         if alike
         else f"On no task does V U alone reach {READ_OFF:g}."
     )
@@ -240,8 +235,7 @@ def one_hop_does_not(table: Table) -> Claim:
         "One hop does not stand for all",
         "On on-off and lagged modules, the map of one hop (V U) taken for the whole fails (target of this project).",
         "The same networks: correlation of V U with the optimal map (in total), and of V U at every lag with the "
-        "optimal maps "
-        f"of all lags (lag by lag), below {READ_OFF:g} on on-off and lagged.",
+        f"optimal maps of all lags (lag by lag), below {READ_OFF:g} on on-off and lagged.",
         "correlation",
         f"< {READ_OFF:g}",
         parts,
@@ -262,8 +256,7 @@ def signal_hops(table: Table) -> Claim:
     return Claim(
         "On-off: the signal's hops carry the walks",
         "Even hops carry signal and odd hops carry noise (paper); at least 90 % of the hop profile is on signal hops "
-        "(target "
-        "of this project).",
+        "(target of this project).",
         f"R-RNN on the on-off task, at the largest β up to which the MSE is at most {SPARING:g} times that without a "
         f"penalty: share of Σ‖P_m‖₁ on even lags at least {SIGNAL_SHARE:g}. The others for comparison.",
         "share",
@@ -288,9 +281,8 @@ def sparse_signals(table: Table) -> Claim:
     return Claim(
         "Sparse signals",
         "Where the signal is sparse, R-RNNs still match the temporal structure of the task (paper).",
-        f"R-RNN on the sparse versions, at the largest β up to which the MSE is at most {SPARING:g} times that without "
-        "a "
-        f"penalty: correlation of all P_m with the optimal maps of all lags at least {READ_OFF:g}.",
+        f"R-RNN on the sparse versions, at the largest β up to which the MSE is at most {SPARING:g} times that "
+        f"without a penalty: correlation of all P_m with the optimal maps of all lags at least {READ_OFF:g}.",
         "correlation over all lags",
         f"≥ {READ_OFF:g}",
         parts,
@@ -319,8 +311,7 @@ def lower_error_at_every_strength(table: Table) -> Claim:
         "Lower error than L1 at every strength",
         "R-RNNs have a lower test MSE than L1 at every strength β (paper).",
         "At each β of the grid: MSE of R-RNN / MSE of L1, the two trained from the same weights on the same data, "
-        "below 1. "
-        "A strength refutes only with an interval widened for the number of strengths (Bonferroni).",
+        "below 1. A strength refutes only with an interval widened for the number of strengths (Bonferroni).",
         "ratio of MSE",
         "< 1",
         parts,
@@ -351,13 +342,10 @@ def strength_of_doubling(table: Table) -> Claim:
     return Claim(
         "L1 gives way at lower strengths",
         "L1 degrades quickly at large β (paper); the strength at which the MSE doubles is at least ten times larger "
-        "for R-RNN "
-        "(target of this project).",
+        "for R-RNN (target of this project).",
         "For each seed the β at which the MSE first reaches twice that without a penalty, interpolated between the "
-        "strengths "
-        f"on logarithmic axes; R-RNN's divided by L1's, at least {STRENGTH_RATIO:g}. An error that does not double "
-        "within the "
-        "grid counts as doubling at its end, which can support the claim and not refute it.",
+        f"strengths on logarithmic axes; R-RNN's divided by L1's, at least {STRENGTH_RATIO:g}. An error that does not "
+        "double within the grid counts as doubling at its end, which can support the claim and not refute it.",
         "ratio of strengths",
         f"≥ {STRENGTH_RATIO:g}",
         parts,
@@ -388,10 +376,8 @@ def lower_error_at_equal_sparsity(table: Table) -> Claim:
         "Penalising pathways beats penalising weights (paper), compared where β does not matter.",
         "For each seed and each of the shares of R_io off the optimum's support "
         f"{', '.join(f'{share:g}' for share in SHARES)} that both penalties reach with every seed: the lowest MSE "
-        "among the "
-        "networks of all strengths with at most that share. R-RNN's divided by L1's, mean over the shares, below 1. "
-        "The "
-        "other penalties, against L1 too, for comparison.",
+        "among the networks of all strengths with at most that share. R-RNN's divided by L1's, mean over the shares, "
+        "below 1. The other penalties, against L1 too, for comparison.",
         "ratio of MSE",
         "< 1",
         parts,

@@ -122,10 +122,8 @@ def _maps_by_lag(folder: Path, table: Table, names: Sequence[str]) -> Exhibit:
     return maps.maps_by_lag(
         drawn,
         f"P_m of one network each (seed {base.records[0].seed}), averaged over the inputs of a module: the optimum, a "
-        "network "
-        "without a penalty, and R-RNN per hop at the largest strength up to which the error is at most "
-        f"{claims.SPARING:g} "
-        "times that.",
+        "network without a penalty, and R-RNN per hop at the largest strength up to which the error is at most "
+        f"{claims.SPARING:g} times that.",
     )
 
 
@@ -148,10 +146,9 @@ def _lag_responses(folder: Path, table: Table, names: Sequence[str]) -> Exhibit:
         lines[base.task] |= {what: analysis.hop_profile(walks).mean(0) for what, walks in found.items()}
     return profiles.lag_responses(
         lines,
-        "The share of each lag in the strength of all lags, mean over seeds, networks without a penalty: by the walks "
-        "P_m, and "
-        f"by what the trained tanh network does, mean over {RESPONSES_ON} test sequences (Jacobians; impulses of size "
-        "1).",
+        "The share of each lag in the strength of all lags, mean over seeds, networks without a penalty: by the "
+        f"walks P_m, and by what the trained tanh network does, mean over {RESPONSES_ON} test sequences (Jacobians; "
+        "impulses of size 1).",
     )
 
 

@@ -49,10 +49,9 @@ def cancellation(table: Table) -> Sheet:
     return Sheet(
         "Where a penalty is paid by cancellation",
         f"At the largest β up to which the MSE is at most {claims.DOUBLING:g} times that without a penalty, when the "
-        "task is "
-        "still solved: the MSE in units of that without a penalty; the correlation of R_io, and of all P_m, with the "
-        "optimum; ‖R_io‖₁ / Σ_m ‖P_m‖₁, which is 1 if lags do not cancel one another; and the correlation of the P_m "
-        "with the mean Jacobians of the network, which is low where the units are saturated.",
+        "task is still solved: the MSE in units of that without a penalty; the correlation of R_io, and of all P_m, "
+        "with the optimum; ‖R_io‖₁ / Σ_m ‖P_m‖₁, which is 1 if lags do not cancel one another; and the correlation "
+        "of the P_m with the mean Jacobians of the network, which is low where the units are saturated.",
         ["task", "penalty", "β", "MSE ratio", "R_io", "all P_m", "not cancelled", "P_m and Jacobians"],
         rows,
         remarks,
@@ -80,8 +79,7 @@ def real_data(table: Table) -> Sheet:
     return Sheet(
         "Real data",
         "The error of each penalty at the β with the least mean error on the test data (chosen on the test data, for "
-        "every "
-        "penalty alike: too good by the same freedom of choice), and in units of that without a penalty.",
+        "every penalty alike: too good by the same freedom of choice), and in units of that without a penalty.",
         ["data", "penalty", "β", "test error", "ratio to no penalty", "error"],
         rows,
         remarks,

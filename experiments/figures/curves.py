@@ -107,11 +107,10 @@ def error_by_sparsity(table: Table, names: Sequence[str]) -> Exhibit:
         "error_by_sparsity",
         "Test error against communication sparsity",
         "Each line starts at the networks without a penalty (star) and follows the strength of one penalty upwards. "
-        "Sparser communication is further left, better networks are further down. A strength means different things to "
-        "different penalties; a share of R_io that runs where the optimum has no pathway does not. Settings with an "
-        "MSE "
-        f"above {LEARNT_MSE:g}, which have learnt nothing, are left out. Bars: 95 % confidence intervals of the mean "
-        "over seeds.",
+        "Sparser communication is further left, better networks are further down. A strength means different things "
+        "to different penalties; a share of R_io that runs where the optimum has no pathway does not. Settings with "
+        f"an MSE above {LEARNT_MSE:g}, which have learnt nothing, are left out. Bars: 95 % confidence intervals of "
+        "the mean over seeds.",
         figure,
         rows,
     )

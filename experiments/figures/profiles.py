@@ -60,11 +60,9 @@ def hop_profiles(table: Table, names: Sequence[str], regularisers: Sequence[str]
     return Exhibit(
         "hop_profiles",
         "Hop profiles against the strength of the penalty",
-        "Each column of a panel is the hop profile at one strength, mean over seeds; the leftmost (0) is that without "
-        "a "
-        "penalty. Ticks at the right edge mark the lags at which the optimum has any pathway. Profiles are shares: "
-        "they do "
-        "not show that the walks at large strengths are small.",
+        "Each column of a panel is the hop profile at one strength, mean over seeds; the leftmost (0) is that "
+        "without a penalty. Ticks at the right edge mark the lags at which the optimum has any pathway. Profiles are "
+        "shares: they do not show that the walks at large strengths are small.",
         figure,
         rows,
     )
