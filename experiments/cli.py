@@ -88,7 +88,7 @@ def run_sweep(
     with _refusing(*SWEEP_ERRORS), progress_bar.bar(console) as on_progress:
         records = sweep.run(out, settings, progress=on_progress)
     table = summaries.Table(records)
-    for sheet in (tables.of_task(table, name) for name in table.tasks):
+    for sheet in (tables.of_task(table, name, brief=True) for name in table.tasks):
         console.print(sheet.rich())
         console.print(f"{sheet.text}\n")
     console.print(f"{len(records)} networks in {out}; next: python -m experiments report --runs {out}", soft_wrap=True)

@@ -22,9 +22,9 @@ def run(out: Path, *, updates: int, seeds: Sequence[int], console: Console) -> N
     with progress.bar(console) as on_progress:
         records = sweep.run(out, settings, progress=on_progress)
     table = Table(records)
-    sheets = [tables.of_task(table, task) for task in TASKS]
-    for sheet in sheets:
-        sheet.write_csv(out / f"{sheet.title}.csv")
+    for task in TASKS:
+        tables.of_task(table, task).write_csv(out / f"{task}.csv")
+        sheet = tables.of_task(table, task, brief=True)
         console.print(sheet.rich())
         console.print(f"{sheet.text}\n")
     cancelled = findings.cancellation(table)

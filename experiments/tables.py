@@ -6,11 +6,11 @@ import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rich import box
 from rich.table import Table as RichTable
 
-from experiments.intervals import Interval
 from experiments.results import Record
 from experiments.summaries import Point, Table, has_classes
 from experiments.tasks import TASKS
@@ -35,9 +35,9 @@ class Sheet:
 
     def rich(self) -> RichTable:
         """For the terminal; a line after each group of rows that share their first cell."""
-        table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=self.title)
+        table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=0, title=self.title)
         for index, heading in enumerate(self.header):
-            table.add_column(heading, justify="left" if index == 0 else "right", no_wrap=True)
+            table.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
         groups = len({row[0] for row in self.rows}) < len(self.rows)
         for row, following in zip(self.rows, [*self.rows[1:], None], strict=True):
             table.add_row(*row, end_section=groups and following is not None and following[0] != row[0])
@@ -52,47 +52,63 @@ class Sheet:
             csv.writer(file, lineterminator="\n").writerows([self.header, *self.rows])
 
 
-TASK_COLUMNS: dict[str, Callable[[Point], str]] = {
-    "R_io": lambda point: _short(point.measure("correlation"), ".2f"),
-    "all P_m": lambda point: _short(point.measure("correlation_per_hop"), ".2f"),
-    "off support": lambda point: _short(point.measure("communication_sparsity"), ".2g"),
-    "aligned": lambda point: _short(point.measure("alignment"), ".2f"),
-    "signal lags": lambda point: _short(point.measure("signal_share"), ".2f"),
-}
-ALL_COLUMNS: dict[str, Callable[[Point], str]] = {
-    "Hoyer": lambda point: _short(point.measure("hoyer"), ".2f"),
-    "‖R‖₁": lambda point: _short(point.measure("resolvent_l1"), ".2g"),
-    "Σ‖P‖₁": lambda point: _short(point.measure("walks_l1"), ".2g"),
-}
+class Column(NamedTuple):
+    heading: str
+    text: str  # what it is
+    cell: Callable[[Point], str]
+    where: tuple[bool, ...] = (False, True)  # brief, full
 
 
-def of_task(table: Table, task: str) -> Sheet:
-    """Every setting of ``task``: its error with the confidence interval, and the means of what was read off the "
-    "weights."""
+def _mean(measure: str, spec: str) -> Callable[[Point], str]:
+    return lambda point: f"{point.measure(measure).mean:{spec}}"
+
+
+def _percentages(point: Point) -> str:
+    return " ".join(f"{100 * share.mean:.0f}" for share in point.profile())
+
+
+def _bars(point: Point) -> str:
+    """The hop profile in a word: a bar for each lag, as high as its share of the largest."""
+    shares = [share.mean for share in point.profile()]
+    return "".join("▁▂▃▄▅▆▇█"[round(7 * share / max(shares))] for share in shares)
+
+
+BRIEF, BOTH = (True, False), (True, True)
+TASK_COLUMNS = (
+    Column("R_io", "correlation of the map with the optimum", _mean("correlation", ".2f"), BOTH),
+    Column("P_m", "that of all lags", _mean("correlation_per_hop", ".2f"), BOTH),
+    Column("off support", "share of R_io where the optimum has no path", _mean("communication_sparsity", ".2g")),
+    Column("aligned", "probability that a needed path is stronger than one that is not", _mean("alignment", ".2f")),
+    Column("signal lags", "share of Σ‖P‖₁ at the lags that the optimum uses", _mean("signal_share", ".2f")),
+)
+ALL_COLUMNS = (
+    Column("lags", "hop profile, ‖P_m‖₁ from m = 0 to the left", _bars, BRIEF),
+    Column("hop profile", "‖P_m‖₁ for m = 0, 1, ... in per cent of their sum", _percentages),
+    Column("Hoyer", "sparsity of the hop profile, 0 even, 1 a single lag", _mean("hoyer", ".2f")),
+    Column("‖R‖₁", "‖Σ_m P_m‖₁", _mean("resolvent_l1", ".2g"), BOTH),
+    Column("Σ‖P‖₁", "Σ_m ‖P_m‖₁", _mean("walks_l1", ".2g"), BOTH),
+    Column("seeds", "networks", lambda point: str(len(point.records))),
+)
+
+
+def of_task(table: Table, task: str, *, brief: bool = False) -> Sheet:
+    """Every setting of ``task``: its error with the confidence interval, and the means of what was read off the
+    weights. ``brief`` fits a terminal of 80 columns."""
     error = "wrong answers" if has_classes(task) else "test MSE"
-    columns = {**(TASK_COLUMNS if task in TASKS else {}), **ALL_COLUMNS}
+    columns = [column for column in (*(TASK_COLUMNS if task in TASKS else ()), *ALL_COLUMNS) if column.where[not brief]]
     points = [point for name in ("none", *table.regularisers(task)) for point in table.curve(task, name)]
-    text = f"{error}: mean over seeds and 95 % confidence interval. "
-    if task in TASKS:
-        text += (
-            "R_io, all P_m: correlations with the optimum. Off support: share of R_io where the optimum has no "
-            "pathway. "
-            "Aligned: probability that a needed pathway is stronger than one that is not. Signal lags: share of "
-            "Σ‖P_m‖₁ at "
-            "the lags that the optimum uses. "
-        )
-    text += "Hoyer: sparsity of the hop profile, 0 even, 1 a single lag. ‖R‖₁ = ‖Σ_m P_m‖₁ and Σ‖P‖₁ = Σ_m ‖P_m‖₁."
+    text = f"{error}: mean over seeds and 95 % confidence interval; "
+    text += "; ".join(f"{column.heading}: {column.text}" for column in columns) + "."
     rows = [
         [
             point.regulariser,
-            f"{point.beta:.2g}",
+            f"{point.beta:{'.1g' if brief else '.2g'}}",
             f"{point.error():.3f}",
-            str(len(point.records)),
-            *(column(point) for column in columns.values()),
+            *(column.cell(point) for column in columns),
         ]
         for point in points
     ]
-    return Sheet(task, text, ["penalty", "β", error, "seeds", *columns], rows)
+    return Sheet(task, text, ["penalty", "β", error, *(column.heading for column in columns)], rows)
 
 
 def write_networks(path: Path, records: Iterable[Record]) -> None:
@@ -113,7 +129,3 @@ def _columns(record: Record) -> dict[str, object]:
         else:
             columns[name] = f"{value:.6g}"
     return columns
-
-
-def _short(interval: Interval, spec: str) -> str:
-    return f"{interval.mean:{spec}}"

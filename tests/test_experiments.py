@@ -76,7 +76,7 @@ class TestDemo:
         assert f"{self.NETWORKS}/{self.NETWORKS} networks" in result.output
         for name in demo.REGULARISERS:
             for beta in demo.BETAS:
-                assert len(re.findall(rf"^ *{re.escape(name)} +{beta:.2g} ", result.output, re.MULTILINE)) >= 2
+                assert len(re.findall(rf"^ *{re.escape(name)} +{beta:.1g} ", result.output, re.MULTILINE)) >= 2
         assert "wrong answers" in result.output
         assert "test MSE" in result.output
         assert str(out) in result.output

@@ -173,7 +173,7 @@ class TestHinton:
 class TestSheets:
     def test_of_a_task(self, records: list[Record]) -> None:
         sheet = tables.of_task(Table(records), "averaging")
-        assert sheet.header[:4] == ["penalty", "β", "test MSE", "seeds"]
+        assert sheet.header[:4] == ["penalty", "β", "test MSE", "R_io"]
         assert [tuple(row[:2]) for row in sheet.rows[:3]] == [("none", "0"), ("L1", "0.001"), ("L1", "0.01")]
         assert tables.of_task(Table(records), "digits").header[2] == "wrong answers"
 
