@@ -84,6 +84,37 @@ def solve_all_pairs(weight_hh: Tensor) -> Tensor:
     return walks.abs().sum()
 
 
+def horner_batched(weight_hh: Tensor, weight_in: Tensor, weight_out: Tensor, *, hops: int) -> Tensor:
+    """Horner's scheme on the o x n side for (b, n, n), (b, n, i) and (b, o, n); summed."""
+    walks = weight_out
+    for _ in range(hops - 1):
+        walks = torch.baddbmm(weight_out, walks, weight_hh)
+    return (walks @ weight_in).abs().sum()
+
+
+def inverse_ex_all_pairs(weight_hh: Tensor) -> Tensor:
+    """As inverse_all_pairs, by torch.linalg.inv_ex, which does not wait for the device; (..., n, n), summed."""
+    eye = torch.eye(weight_hh.shape[-1], dtype=weight_hh.dtype, device=weight_hh.device)
+    walks: Tensor = torch.linalg.inv_ex(eye - weight_hh)[0]
+    return (walks - eye).abs().sum()
+
+
+def solve_ex_all_pairs(weight_hh: Tensor) -> Tensor:
+    """As solve_all_pairs, by torch.linalg.solve_ex; (..., n, n), summed."""
+    eye = torch.eye(weight_hh.shape[-1], dtype=weight_hh.dtype, device=weight_hh.device)
+    walks: Tensor = torch.linalg.solve_ex(eye - weight_hh, weight_hh)[0]
+    return walks.abs().sum()
+
+
+def doubling_all_pairs(weight_hh: Tensor, *, doublings: int = 8) -> Tensor:
+    """The first 2^doublings terms, S <- S + P S, P <- P P: 0.9^256 is below rounding. (b, n, n), summed."""
+    total = power = weight_hh
+    for _ in range(doublings):
+        total = torch.baddbmm(total, power, total)
+        power = torch.bmm(power, power)
+    return total.abs().sum()
+
+
 def rectified(peer: Penalty) -> Penalty:
     """``peer`` on the absolute values of its weights."""
 

@@ -101,7 +101,7 @@ def race(
     start = now()
     steps[COMPILED + chosen]()
     first_call_s = {COMPILED + chosen: now() - start}
-    _check_agreement(steps, gradient_rtol)
+    check_agreement(steps, gradient_rtol)
     probes = {f"probe {index}": probe for index, probe in enumerate(work.probes())}
     times = in_turn(benchmark, {**steps, **{name: probe.step for name, probe in probes.items()}})
     for name, probe in probes.items():
@@ -145,7 +145,7 @@ def in_turn(benchmark: BenchmarkFixture, steps: Mapping[str, Callable[[], object
     return times
 
 
-def _check_agreement(steps: Mapping[str, Step], gradient_rtol: float) -> None:
+def check_agreement(steps: Mapping[str, Step], gradient_rtol: float) -> None:
     """Every contender computes our value and gradients; these by their norm, as one rounded sign of R is no error."""
     value, gradients = steps[OURS]()
     for name, step in steps.items():

@@ -67,15 +67,15 @@ def document(ledger: Ledger) -> str:
     about = ledger.about
     where = (
         f"{about['processor']}, {about['threads']} threads, PyTorch {about['torch']}, Python {about['python']}; "
-        f"load average {about['load_average']} before the run; {_today()}; `{COMMAND}`."
+        f"load average {about['load_average']} before the run; {today()}; `{COMMAND}`."
     )
     what = (
         "Value and gradient for every weight, float32. Ours and the peers in turn, round by round; "
         "the fastest round of each, and in parentheses how many times faster than the fastest peer."
     )
-    parts = [where + " " + what, _table(_TARGET_HEADER, _target_rows(ledger))]
+    parts = [where + " " + what, as_table(_TARGET_HEADER, _target_rows(ledger))]
     if cases := [race for case in (RECTIFIED, RECTIFIED_INFINITE, ALL_PAIRS_INFINITE) for race in ledger.races(case)]:
-        parts.append(_table(_CASE_HEADER, map(_case_row, cases)))
+        parts.append(as_table(_CASE_HEADER, map(_case_row, cases)))
     if ledger.races(THIN):
         parts += ["The grid of the first rows, n × (i, o), L:", _grid(ledger.races(THIN))]
     return "\n\n".join(["", *parts, ""])
@@ -117,7 +117,7 @@ def _target_rows(ledger: Ledger) -> list[Sequence[str]]:
             rows.append((label, f"≥ {target:g}× {peer}", f"{least:.3g}×", f"{middle:.3g}×", _yes(least >= target)))
 
     def shape_of(race: Race) -> str:
-        return f"{race.case}, " + _shape(race.shape)
+        return f"{race.case}, " + as_shape(race.shape)
 
     ratio(f"{THIN}, geometric mean of {len(thin)} shapes", thin, statistics.geometric_mean, 6, "fastest peer")
     ratio(f"… of the {len(small)} with n ≤ 256", small, statistics.geometric_mean, 8, "fastest peer")
@@ -138,7 +138,7 @@ def _target_rows(ledger: Ledger) -> list[Sequence[str]]:
         rows.append((shape_of(race), "penalty ≤ 10 %", f"{least:.1%}", f"{middle:.1%}", _yes(least <= 0.1)))
     for memory in ledger.memories():
         ours_floats = memory.floats[OURS]
-        label = f"memory beyond W and its gradient, {_shape(memory.shape)}"
+        label = f"memory beyond W and its gradient, {as_shape(memory.shape)}"
         rows.append((label, "≤ 0.25 n² floats", f"{ours_floats:.3f} n²", "", _yes(ours_floats <= 0.25)))
     return rows
 
@@ -157,10 +157,10 @@ _CASE_HEADER = ("case", "ours", "fastest peer", "its time", "ratio", "ratio of m
 
 def _case_row(race: Race) -> Sequence[str]:
     return (
-        f"{race.case}, {_shape(race.shape)}",
-        _time(race.times[OURS].minimum),
+        f"{race.case}, {as_shape(race.shape)}",
+        as_time(race.times[OURS].minimum),
         race.fastest_peer,
-        _time(race.times[race.fastest_peer].minimum),
+        as_time(race.times[race.fastest_peer].minimum),
         f"{race.ratio():.1f}×",
         f"{race.ratio('median'):.1f}×",
         "" if race.floor_share is None else f"{race.floor_share:.0%}",
@@ -170,24 +170,24 @@ def _case_row(race: Race) -> Sequence[str]:
 def _line(entry: Race | Memory) -> str:
     if isinstance(entry, Memory):
         measured = ", ".join(f"{name} {floats:.3f} n²" for name, floats in entry.floats.items())
-        return f"memory, {_shape(entry.shape)}: {measured} floats"
+        return f"memory, {as_shape(entry.shape)}: {measured} floats"
     if entry.case == TRAINING_STEP:
         shares = (f"{name} {step_share(entry, name)[0]:+.1%}" for name in entry.times if name != STEP)
-        return f"{entry.case}, {_shape(entry.shape)}: {_time(entry.times[STEP].minimum)}, " + ", ".join(shares)
+        return f"{entry.case}, {as_shape(entry.shape)}: {as_time(entry.times[STEP].minimum)}, " + ", ".join(shares)
     case, ours, peer, time, ratio, medians, share = _case_row(entry)
     return f"{case:<42} ours {ours:>8}  {peer} {time}  ratio {ratio} (medians {medians})  floor {share} of ours"
 
 
 def _grid(races: list[Race]) -> str:
     """Rows n, columns (i, o) and L: our time and the ratio."""
-    cells = {tuple(race.shape.values()): f"{_time(race.times[OURS].minimum)} ({race.ratio():.1f}×)" for race in races}
+    cells = {tuple(race.shape.values()): f"{as_time(race.times[OURS].minimum)} ({race.ratio():.1f}×)" for race in races}
     sizes = sorted({n for n, *_ in cells})
     columns = sorted({tuple(column) for _, *column in cells})
     header = ["n", *(f"({i}, {o}), {hops}" for i, o, hops in columns)]
-    return _table(header, ([str(n), *(cells.get((n, *column), "") for column in columns)] for n in sizes))
+    return as_table(header, ([str(n), *(cells.get((n, *column), "") for column in columns)] for n in sizes))
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table whose columns also line up on a terminal."""
     lines = [list(header), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -195,11 +195,11 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
 
 
-def _shape(shape: Mapping[str, int]) -> str:
+def as_shape(shape: Mapping[str, int]) -> str:
     return " ".join(f"{'L' if name == 'hops' else name}={size}" for name, size in shape.items())
 
 
-def _time(seconds: float) -> str:
+def as_time(seconds: float) -> str:
     unit, scale = ("µs", 1e6) if seconds < 1e-3 else ("ms", 1e3)
     return f"{seconds * scale:.3g} {unit}"
 
@@ -208,13 +208,13 @@ def _yes(reached: bool) -> str:
     return "yes" if reached else "no"
 
 
-def _today() -> str:
+def today() -> str:
     return datetime.date.today().isoformat()
 
 
 def _as_json(ledger: Ledger) -> dict[str, object]:
     return {
-        "about": {**ledger.about, "date": _today(), "command": COMMAND},
+        "about": {**ledger.about, "date": today(), "command": COMMAND},
         "best_rates": floors.best_rates(),
         "targets": [dict(zip(_TARGET_HEADER, row, strict=True)) for row in _target_rows(ledger)],
         "races": [_race_as_json(entry) for entry in ledger.entries if isinstance(entry, Race)],

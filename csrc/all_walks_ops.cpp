@@ -9,30 +9,12 @@
 #include "cpu/all_walks.h"
 #include "cpu/kernels.h"
 #include "cpu/penalty.h"
+#include "graph_batch.h"
 #include "pair_weights.h"
 #include "tensors.h"
 
 namespace rrnn {
 namespace {
-
-// (b, n, n) recurrent weights.
-struct Batch {
-  Tensor weight_hh;
-  int64_t count, n;
-
-  explicit Batch(const Tensor& hh) : weight_hh(dense(hh)) {
-    check_floating(hh);
-    STD_TORCH_CHECK(hh.dim() == 3, "weight_hh must be (batch, n, n), got ", shape_of(hh));
-    count = hh.size(0);
-    n = hh.size(2);
-    check_matrix("weight_hh", hh, count, n, n);
-  }
-
-  void check_vectors(const char* name, const Tensor& vectors) const {
-    check_like(name, vectors, weight_hh);
-    check_matrix(name, vectors, std::nullopt, count, n);
-  }
-};
 
 std::tuple<Tensor, Tensor, Tensor> pathway_solve(Tensor weight_hh, Tensor sources, Tensor targets, double alpha) {
   const Batch batch(weight_hh);
@@ -63,8 +45,7 @@ Tensor pathway_solve_backward(Tensor scale, Tensor weight_hh, Tensor x, Tensor y
   const Batch batch(weight_hh);
   batch.check_vectors("x", x);
   batch.check_vectors("y", y);
-  check_like("scale", scale, weight_hh);
-  STD_TORCH_CHECK(scale.numel() == batch.count, "scale must have one element a graph, got ", shape_of(scale));
+  batch.check_factors("scale", scale);
   const Tensor scales = dense(scale), right = dense(x), left = dense(y);
   const int64_t n = batch.n;
   Tensor grad_hh = empty_of(weight_hh, {batch.count, n, n});
@@ -125,11 +106,8 @@ Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight
   const Batch batch(weight_hh);
   const PairWeights pairs(pair_weights, weight_hh, batch.count, batch.n, batch.n);
   const int64_t size = batch.n * batch.n;
-  check_like("grad_value", grad_value, weight_hh);
-  check_like("walks", walks, weight_hh);
-  check_matrix("walks", walks, batch.count, batch.n, batch.n);
-  STD_TORCH_CHECK(grad_value.numel() == batch.count, "grad_value must have one element a graph, got ",
-                  shape_of(grad_value));
+  batch.check_factors("grad_value", grad_value);
+  batch.check_matrices("walks", walks);
   const Tensor grads = dense(grad_value), sums = dense(walks);
   Tensor grad_hh = empty_of(weight_hh, {batch.count, batch.n, batch.n});
   dispatch(weight_hh, [&](auto zero) {

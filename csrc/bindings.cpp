@@ -33,6 +33,15 @@ bool sanitized() {
 #endif
 }
 
+// Whether the CUDA kernels run on the CPU, as the ops of CPU tensors: a build for tests.
+bool cuda_emulated() {
+#if defined(RRNN_EMULATE)
+  return true;
+#else
+  return false;
+#endif
+}
+
 py::list simd_compiled() {
   py::list isas;
   isas.append("baseline");
@@ -54,6 +63,7 @@ py::dict build_info() {
   info["simd_selected"] = rrnn::kernels<float>(1e9).isa;
   info["parallel"] = "torch::stable::parallel_for";
   info["cuda_archs"] = py::str(RRNN_CUDA_ARCHS).attr("split")();
+  info["cuda_emulated"] = cuda_emulated();
   info["sanitized"] = sanitized();
   return info;
 }

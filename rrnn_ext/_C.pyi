@@ -8,6 +8,7 @@ class BuildInfo(TypedDict):
     simd_selected: str
     parallel: str
     cuda_archs: list[str]
+    cuda_emulated: bool
     sanitized: bool
 
 def build_info() -> BuildInfo: ...

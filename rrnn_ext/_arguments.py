@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrnn_ext._ops import transforming
+from rrnn_ext._ops import CUDA_ARCHS, transforming
 
 _HALVES = (torch.float16, torch.bfloat16)
 _NO_CONTEXT = nullcontext()  # one for all: making one takes as long as a check
@@ -80,8 +80,18 @@ def check_weight_hh(weight_hh: Tensor) -> None:
         raise TypeError(f"weight_hh must be dense (torch.strided), got {weight_hh.layout}")
     if not weight_hh.is_floating_point():
         raise TypeError(f"weight_hh must be of a floating-point dtype, got {weight_hh.dtype}")
-    if weight_hh.device.type not in ("cpu", "meta"):
-        raise ValueError(f"weight_hh must be on the CPU: rrnn_ext has no kernels for it on {weight_hh.device}")
+    if weight_hh.device.type not in ("cpu", "cuda", "meta"):
+        raise ValueError(f"weight_hh must be on the CPU or on a CUDA device, got {weight_hh.device}")
+    if weight_hh.is_cuda and not CUDA_ARCHS:
+        raise ValueError(
+            f"weight_hh must be on the CPU, got {weight_hh.device}: this build of rrnn_ext has no CUDA kernels; "
+            "install nvcc and build it again with RRNN_CUDA=1"
+        )
+
+
+def _within_reach(tensor: Tensor) -> bool:
+    """Whether its values can be looked at: neither unknown nor to be waited for."""
+    return not (tensor.is_cuda or transforming())
 
 
 def check_alpha(alpha: float | Tensor, weight_hh: Tensor, batch: tuple[int, ...]) -> float | Tensor:
@@ -99,8 +109,8 @@ def check_alpha(alpha: float | Tensor, weight_hh: Tensor, batch: tuple[int, ...]
     if alpha.dim() > 0 and not _broadcasts_to(alpha.shape, batch):
         raise ValueError(f"alpha must be a scalar or of the batch's shape {tuple(batch)}, got {_shape(alpha)}")
     valid = alpha.isfinite() & (alpha > 0)
-    if transforming():
-        return torch.where(valid, alpha, torch.nan)  # values cannot be looked at here: no number instead of an error
+    if not _within_reach(alpha):
+        return torch.where(valid, alpha, torch.nan)  # no number instead of an error
     if not bool(valid.all()):
         raise ValueError(f"alpha must be finite and positive, got {alpha.detach()[~valid].flatten()[0].item()}")
     return alpha
@@ -174,7 +184,10 @@ def prepare(
     given_alpha = alpha
     if isinstance(alpha, Tensor):
         # alpha scales every edge: let autograd, vmap and the rest see it do so.
-        factor = alpha.to(dtype=weight_hh.dtype, device=weight_hh.device)[..., None, None]
+        if alpha.dim() == 0 and not transforming():
+            factor = alpha.to(weight_hh.dtype)  # one on the CPU stays there: to copy it would wait for the device
+        else:
+            factor = alpha.to(dtype=weight_hh.dtype, device=weight_hh.device)[..., None, None]
         weight_hh = factor * weight_hh
         weight_in = None if weight_in is None else factor * weight_in
         weight_out = None if weight_out is None else factor * weight_out
@@ -209,8 +222,9 @@ def _check_pair_weights(
     if not fits:
         raise ValueError(f"pair_weights must be (..., {pairs[0]}, {pairs[1]}), (..., o, i), got {_shape(pair_weights)}")
     _check_batch("pair_weights", pair_weights, 2, batch)
-    looked_at = not transforming()
-    if looked_at and bool((pair_weights < 0).any()):
+    if not _within_reach(pair_weights):
+        pair_weights = torch.where(pair_weights < 0, torch.nan, pair_weights)  # no number instead of an error
+    elif bool((pair_weights < 0).any()):
         raise ValueError(f"pair_weights must not be negative, got {pair_weights.min().item()}")
     return pair_weights.expand(*pair_weights.shape[:-2], *pairs).contiguous()
 

@@ -1,4 +1,7 @@
-"""The check before every infinite sum: rho(A) < 1, or an error. Cheap where it is clear, exact where it is not."""
+"""The check before every infinite sum: rho(A) < 1, or an error. Cheap where it is clear, exact where it is not.
+
+On a GPU to be clear would mean to wait; there a bound is computed whatever the matrix.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from rrnn_ext.diagnostics import ResolventDivergenceError, is_below_one, spectra
 
 _PROBES = 8
 _PROBED_HOPS = (64, 192, 768)
+_SQUARINGS = 16  # of A, on a GPU: walks of 2^16 edges
 
 
 def check_convergence(a: Tensor, alpha: Tensor, nonnegative: bool) -> None:
@@ -69,3 +73,26 @@ def _shrinks(a: Tensor, vectors: Tensor, size: Callable[[Tensor], Tensor]) -> Te
         if bool(shrinks.all()):
             break
     return shrinks
+
+
+def surely_converges(a: Tensor) -> Tensor:
+    """(b,): whether rho < 1 was proved for each of ``a`` (b, n, n), by the same operations for all of them.
+
+    rho <= ||A^m||^(1/m) for every m, which goes up to 2^16 here. The norm, that of rows, may be sqrt(n) times
+    rho^m even where A is normal; the root leaves a factor of 1.00005 of that at n = 1000. Powers are kept at norm 1 and
+    their sizes as logarithms. Where there is NaN or Inf, nothing is proved.
+    """
+    size = _row_norm(a)
+    least = torch.minimum(size, _row_norm(a.mT))
+    power, log_radius = a, size.double().log()
+    for step in range(_SQUARINGS):
+        power = power / torch.where(size > 0, size, 1).unsqueeze(-1).unsqueeze(-1)
+        power = power @ power
+        size = _row_norm(power)
+        log_radius = log_radius + size.double().log() / 2 ** (step + 1)
+    return torch.minimum(least, log_radius.exp()) < 1 - a.shape[-1] * torch.finfo(a.dtype).eps
+
+
+def _row_norm(a: Tensor) -> Tensor:
+    """(b,): ||A||_inf."""
+    return torch.linalg.vector_norm(a, ord=1, dim=-1).amax(-1)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rrnn_ext import _lapack
+from rrnn_ext import _deferred, _lapack
 from rrnn_ext._arguments import Graph
-from rrnn_ext._convergence import block_of_walks, check_convergence
-from rrnn_ext._ops import _native, differentiable_gradients, fold_batch, pair_norm
+from rrnn_ext._convergence import block_of_walks, check_convergence, surely_converges
+from rrnn_ext._ops import CUDA_EMULATED, _native, differentiable_gradients, fold_batch, pair_norm
 
 _BLOCK_HOPS = 64
 _MAX_BLOCKS = 20_000
@@ -47,9 +47,22 @@ def _summed(a: Tensor, b: Tensor) -> Tensor:
     )
 
 
+def _all_walks_unseen(a: Tensor, b: Tensor) -> Tensor:
+    """sum_m A^m B for (b, n, n) and (b, n, c) without a look at any value; NaN where it was not proved to converge."""
+    proved = surely_converges(a)
+    finite = a.sum((-2, -1)).isfinite()  # else there is nothing to prove, and NaN is what comes out on the CPU too
+    _deferred.note(proved.logical_or(finite.logical_not()))
+    return torch.where(proved.unsqueeze(-1).unsqueeze(-1), _factorised(a, b), torch.nan)
+
+
 @torch.library.custom_op("rrnn_ext::all_walks", mutates_args=())
 def _all_walks_op(a: Tensor, b: Tensor, alpha: Tensor, nonnegative: bool, series: bool) -> Tensor:
-    """sum_m A^m B for (b, n, n) and (b, n, c), or without the batch. Raises ResolventDivergenceError."""
+    """sum_m A^m B for (b, n, n) and (b, n, c), or without the batch. Raises ResolventDivergenceError. On CUDA it is NaN
+    where the sum diverges, and a series too is factorised: how many hops it needs, only its values could tell."""
+    if a.is_cuda and a.numel():
+        if a.dim() == 3:
+            return _all_walks_unseen(a, b)
+        return _all_walks_unseen(a.unsqueeze(0), b.unsqueeze(0)).squeeze(0)
     check_convergence(a if a.dim() == 3 else a[None], alpha, nonnegative)
     if a.numel() == 0 or b.numel() == 0:
         return b.clone(memory_format=torch.contiguous_format)
@@ -152,14 +165,17 @@ class _Pathway(Function):
 
 
 def pathway_sum(graph: Graph) -> Tensor | None:
-    """The rectified sum of a graph with one input and one output, by iteration; None where that does not settle it."""
+    """The rectified sum of a graph with one input and one output, by iteration; None where that does not settle it.
+    On CUDA it is NaN there."""
     weight_hh, weight_in, weight_out = graph.weight_hh, graph.weight_in, graph.weight_out
     assert weight_in is not None
     assert weight_out is not None
     given = weight_hh, weight_in.squeeze(-1), weight_out.squeeze(-2)
     batch = given if graph.batch else [each.unsqueeze(0) for each in given]
     x, y, found = _native.pathway_solve(*(each.detach() for each in batch), graph.alpha)
-    if not bool(found.all()):
+    if found.is_cuda:
+        _deferred.note(found)
+    elif not bool(found.all()):
         return None
     value = _Pathway.apply(*batch, x, y, graph.alpha)
     return value if graph.batch else value.squeeze(0)
@@ -190,11 +206,11 @@ class _AllPairsPenalty(Function):
         weight_hh, pair_weights, walks = ctx.saved_tensors
         alpha, rectify, squared = ctx.options
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-            eye = torch.eye(weight_hh.shape[-1], dtype=weight_hh.dtype)
+            eye = torch.eye(weight_hh.shape[-1], dtype=weight_hh.dtype, device=weight_hh.device)
             walks = _lapack.inverse(eye - alpha * (weight_hh.abs() if rectify else weight_hh)) - eye
             value = pair_norm(walks, pair_weights, squared)
             (grad_hh,) = differentiable_gradients(value, (weight_hh,), grad)
-        elif weight_hh.shape[-1] <= _SMALL_GRAPH:
+        elif _is_small(weight_hh):
             grad_hh = _native.all_pairs_penalty_backward(grad, walks, weight_hh, pair_weights, *ctx.options)
         else:
             grad_walks = 2 * walks if squared else walks.sign()
@@ -209,10 +225,15 @@ class _AllPairsPenalty(Function):
         return grad_hh, None, None, None, None, None, None
 
 
-# The largest graph whose inverse one thread makes in cache.
+# The largest graph whose inverse one thread makes in cache; on a GPU, the largest one for our own kernels.
 _SMALL_GRAPH = 160
+_SMALL_GRAPH_CUDA = 1024
 # The largest one that LAPACK inverts as fast as products do.
 _LAPACK_GRAPH = 256
+
+
+def _is_small(weight_hh: Tensor) -> bool:
+    return weight_hh.shape[-1] <= (_SMALL_GRAPH_CUDA if weight_hh.is_cuda or CUDA_EMULATED else _SMALL_GRAPH)
 
 
 def _inverse_by_halves(a: Tensor) -> Tensor:
@@ -254,17 +275,22 @@ def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
     if not graph.batch:
         weight_hh = weight_hh.unsqueeze(0)
     weights = weight_hh.detach()
-    if weights.shape[-1] <= _SMALL_GRAPH:
+    given_alpha = torch.as_tensor(graph.given_alpha, dtype=weights.dtype).expand(weights.shape[0])
+    if _is_small(weights):
         value, walks, converges = _native.all_pairs_penalty(weights, pair_weights, alpha, rectify, squared)
-        unclear = converges == 0
+        if converges.is_cuda:
+            _deferred.note(converges)
+        elif bool((unclear := converges == 0).any()):
+            a = alpha * (weights if bool(unclear.all()) else weights[unclear])
+            check_convergence(a.abs_() if rectify else a, given_alpha[unclear], rectify)
     else:
-        unclear = torch.ones(weights.shape[0], dtype=torch.bool)
-    if bool(unclear.any()):
-        a = alpha * (weights if bool(unclear.all()) else weights[unclear])
-        given_alpha = torch.as_tensor(graph.given_alpha, dtype=a.dtype).expand(weights.shape[0])
-        check_convergence(a.abs_() if rectify else a, given_alpha[unclear], rectify)
-    if weights.shape[-1] > _SMALL_GRAPH:
-        walks = _inverse(a)
+        a = alpha * weights
+        a = a.abs_() if rectify else a
+        if a.is_cuda:
+            walks = _all_walks_unseen(a, torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a))
+        else:
+            check_convergence(a, given_alpha, rectify)
+            walks = _inverse(a)
         walks.diagonal(dim1=-2, dim2=-1).sub_(1)
         if pair_weights is None and not squared:
             value = torch.linalg.vector_norm(walks, ord=1, dim=(-2, -1))  # in one pass

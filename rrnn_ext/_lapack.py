@@ -25,7 +25,11 @@ def solve(matrices: Tensor, right: Tensor) -> Tensor:
 
 
 def checked_solve(matrices: Tensor, right: Tensor) -> Tensor:
-    """torch.linalg.solve: raises torch.linalg.LinAlgError where a matrix is singular."""
+    """torch.linalg.solve: raises torch.linalg.LinAlgError where a matrix is singular. On CUDA, where that would wait
+    for the device, the solution is NaN there."""
+    if matrices.is_cuda:
+        solution, info = torch.linalg.solve_ex(matrices, right)
+        return torch.where((info == 0).unsqueeze(-1).unsqueeze(-1), solution, torch.nan)
     return _each(torch.linalg.solve, matrices, right)
 
 

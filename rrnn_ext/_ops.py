@@ -16,7 +16,7 @@ from torch.autograd import Function
 from rrnn_ext import reference
 
 try:
-    from rrnn_ext import _C  # noqa: F401  (registers torch.ops.rrnn_ext)
+    from rrnn_ext import _C
 except ImportError as error:
     raise ImportError(
         "rrnn_ext's native library is not built for this Python and PyTorch; "
@@ -24,6 +24,8 @@ except ImportError as error:
     ) from error
 
 _native = torch.ops.rrnn_ext
+CUDA_ARCHS = tuple(_C.build_info()["cuda_archs"])
+CUDA_EMULATED = _C.build_info()["cuda_emulated"]
 
 
 def transforming() -> bool:
@@ -47,14 +49,20 @@ def _chain_size(
     hops: int,
     per_hop: bool,
 ) -> int:
-    """The elements the backward needs of a graph: Walks::chain_size in csrc/cpu/walks.h."""
+    """The elements the backward needs of a graph: Walks::chain_size in csrc/cpu/walks.h and csrc/cuda/walks.h."""
     n, inputs, outputs = _sizes(weight_hh, weight_in, weight_out)
     if weight_in is None:
         return hops * outputs * n
     if weight_out is None:
         return hops * inputs * n
-    if not per_hop and hop_weights is None and hops > 1 and inputs == 1 and outputs == 1:
-        return 2 * hops * n
+    if not per_hop and hop_weights is None and hops > 1:  # both chains at once?
+        if weight_hh.is_cuda or CUDA_EMULATED:
+            narrower, wider = torch.sym_min(inputs, outputs), torch.sym_max(inputs, outputs)
+            both = narrower > 0 and wider <= 64 and wider - narrower <= 16
+        else:
+            both = inputs == 1 and outputs == 1
+        if both:
+            return hops * (inputs + outputs) * n
     return hops * torch.sym_min(inputs, outputs) * n
 
 

@@ -17,15 +17,25 @@ class ResolventDivergenceError(ValueError):
         spectral_radius: that of ``alpha * phi(weight_hh)``; of a batch, the largest.
         max_alpha: the sum converges for every alpha below this, ``1 / spectral radius of phi(weight_hh)``.
         rectify: whether phi is the absolute value.
+        device: None; or the CUDA device on which an earlier sum, whose value is NaN, was not proved to converge. The
+            numbers above are NaN then: the weights of that call may be gone by now.
     """
 
-    def __init__(self, spectral_radius: float, alpha: float, rectify: bool = False) -> None:
-        super().__init__(spectral_radius, alpha, rectify)
+    def __init__(
+        self, spectral_radius: float, alpha: float, rectify: bool = False, device: torch.device | None = None
+    ) -> None:
+        super().__init__(spectral_radius, alpha, rectify, device)
         self.spectral_radius = spectral_radius
         self.rectify = rectify
-        self.max_alpha = alpha / spectral_radius if spectral_radius > 0 else float("inf")
+        self.device = device
+        self.max_alpha = float("inf") if spectral_radius <= 0 else alpha / spectral_radius
 
     def __str__(self) -> str:
+        if self.device is not None:
+            return (
+                f"an earlier sum over all walks on {self.device} diverges, or its spectral radius is too near 1 to "
+                "tell, and its value was NaN; see rrnn_ext.resolvent_info, or take a smaller alpha or finite hops"
+            )
         phi = "|weight_hh|" if self.rectify else "weight_hh"
         return (
             f"the sum over all walks diverges: the spectral radius of alpha * {phi} is {self.spectral_radius:.6g}, "
@@ -80,7 +90,8 @@ def spectral_radius(matrices: Tensor) -> Tensor:
     if matrices.shape[-1] == 0 or finite.numel() == 0:
         return torch.zeros(finite.shape, dtype=torch.float64, device=matrices.device)
     clean = torch.where(finite[..., None, None], matrices, 0).double()
-    radius = torch.linalg.eigvals(clean).abs().amax(-1)
+    # On the CPU: not every build of PyTorch for CUDA has eigenvalues.
+    radius = torch.linalg.eigvals(clean.cpu()).abs().amax(-1).to(matrices.device)
     return torch.where(finite, radius, torch.nan)
 
 

@@ -56,6 +56,10 @@ def resolvent_penalty(
         ValueError, TypeError: an argument does not fit; the message names it, what was needed and what came.
         ResolventDivergenceError: hops=None where the sum does not converge.
 
+    On a CUDA device nothing waits for values: a diverging sum is NaN and its error comes with a later infinite sum on
+    that device; a tensor alpha that is not positive and negative pair_weights give NaN. Infinite sums are factorised
+    there whatever the method.
+
     Source: Sharma, Goodman & Akarca, "Resolvent-RNN", arXiv 2605.03598, for norm="l1", per_hop=False, rectify=False.
     """
     _arguments.check_choice("norm", norm, ("l1", "l2"))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import device
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+from rrnn_ext import _deferred
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 # The same examples at every run, so that a failure belongs to the change that caused it;
@@ -14,6 +17,25 @@ _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("ci", deadline=None, derandomize=True, database=None, suppress_health_check=_QUIET)
 settings.register_profile("explore", deadline=None, max_examples=500, suppress_health_check=_QUIET)
 settings.load_profile("ci")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="where the tensors of the tests live")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    device.DEVICE = torch.device(config.getoption("--device"))
+    if device.DEVICE.type == "cuda" and not torch.cuda.is_available():
+        raise pytest.UsageError("--device cuda needs a GPU that PyTorch can use, and it sees none")
+
+
+@pytest.fixture(autouse=True)
+def every_sum_converged() -> Iterator[None]:
+    """On a GPU the error of an infinite sum comes later: it must not come in the next test."""
+    yield
+    if device.DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+        _deferred.raise_noted(torch.device("cuda", torch.cuda.current_device()))
 
 
 @pytest.fixture

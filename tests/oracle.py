@@ -39,8 +39,10 @@ def check(
 
     value, gradients, cotangent = _run(getattr(rrnn_ext, function), leaves, views, options)
     assert value.dtype == dtype
+    assert value.device == leaves["weight_hh"].device
+    cotangent = cotangent.cpu()
 
-    exact = {name: leaf.detach().double() for name, leaf in leaves.items()}
+    exact = {name: leaf.detach().double().cpu() for name, leaf in leaves.items()}
     wanted = {key: _double(option) for key, option in options.items() if key != "method"}
     truth = _of_expanded(getattr(reference, function))
     true_value, true_gradients, _ = _run(truth, exact, views, wanted, cotangent.double())
@@ -58,6 +60,7 @@ def check(
     summed = len({leaf.shape[:-2] for name, leaf in leaves.items() if name in _MATRICES}) > 1 or bool(views)
     for name, gradient in gradients.items():
         assert gradient.dtype == leaves[name].dtype
+        assert gradient.device == leaves[name].device
         bound = tolerance * _largest(gradient_scales[name])
         if summed and dtype.itemsize == 2:
             # Autograd's sum over an expanded or broadcast weight adds halves.
@@ -68,7 +71,7 @@ def check(
 def assert_within(what: str, actual: Tensor, expected: Tensor, bound: Tensor | float) -> None:
     """|actual - expected| <= bound everywhere, where a half may in addition be off by its own rounding."""
     assert actual.shape == expected.shape, f"{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}"
-    actual = actual.detach()
+    actual, expected, bound = actual.detach().cpu(), expected.cpu(), torch.as_tensor(bound).cpu()
     if actual.dtype.itemsize == 2:
         info = torch.finfo(actual.dtype)
         bound = bound + 0.51 * info.eps * expected.abs() + info.smallest_normal * info.eps
@@ -95,7 +98,7 @@ def _run(
         # Eighths up to two: exact in every dtype.
         steps = torch.randint(2, 17, value.shape, generator=generator)
         signs = 2 * torch.randint(0, 2, value.shape, generator=generator) - 1
-        cotangent = (steps * signs / 8).to(value.dtype)
+        cotangent = (steps * signs / 8).to(value)
     gradients = torch.autograd.grad(value, list(fresh.values()), cotangent, materialize_grads=True)
     return value.detach(), dict(zip(fresh, gradients, strict=True)), cotangent
 
@@ -159,7 +162,8 @@ def _largest(scale: Tensor) -> Tensor:
 
 
 def _double(option: Any) -> Any:
-    return option.double() if isinstance(option, Tensor) else option
+    """On the CPU too."""
+    return option.double().cpu() if isinstance(option, Tensor) else option
 
 
 def _same(leaf: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from device import DEVICE
 from hypothesis import strategies as st
 from oracle import View
 from torch import Tensor
@@ -52,7 +53,19 @@ def weights(
     dtype: torch.dtype = torch.float64,
     batches: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] = BATCHES[0],
 ) -> dict[str, Any]:
-    """Random weight_hh and, unless their size is None, weight_in and weight_out."""
+    """Random weight_hh and, unless their size is None, weight_in and weight_out, on the device of the tests."""
+    return {name: matrix.to(DEVICE) for name, matrix in on_cpu(n, i, o, seed, dtype, batches).items()}
+
+
+def on_cpu(
+    n: int,
+    i: int | None,
+    o: int | None,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    batches: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] = BATCHES[0],
+) -> dict[str, Any]:
+    """The same weights on the CPU."""
     generator = torch.Generator().manual_seed(seed)
     drawn = {"weight_hh": recurrent(n, batches[0], generator)}
     if i is not None:
@@ -91,7 +104,7 @@ def calls(draw: st.DrawFn, function: str, dtype: torch.dtype, sizes: tuple[int, 
         options["alpha"] = 0.75
     elif alpha != "one":
         shape = batch if alpha == "batch" else ()
-        leaves["alpha"] = torch.linspace(0.75, 1.0, math.prod(shape), dtype=dtype).reshape(shape)
+        leaves["alpha"] = torch.linspace(0.75, 1.0, math.prod(shape), dtype=dtype, device=DEVICE).reshape(shape)
     if function == "resolvent_penalty":
         options["norm"] = draw(st.sampled_from(("l1", "l2")))
         options["per_hop"] = hops is not None and draw(st.booleans())
@@ -100,12 +113,12 @@ def calls(draw: st.DrawFn, function: str, dtype: torch.dtype, sizes: tuple[int, 
             shape = (n if o is None else o, n if i is None else i)
             rows = draw(st.sampled_from(((), batch)))
             options["pair_weights"] = torch.arange(math.prod(rows + shape)).remainder(5).div(4).reshape(rows + shape)
-            options["pair_weights"] = options["pair_weights"].to(dtype)
+            options["pair_weights"] = options["pair_weights"].to(DEVICE, dtype)
     if function != "hop_decomposition":
         if hops is not None and draw(st.booleans()):
             rows = draw(st.sampled_from(((), batch)))
             wave = torch.arange(math.prod((*rows, hops))).remainder(7).sub(3).div(2)
-            options["hop_weights"] = wave.reshape(*rows, hops).to(dtype)
+            options["hop_weights"] = wave.reshape(*rows, hops).to(DEVICE, dtype)
         closed_form = not options.get("per_hop") and "hop_weights" not in options
         options["method"] = draw(st.sampled_from(("auto", "series", "inverse") if closed_form else ("auto", "series")))
     return Call(leaves, views, options)
@@ -117,7 +130,7 @@ def lay_out(matrix: Tensor, layout: str) -> tuple[Tensor, View]:
     if layout == "transposed":
         return matrix.mT.contiguous(), lambda leaf: leaf.mT
     if layout == "sliced":
-        leaf = torch.full((*matrix.shape[:-2], rows + 3, 2 * columns + 1), 0.5, dtype=matrix.dtype)
+        leaf = matrix.new_full((*matrix.shape[:-2], rows + 3, 2 * columns + 1), 0.5)
         leaf[..., 2 : 2 + rows, 1::2] = matrix
         return leaf, lambda leaf: leaf[..., 2 : 2 + rows, 1::2]
     if layout == "expanded" and matrix.dim() > 2 and matrix.numel():

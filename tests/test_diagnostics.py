@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from strategies import weights
+from device import DEVICE, there
+from strategies import on_cpu as weights
 from torch import Tensor
 
 import rrnn_ext
+from rrnn_ext import _deferred
 
+resolvent_penalty = there(rrnn_ext.resolvent_penalty)
+resolvent = there(rrnn_ext.resolvent)
+resolvent_info = there(rrnn_ext.resolvent_info)
 METHODS = ["auto", "series", "inverse"]
 ROTATION = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
 ONE_IN = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
@@ -39,14 +44,19 @@ def shifted(n: int, diagonal: float, step: float, rotate: bool = False) -> Tenso
 
 
 def assert_diverges(w: Tensor, *sides: Tensor | None, **options: Any) -> rrnn_ext.ResolventDivergenceError:
+    """By an error, or on a GPU by NaN and a later error, which knows no numbers: those of the CPU are returned."""
     for function in (rrnn_ext.resolvent_penalty, rrnn_ext.resolvent):
+        if DEVICE.type == "cuda":
+            assert there(function)(w, *sides, hops=None, **options).isnan().any()
+            with pytest.raises(rrnn_ext.ResolventDivergenceError, match="an earlier sum over all walks on cuda:0"):
+                _deferred.raise_noted(torch.device("cuda", 0))
         with pytest.raises(rrnn_ext.ResolventDivergenceError) as raised:
             function(w, *sides, hops=None, **options)
     return raised.value
 
 
 def tail_bound_of(w: Tensor, *, hops: int, rectify: bool = False) -> float:
-    bound = rrnn_ext.resolvent_info(w, hops=hops, rectify=rectify).tail_bound
+    bound = resolvent_info(w, hops=hops, rectify=rectify).tail_bound
     assert bound is not None
     return bound.item()
 
@@ -58,8 +68,8 @@ class TestInfiniteSum:
         r = 0.9
         expected = torch.tensor([[1.0, r], [-r, 1.0]], dtype=torch.float64) / (1 + r * r)
         eye = torch.eye(2, dtype=torch.float64)
-        torch.testing.assert_close(rrnn_ext.resolvent(r * ROTATION, method=method), expected - eye, rtol=1e-12, atol=0)
-        thin = rrnn_ext.resolvent(r * ROTATION, ONE_IN, method=method)
+        torch.testing.assert_close(resolvent(r * ROTATION, method=method), expected - eye, rtol=1e-12, atol=0)
+        thin = resolvent(r * ROTATION, ONE_IN, method=method)
         torch.testing.assert_close(thin, expected[:, :1], rtol=1e-12, atol=0)
 
     @pytest.mark.parametrize("sides", [(), (ONE_IN,), (ONE_IN, ONE_IN.mT)], ids=["all pairs", "U", "U and V"])
@@ -84,14 +94,14 @@ class TestInfiniteSum:
         assert torch.linalg.matrix_norm(torch.linalg.matrix_power(w, 8), 2) > 1e3
         u, v = weights(10, 2, 3)["weight_in"], weights(10, 2, 3)["weight_out"]
         expected = v.numpy() @ scipy.linalg.solve(np.eye(10) - w.numpy(), u.numpy())
-        actual = rrnn_ext.resolvent(w, u, v, method=method)
+        actual = resolvent(w, u, v, method=method)
         np.testing.assert_allclose(actual.numpy(), expected, rtol=0, atol=1e-9 * np.abs(expected).max())
 
     def test_all_walks_end(self, method: str) -> None:
         """A graph without cycles: the sum is finite, however large the weights."""
         w = torch.triu(100 * torch.ones(5, 5, dtype=torch.float64), 1)
         powers = sum(torch.linalg.matrix_power(w, k) for k in range(1, 5))
-        torch.testing.assert_close(rrnn_ext.resolvent(w, method=method), powers, rtol=1e-12, atol=0)
+        torch.testing.assert_close(resolvent(w, method=method), powers, rtol=1e-12, atol=0)
 
     def test_non_normal_and_diverging(self, method: str) -> None:
         assert_diverges(shifted(10, 1.05, 2.0), method=method)
@@ -110,12 +120,12 @@ class TestInfiniteSum:
         zero = torch.zeros(2, 1, dtype=torch.float64)
         assert_diverges(1.5 * torch.eye(2, dtype=torch.float64), zero, method=method)
         assert_diverges(1.5 * torch.eye(2, dtype=torch.float64), zero, zero.mT, method=method, rectify=True)
-        fine = rrnn_ext.resolvent_penalty(0.5 * torch.eye(2).double(), zero, method=method, rectify=True)
+        fine = resolvent_penalty(0.5 * torch.eye(2).double(), zero, method=method, rectify=True)
         assert fine.item() == 0
 
     def test_rectified_may_diverge_where_signed_does_not(self, method: str) -> None:
         w = 0.6 * torch.tensor([[1.0, 1.0], [-1.0, 1.0]], dtype=torch.float64)
-        assert torch.isfinite(rrnn_ext.resolvent(w, method=method)).all()
+        assert torch.isfinite(resolvent(w, method=method)).all()
         error = assert_diverges(w, method=method, rectify=True)
         assert error.spectral_radius == pytest.approx(1.2, rel=1e-6)
 
@@ -141,7 +151,7 @@ class TestInfiniteSum:
         phi = (torch.abs if rectify else torch.clone)(inside).double().numpy()
         u, v = ((torch.abs if rectify else torch.clone)(m).double().numpy() for m in sides)
         expected = v @ scipy.linalg.solve(np.eye(n) - phi, u)
-        actual = rrnn_ext.resolvent(inside, *sides, rectify=rectify, method=method)
+        actual = resolvent(inside, *sides, rectify=rectify, method=method)
         condition = np.linalg.cond(np.eye(n) - phi)
         allowed = 8 * torch.finfo(dtype).eps * condition * np.linalg.norm(expected)
         assert np.abs(actual.double().numpy() - expected).max() < allowed
@@ -152,7 +162,7 @@ class TestInfiniteSum:
     def test_every_alpha_below_the_largest_converges(self, method: str) -> None:
         w = ginibre(30, 2.0)
         error = assert_diverges(w, method=method)
-        assert torch.isfinite(rrnn_ext.resolvent(w, alpha=0.999 * error.max_alpha, method=method)).all()
+        assert torch.isfinite(resolvent(w, alpha=0.999 * error.max_alpha, method=method)).all()
         assert_diverges(w, alpha=1.001 * error.max_alpha, method=method)
 
 
@@ -174,15 +184,15 @@ class TestDivergenceError:
         assert error.max_alpha == pytest.approx(1.0)
 
     def test_finite_sums_do_not_raise_it(self) -> None:
-        assert torch.isfinite(rrnn_ext.resolvent_penalty(1.25 * ROTATION, hops=5))
+        assert torch.isfinite(resolvent_penalty(1.25 * ROTATION, hops=5))
 
     def test_nothing_is_raised_for_nan(self) -> None:
-        assert torch.isnan(rrnn_ext.resolvent_penalty(math.nan * ROTATION, hops=None))
+        assert torch.isnan(resolvent_penalty(math.nan * ROTATION, hops=None))
 
 
 class TestInfo:
     def test_rotation(self) -> None:
-        info = rrnn_ext.resolvent_info(0.9 * ROTATION)
+        info = resolvent_info(0.9 * ROTATION)
         assert info.spectral_radius.item() == pytest.approx(0.9, rel=1e-14)
         assert info.converges.item() is True
         assert info.max_alpha.item() == pytest.approx(1 / 0.9, rel=1e-14)
@@ -190,7 +200,7 @@ class TestInfo:
         assert info.spectral_radius.shape == info.converges.shape == info.max_alpha.shape == ()
 
     def test_alpha_scales_the_radius_alone(self) -> None:
-        info = rrnn_ext.resolvent_info(0.9 * ROTATION, alpha=2.0)
+        info = resolvent_info(0.9 * ROTATION, alpha=2.0)
         assert info.spectral_radius.item() == pytest.approx(1.8, rel=1e-14)
         assert info.converges.item() is False
         assert info.max_alpha.item() == pytest.approx(1 / 0.9, rel=1e-14)
@@ -199,13 +209,13 @@ class TestInfo:
     def test_eigenvalues_of_scipy(self, rectify: bool) -> None:
         w = ginibre(50, 3.0)
         expected = radius_of(w.abs() if rectify else w)
-        info = rrnn_ext.resolvent_info(w, alpha=0.25, rectify=rectify)
+        info = resolvent_info(w, alpha=0.25, rectify=rectify)
         assert info.spectral_radius.item() == pytest.approx(0.25 * expected, rel=1e-10)
         assert info.max_alpha.item() == pytest.approx(1 / expected, rel=1e-10)
 
     def test_batch(self) -> None:
         w = torch.stack([0.5 * ROTATION, 1.25 * ROTATION]).reshape(2, 1, 2, 2)
-        info = rrnn_ext.resolvent_info(w, hops=3)
+        info = resolvent_info(w, hops=3)
         assert info.spectral_radius.shape == info.converges.shape == info.max_alpha.shape == (2, 1)
         assert info.tail_bound is not None
         assert info.tail_bound.shape == (2, 1)
@@ -215,7 +225,7 @@ class TestInfo:
         assert torch.isfinite(info.tail_bound[0, 0])
 
     def test_one_alpha_for_each_of_a_batch(self) -> None:
-        info = rrnn_ext.resolvent_info(ROTATION.expand(2, 2, 2), alpha=torch.tensor([0.5, 2.0], dtype=torch.float64))
+        info = resolvent_info(ROTATION.expand(2, 2, 2), alpha=torch.tensor([0.5, 2.0], dtype=torch.float64))
         torch.testing.assert_close(info.spectral_radius, torch.tensor([0.5, 2.0], dtype=torch.float64))
         torch.testing.assert_close(info.max_alpha, torch.ones(2, dtype=torch.float64))
 
@@ -258,28 +268,28 @@ class TestInfo:
         """|| truncated sum - infinite sum || for the resolvent without sides."""
         w = ginibre(12, 0.9)
         for hops in (2, 10):
-            left_out = rrnn_ext.resolvent(w) - rrnn_ext.resolvent(w, hops=hops)
+            left_out = resolvent(w) - resolvent(w, hops=hops)
             # Without sides the terms are A ... A^L, so the first one left out is A^(L+1).
             bound = tail_bound_of(w, hops=hops + 1)
             assert torch.linalg.matrix_norm(left_out, 2).item() <= bound * (1 + 1e-9)
 
     def test_no_cycle_and_no_unit(self) -> None:
-        info = rrnn_ext.resolvent_info(torch.triu(torch.ones(4, 4, dtype=torch.float64), 1))
+        info = resolvent_info(torch.triu(torch.ones(4, 4, dtype=torch.float64), 1))
         assert info.spectral_radius.item() == 0
         assert info.converges.item() is True
         assert math.isinf(info.max_alpha.item())
-        empty = rrnn_ext.resolvent_info(torch.zeros(3, 0, 0, dtype=torch.float64), hops=2)
+        empty = resolvent_info(torch.zeros(3, 0, 0, dtype=torch.float64), hops=2)
         assert empty.spectral_radius.tolist() == [0, 0, 0]
         assert empty.converges.tolist() == [True] * 3
         assert empty.tail_bound is not None
         assert empty.tail_bound.tolist() == [0, 0, 0]
-        assert rrnn_ext.resolvent_info(torch.zeros(0, 4, 4)).spectral_radius.shape == (0,)
+        assert resolvent_info(torch.zeros(0, 4, 4)).spectral_radius.shape == (0,)
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
     def test_nan(self, bad: float) -> None:
         w = torch.stack([0.5 * ROTATION, 0.5 * ROTATION])
         w[1, 0, 0] = bad
-        info = rrnn_ext.resolvent_info(w)
+        info = resolvent_info(w)
         assert info.converges.tolist() == [True, False]
         assert info.spectral_radius[0].item() == pytest.approx(0.5)
         assert not torch.isfinite(info.spectral_radius[1])
@@ -288,13 +298,13 @@ class TestInfo:
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
     def test_dtypes(self, dtype: torch.dtype) -> None:
-        info = rrnn_ext.resolvent_info((0.5 * ROTATION).to(dtype), hops=3)
+        info = resolvent_info((0.5 * ROTATION).to(dtype), hops=3)
         assert info.spectral_radius.item() == pytest.approx(0.5, rel=1e-3)
         assert info.converges.item() is True
 
     def test_takes_no_part_in_the_graph(self) -> None:
         w = (0.5 * ROTATION).requires_grad_()
-        info = rrnn_ext.resolvent_info(w, hops=3)
+        info = resolvent_info(w, hops=3)
         for number in (info.spectral_radius, info.tail_bound, info.max_alpha):
             assert number is not None
             assert not number.requires_grad

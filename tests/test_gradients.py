@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from device import DEVICE
 from oracle import assert_within
 from strategies import weights
 from torch import Tensor
@@ -30,7 +31,7 @@ SUMS: list[dict[str, Any]] = [
 def problem(i: int | None, o: int | None, batch: tuple[int, ...] = ()) -> tuple[list[str], list[Tensor]]:
     """Names and leaves of weights and alpha."""
     leaves = weights(3, i, o, seed=11, batches=(batch, batch, batch))
-    leaves["alpha"] = torch.full(batch, 0.75, dtype=torch.float64)
+    leaves["alpha"] = torch.full(batch, 0.75, dtype=torch.float64, device=DEVICE)
     return list(leaves), [leaf.requires_grad_() for leaf in leaves.values()]
 
 
@@ -62,8 +63,8 @@ def test_penalty_weighted(i: int | None, o: int | None, rectify: bool, per_hop: 
         rectify=rectify,
         per_hop=per_hop,
         norm=norm,
-        hop_weights=torch.tensor([1.0, -0.5, 2.0], dtype=torch.float64),
-        pair_weights=torch.rand(o or 3, i or 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64),
+        hop_weights=torch.tensor([1.0, -0.5, 2.0], dtype=torch.float64, device=DEVICE),
+        pair_weights=torch.linspace(0.1, 1.0, (o or 3) * (i or 3), dtype=torch.float64, device=DEVICE).view(o or 3, -1),
     )
     assert gradcheck(call, leaves)
     assert gradgradcheck(call, leaves)
@@ -80,7 +81,7 @@ def test_penalty_of_batches(i: int | None, o: int | None, options: dict[str, Any
 
 def test_penalty_of_broadcast_batches() -> None:
     leaves = weights(3, 2, 1, batches=((2, 1), (2,), ()))
-    leaves["alpha"] = torch.tensor([[0.5, 0.75], [1.0, 0.875]], dtype=torch.float64)
+    leaves["alpha"] = torch.tensor([[0.5, 0.75], [1.0, 0.875]], dtype=torch.float64, device=DEVICE)
     call = by_name(rrnn_ext.resolvent_penalty, list(leaves), hops=3, reduction="none")
     inputs = [leaf.requires_grad_() for leaf in leaves.values()]
     assert gradcheck(call, inputs)
@@ -155,7 +156,7 @@ class TestBackward:
     def test_one_upstream_gradient_for_every_batch_element(self, options: dict[str, Any]) -> None:
         names, leaves = problem(2, 2, batch=(3,))
         call = by_name(rrnn_ext.resolvent_penalty, names, reduction="none", **options)
-        upstream = torch.tensor([1.0, 0.0, -2.0], dtype=torch.float64)
+        upstream = torch.tensor([1.0, 0.0, -2.0], dtype=torch.float64, device=DEVICE)
         single = torch.autograd.grad(call(*leaves).sum(), leaves)
         actual = torch.autograd.grad(call(*leaves), leaves, upstream)
         for a, b in zip(single, actual, strict=True):
@@ -210,8 +211,8 @@ class TestBackward:
 
 def test_constants_get_no_gradient() -> None:
     given = {name: leaf.requires_grad_() for name, leaf in weights(3, 2, 2).items()}
-    hop_weights = torch.ones(3, dtype=torch.float64, requires_grad=True)
-    pair_weights = torch.ones(2, 2, dtype=torch.float64, requires_grad=True)
+    hop_weights = torch.ones(3, dtype=torch.float64, device=DEVICE, requires_grad=True)
+    pair_weights = torch.ones(2, 2, dtype=torch.float64, device=DEVICE, requires_grad=True)
     value = rrnn_ext.resolvent_penalty(**given, hops=3, hop_weights=hop_weights, pair_weights=pair_weights)
     for gradient in torch.autograd.grad(value, (hop_weights, pair_weights), allow_unused=True):
         assert gradient is None
@@ -222,7 +223,7 @@ def test_rectified_gradient_at_a_pruned_weight_is_zero(per_hop: bool) -> None:
     """As torch.abs has it: a weight that was pruned stays where it is."""
     given, generator = weights(6, 2, 2), torch.Generator().manual_seed(0)
     pruned: dict[str, Any] = {
-        name: torch.where(torch.rand(matrix.shape, generator=generator) < 0.5, 0.0, matrix)
+        name: torch.where(torch.rand(matrix.shape, generator=generator).to(DEVICE) < 0.5, 0.0, matrix)
         for name, matrix in given.items()
     }
     leaves = {name: matrix.requires_grad_() for name, matrix in pruned.items()}
@@ -235,9 +236,10 @@ def test_rectified_gradient_at_a_pruned_weight_is_zero(per_hop: bool) -> None:
 
 def test_signed_gradient_at_a_pruned_weight_is_not() -> None:
     """Without rectify a weight at zero is an ordinary point, unless every walk through it is missing."""
-    w = torch.tensor([[0.5, 0.0], [0.0, 0.25]], dtype=torch.float64, requires_grad=True)
-    value = rrnn_ext.resolvent_penalty(w, torch.ones(2, 1).double(), torch.ones(1, 2).double(), hops=2)
-    assert torch.equal(torch.autograd.grad(value, w)[0], torch.ones(2, 2, dtype=torch.float64))
+    w = torch.tensor([[0.5, 0.0], [0.0, 0.25]], dtype=torch.float64, device=DEVICE, requires_grad=True)
+    ones = torch.ones(2, 2, dtype=torch.float64, device=DEVICE)
+    value = rrnn_ext.resolvent_penalty(w, ones[:, :1], ones[:1], hops=2)
+    assert torch.equal(torch.autograd.grad(value, w)[0], ones)
 
 
 def test_a_gradient_step_lowers_the_penalty() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from device import DEVICE
 
 import rrnn_ext
 from rrnn_ext import reference
@@ -17,10 +18,10 @@ from rrnn_ext import reference
 @pytest.mark.parametrize("options", [{}, {"norm": "l2"}, {"rectify": True}, {"pair_weights": True}], ids=str)
 def test_value_and_gradient(n: int, batch: tuple[int, ...], options: dict[str, Any]) -> None:
     torch.manual_seed(n)
-    weight_hh = torch.randn(*batch, n, n, dtype=torch.float64, requires_grad=True)
+    weight_hh = torch.randn(*batch, n, n, dtype=torch.float64).to(DEVICE).requires_grad_()
     options = dict(options)
     if "pair_weights" in options:
-        options["pair_weights"] = torch.rand(n, n, dtype=torch.float64)
+        options["pair_weights"] = torch.rand(n, n, dtype=torch.float64).to(DEVICE)
         options["rectify"] = True  # with pair weights, rectified walks have no short cut
     alpha = 0.5 / (n if options.get("rectify") else n**0.5)
     value = rrnn_ext.resolvent_penalty(weight_hh, alpha=alpha, **options)
@@ -36,7 +37,7 @@ def test_value_and_gradient(n: int, batch: tuple[int, ...], options: dict[str, A
 def test_a_singular_first_half_is_pivoted() -> None:
     """I - A11 is singular here and I - A is not: the way by halves finds no number, pivoting does."""
     n = 300
-    a = torch.zeros(n, n, dtype=torch.float64)
+    a = torch.zeros(n, n, dtype=torch.float64, device=DEVICE)
     swap = torch.arange(n // 2)
     a[swap, swap] = 1.0  # eigenvalue 1 within the first half ...
     a[swap, swap + n // 2] = 0.5
@@ -52,8 +53,8 @@ def test_batches_after_set_num_threads(n: int, hops: int | None, set_threads: Ca
     """PyTorch's LU of a batch hangs then, or is wrong: https://github.com/pytorch/pytorch/issues/141358."""
     set_threads(2)
     torch.manual_seed(0)
-    weight_hh = (0.5 / n**0.5 * torch.randn(8, n, n, dtype=torch.float64)).requires_grad_()
-    weight_in = torch.randn(n, 2, dtype=torch.float64)
+    weight_hh = (0.5 / n**0.5 * torch.randn(8, n, n, dtype=torch.float64)).to(DEVICE).requires_grad_()
+    weight_in = torch.randn(n, 2, dtype=torch.float64).to(DEVICE)
     options: dict[str, Any] = {"hops": hops, "method": "inverse", "reduction": "none"}
     values = rrnn_ext.resolvent_penalty(weight_hh, weight_in, **options)
     each = torch.stack([rrnn_ext.resolvent_penalty(graph, weight_in, **options) for graph in weight_hh])

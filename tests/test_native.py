@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from device import DEVICE
 from torch import Tensor
 
 import rrnn_ext  # noqa: F401  (registers torch.ops.rrnn_ext)
@@ -58,11 +59,11 @@ class Problem:
         rows = () if self.batch is None else (self.batch,)
 
         def uniform(*shape: int) -> Tensor:
-            return (2 * torch.rand(*rows, *shape, generator=generator) - 1).to(dtype)
+            return (2 * torch.rand(*rows, *shape, generator=generator) - 1).to(DEVICE, dtype)
 
         n = self.n
         # A shift by one unit keeps long walks as heavy as short ones.
-        weight_hh = (0.3 / max(n, 1)) * uniform(n, n) + 0.65 * torch.eye(n, dtype=dtype).roll(1, 0)
+        weight_hh = (0.3 / max(n, 1)) * uniform(n, n) + 0.65 * torch.eye(n, dtype=dtype, device=DEVICE).roll(1, 0)
         weight_in = None if self.i is None else uniform(n, self.i)
         weight_out = None if self.o is None else uniform(self.o, n)
         return weight_hh, weight_in, weight_out, uniform(self.hops) if self.weighted else None
@@ -105,7 +106,7 @@ def upstream(shape: torch.Size, dtype: torch.dtype) -> Tensor:
     """Eighths, exact in every dtype, none zero."""
     generator = torch.Generator().manual_seed(len(shape))
     steps = torch.randint(1, 9, shape, generator=generator) * (2 * torch.randint(0, 2, shape, generator=generator) - 1)
-    return (steps / 8).to(dtype)
+    return (steps / 8).to(DEVICE, dtype)
 
 
 def run(problem: Problem, dtype: torch.dtype) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
@@ -146,8 +147,12 @@ def sides(width: int) -> Iterator[tuple[int | None, int | None]]:
     yield from ((width, width), (width, wider), (wider, width), (width, None), (None, width))
 
 
+# Those whose kernels run in reasonable time where a GPU is emulated.
+SIZES_TO_EMULATE = [pytest.param(n, marks=pytest.mark.emulated) if n in (3, 17, 33) else n for n in SIZES]
+
+
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("n", SIZES_TO_EMULATE)
 def test_ragged_sizes(n: int, mode: str, set_threads: Callable[[int], None]) -> None:
     """Two of the five kinds of sides at each width: which, and what else, goes round with n and mode."""
     set_threads(1)
@@ -160,7 +165,7 @@ def test_ragged_sizes(n: int, mode: str, set_threads: Callable[[int], None]) -> 
 
 
 @pytest.mark.parametrize("rectify", [False, True])
-@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("n", SIZES_TO_EMULATE)
 def test_ragged_sizes_of_a_single_pathway(n: int, rectify: bool, set_threads: Callable[[int], None]) -> None:
     """Both chains in one pass."""
     set_threads(1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from device import DEVICE
 from oracle import assert_within, check
 from strategies import weights
 from torch import Tensor
@@ -34,8 +35,8 @@ class TestCancellation:
         """exp(-6 S) by its Taylor series: terms of 65 that leave a 400th."""
         hops, n = 36, 9
         leaves = weights(n, i, o, seed=1)
-        leaves["weight_hh"] = -6 * torch.linspace(0.25, 1, n).double().diag() + 0.05 * leaves["weight_hh"]
-        taylor = torch.tensor([1 / math.factorial(m) for m in range(hops)], dtype=torch.float64)
+        leaves["weight_hh"] = -6 * torch.linspace(0.25, 1, n).double().diag().to(DEVICE) + 0.05 * leaves["weight_hh"]
+        taylor = torch.tensor([1 / math.factorial(m) for m in range(hops)], dtype=torch.float64, device=DEVICE)
         given = {name: leaf.to(dtype) for name, leaf in leaves.items()}
         check("resolvent_penalty", given, {"hops": hops, "hop_weights": taylor.to(dtype), **options})
 
@@ -47,7 +48,7 @@ class TestCancellation:
         n = 16
         leaves = weights(n, i, o, seed=3)
         w = leaves["weight_hh"]
-        leaves["weight_hh"] = w + 1e3 * torch.tensor([1.0, -1.0]).double().repeat(n // 2).expand(n, n) / n
+        leaves["weight_hh"] = w + 1e3 * w.new_tensor([1.0, -1.0]).repeat(n // 2).expand(n, n) / n
         check("resolvent_penalty", {name: leaf.to(dtype) for name, leaf in leaves.items()}, {"hops": hops})
 
     @pytest.mark.parametrize("dtype", [*REALS, *HALVES], ids=str)
@@ -68,17 +69,18 @@ class TestCancellation:
             total = term if total is None else total + term
             walk = counts["weight_hh"] @ walk
         assert total is not None
-        given: dict[str, Any] = {name: count.to(dtype) for name, count in counts.items()}
+        given: dict[str, Any] = {name: count.to(DEVICE, dtype) for name, count in counts.items()}
         # Halves are rounded once, at the end.
-        assert torch.equal(rrnn_ext.resolvent(**given, hops=hops, method="series"), total.to(dtype))
+        assert torch.equal(rrnn_ext.resolvent(**given, hops=hops, method="series").cpu(), total.to(dtype))
         penalty = rrnn_ext.resolvent_penalty(**given, hops=hops, method="series")
-        assert torch.equal(penalty, total.abs().sum().to(dtype))
+        assert torch.equal(penalty.cpu(), total.abs().sum().to(dtype))
 
     def test_walks_that_cancel_exactly(self) -> None:
         """Two ways of opposite sign: nothing arrives, and per hop nothing either."""
-        w = torch.zeros(4, 4)
+        w = torch.zeros(4, 4, device=DEVICE)
         w[1, 0], w[2, 0], w[3, 1], w[3, 2] = 3e3, 3e3, 7e3, -7e3
-        given = (w, torch.eye(4)[:, :1], torch.eye(4)[3:])
+        eye = torch.eye(4, device=DEVICE)
+        given = (w, eye[:, :1], eye[3:])
         assert rrnn_ext.resolvent_penalty(*given, hops=6).item() == 0
         assert rrnn_ext.resolvent_penalty(*given, hops=6, per_hop=True).item() == 0
         assert rrnn_ext.resolvent_penalty(*given, hops=6, rectify=True).item() == 2 * 3e3 * 7e3
@@ -150,8 +152,8 @@ class TestNotANumber:
 
     def test_a_walk_too_strong_for_the_dtype(self) -> None:
         """Overflow is Inf or NaN, not the largest finite number."""
-        w = 1e30 * torch.ones(3, 3)
-        assert not torch.isfinite(rrnn_ext.resolvent_penalty(w, torch.ones(3, 1), hops=5))
+        w = 1e30 * torch.ones(3, 3, device=DEVICE)
+        assert not torch.isfinite(rrnn_ext.resolvent_penalty(w, w[:, :1] / w[0, 0], hops=5))
         assert not torch.isfinite(rrnn_ext.resolvent_penalty(w, hops=5, rectify=True))
 
 
@@ -160,14 +162,13 @@ class TestHalves:
     def test_long_sums_do_not_stall(self, dtype: torch.dtype) -> None:
         """Adding ones in half precision stops at 2048 (float16) or 256 (bfloat16)."""
         n = 4096
-        penalty = rrnn_ext.resolvent_penalty(
-            torch.zeros(n, n, dtype=dtype), torch.ones(n, 1, dtype=dtype), torch.ones(1, n, dtype=dtype), hops=1
-        )
+        ones = torch.ones(n, 1, dtype=dtype, device=DEVICE)
+        penalty = rrnn_ext.resolvent_penalty(torch.zeros(n, n, dtype=dtype, device=DEVICE), ones, ones.mT, hops=1)
         assert penalty.item() == n
 
     def test_many_hops_do_not_stall(self, dtype: torch.dtype) -> None:
         """A walk round a self-loop that never weakens, 4096 times."""
-        one = torch.ones(1, 1, dtype=dtype)
+        one = torch.ones(1, 1, dtype=dtype, device=DEVICE)
         assert rrnn_ext.resolvent_penalty(one, one, one, hops=4096).item() == 4096
         assert rrnn_ext.resolvent_penalty(one, one, one, hops=4096, rectify=True).item() == 4096
         assert rrnn_ext.resolvent_penalty(one, one, one, hops=4096, per_hop=True).item() == 4096
@@ -175,15 +176,15 @@ class TestHalves:
     @pytest.mark.parametrize("options", [{}, {"rectify": True}, {"per_hop": True}], ids=str)
     def test_range_of_what_lies_between(self, options: dict[str, Any], dtype: torch.dtype) -> None:
         """Hidden activity beyond 65504, a read-out that brings it back."""
-        w = 64 * torch.ones(2, 2, dtype=dtype)
-        u, v = torch.ones(2, 1, dtype=dtype), torch.full((1, 2), 2.0**-14, dtype=dtype)
+        w = torch.full((2, 2), 64.0, dtype=dtype, device=DEVICE)
+        u, v = torch.ones(2, 1, dtype=dtype, device=DEVICE), torch.full((1, 2), 2.0**-14, dtype=dtype, device=DEVICE)
         # 1 + 128 + 128^2 + 128^3 = 2113665, times two paths out of 2^-14 each.
         expected = torch.tensor(2113665 * 2.0**-13).to(dtype)
-        assert torch.equal(rrnn_ext.resolvent_penalty(w, u, v, hops=4, **options), expected)
+        assert torch.equal(rrnn_ext.resolvent_penalty(w, u, v, hops=4, **options).cpu(), expected)
 
     def test_alpha_is_not_rounded_to_the_weights(self, dtype: torch.dtype) -> None:
         """0.9 in bfloat16 is 0.8984: over 20 hops that is four per cent."""
-        one = torch.ones(1, 1, dtype=dtype)
+        one = torch.ones(1, 1, dtype=dtype, device=DEVICE)
         expected = torch.tensor(0.9**2 * sum(0.9**m for m in range(20)), dtype=torch.float64)
         actual = rrnn_ext.resolvent_penalty(one, one, one, alpha=0.9, hops=20)
         assert_within("penalty", actual, expected, 1e-5)
@@ -259,7 +260,7 @@ def test_where_it_lies_in_memory_does_not_matter(dtype: torch.dtype) -> None:
     for shift in (1, 2, 3):
         moved: dict[str, Any] = {}
         for name, matrix in given.items():
-            storage = torch.zeros(matrix.numel() + shift, dtype=dtype)
+            storage = torch.zeros(matrix.numel() + shift, dtype=dtype, device=DEVICE)
             storage[shift:] = matrix.flatten()
             moved[name] = storage[shift:].view(matrix.shape)
         leaves = {name: matrix.requires_grad_() for name, matrix in moved.items()}

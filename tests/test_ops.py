@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from device import DEVICE
 from strategies import weights
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
@@ -53,7 +54,8 @@ class Case:
 
     def _factors(self, kind: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         rows = (self.batch,) if kind == "own" and self.batch is not None else ()
-        return torch.rand(*rows, *shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(dtype)
+        factors = torch.rand(*rows, *shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        return factors.to(DEVICE, dtype)
 
     def options(self) -> dict[str, Any]:
         return {"alpha": ALPHA, "hops": self.hops, "rectify": self.rectify, "per_hop": self.per_hop}
@@ -100,7 +102,7 @@ def op(name: str) -> Any:
 
 
 def drawn(shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(dtype)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(DEVICE, dtype)
 
 
 def walk_sums(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
@@ -130,7 +132,7 @@ def all_walks(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     graph = case.graph(dtype)
     a = ALPHA * (graph["weight_hh"].abs() if case.rectify else graph["weight_hh"])
     b = graph["weight_in"] if case.i is not None else a.mT.contiguous()
-    alpha = torch.full(a.shape[:-2] if case.hop_weights == "own" else (), ALPHA, dtype=dtype)
+    alpha = torch.full(a.shape[:-2] if case.hop_weights == "own" else (), ALPHA, dtype=dtype, device=DEVICE)
     for series in (False, True):
         yield {"a": a, "b": b, "alpha": alpha, "nonnegative": case.rectify, "series": series}
 
@@ -139,7 +141,7 @@ def pathway_solve(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     """Of a batch, from one source to one target."""
     weight_hh = case.graph(dtype)["weight_hh"]
     weight_hh = weight_hh if case.batch is not None else weight_hh.unsqueeze(0)
-    vectors = torch.linspace(0.5, 1.0, case.n, dtype=dtype).expand(weight_hh.shape[:-1])
+    vectors = torch.linspace(0.5, 1.0, case.n, dtype=dtype, device=DEVICE).expand(weight_hh.shape[:-1])
     yield {"weight_hh": weight_hh, "sources": vectors.contiguous(), "targets": vectors.flip(-1), "alpha": ALPHA}
 
 
@@ -197,6 +199,7 @@ def test_every_registered_op_is_tested() -> None:
 
 
 @every_op
+@pytest.mark.emulated
 class TestEveryOp:
     @every_case
     def test_schema_and_fake_kernel(self, name: str, case: Case) -> None:
@@ -341,6 +344,11 @@ WRONG = {
 }
 
 
+def on_device(change: dict[str, Any]) -> dict[str, Any]:
+    return {name: each.to(DEVICE) if isinstance(each, Tensor) else each for name, each in change.items()}
+
+
+@pytest.mark.emulated
 @pytest.mark.parametrize(
     ("name", "change", "text"),
     [(name, change, text) for name, changes in WRONG.items() for change, text in changes],
@@ -348,9 +356,10 @@ WRONG = {
 def test_wrong_arguments_are_errors(name: str, change: dict[str, Any], text: str) -> None:
     arguments = next(CALLS[name](CASES["plain"], torch.float32))
     with pytest.raises(RuntimeError, match=re.escape(text)):
-        op(name)(**{**arguments, **change})
+        op(name)(**{**arguments, **on_device(change)})
 
 
+@pytest.mark.emulated
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -364,7 +373,7 @@ def test_wrong_arguments_are_errors(name: str, change: dict[str, Any], text: str
 def test_wrong_batches_are_errors(change: dict[str, Any], text: str) -> None:
     arguments = next(walk_penalty(CASES["batch"], torch.float32))
     with pytest.raises(RuntimeError, match=re.escape(text)):
-        op("walk_penalty")(**{**arguments, **change})
+        op("walk_penalty")(**{**arguments, **on_device(change)})
 
 
 def test_more_memory_than_there_is_is_an_error() -> None:
@@ -411,20 +420,23 @@ class TestDerivatives:
         assert gradcheck(function, given)
         assert gradgradcheck(function, given)
 
+    @pytest.mark.emulated
     def test_light_path_is_the_general_one(self, case: Case) -> None:
         """walk_penalty, one op for eager calls, against walk_norm: the value, first and second derivatives."""
         results = []
         for path in (_ops.walk_penalty, _ops.walk_norm):
             function, given = penalty_of(case, path)
             value = function(*given)
-            upstream = torch.linspace(0.5, 2.0, value.numel(), dtype=value.dtype).reshape(value.shape).requires_grad_()
+            upstream = torch.linspace(0.5, 2.0, value.numel(), dtype=value.dtype, device=DEVICE)
+            upstream = upstream.reshape(value.shape).requires_grad_()
             first = torch.autograd.grad(value, given, upstream, create_graph=True)
-            directions = [torch.cos(torch.arange(g.numel(), dtype=g.dtype)).reshape(g.shape) for g in first]
+            directions = [torch.cos(torch.arange(g.numel()).to(g)).reshape(g.shape) for g in first]
             second = torch.autograd.grad(first, [*given, upstream], directions, materialize_grads=True)
             results.append([value.detach(), *(g.detach() for g in first), *second])
         for light, general in zip(*results, strict=True):
             torch.testing.assert_close(light, general, rtol=1e-12, atol=1e-14)
 
+    @pytest.mark.emulated
     def test_light_path_without_gradients(self, case: Case) -> None:
         function, given = penalty_of(case, _ops.walk_penalty)
         with_gradients = function(*given)

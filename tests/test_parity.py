@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from device import DEVICE
 from hypothesis import given, settings
 from oracle import TOLERANCE, assert_within, check
 from strategies import Call, calls, weights
@@ -80,6 +81,7 @@ BATCHES_OF = {
 }
 
 
+@pytest.mark.emulated
 @pytest.mark.parametrize(
     ("hops", "rectify", "per_hop", "norm", "i", "o", "with_hop_weights", "with_pair_weights", "batching", "method"),
     list(TABLE),
@@ -99,15 +101,15 @@ def test_every_combination(
     n = 4
     leaves = weights(n, i, o, seed=7, batches=BATCHES_OF[batching])
     batch = torch.broadcast_shapes(*(matrix.shape[:-2] for matrix in leaves.values()))
-    leaves["alpha"] = torch.full(batch, 0.875, dtype=torch.float64)
+    leaves["alpha"] = torch.full(batch, 0.875, dtype=torch.float64, device=DEVICE)
     options: dict[str, Any] = {"hops": hops, "rectify": rectify, "per_hop": per_hop, "norm": norm, "method": method}
     generator = torch.Generator().manual_seed(8)
     if with_hop_weights:
         shape = (*batch, 3) if batching == "broadcast" else (3,)
-        options["hop_weights"] = torch.randn(shape, generator=generator, dtype=torch.float64)
+        options["hop_weights"] = torch.randn(shape, generator=generator, dtype=torch.float64).to(DEVICE)
     if with_pair_weights:
         shape = (o or n, i or n) if batching == "broadcast" else (*batch, o or n, i or n)
-        options["pair_weights"] = torch.rand(shape, generator=generator, dtype=torch.float64)
+        options["pair_weights"] = torch.rand(shape, generator=generator, dtype=torch.float64).to(DEVICE)
 
     if (hops is None or method == "inverse") and (per_hop or with_hop_weights):
         # Neither an infinite sum nor a closed form has single hops.
@@ -150,6 +152,7 @@ def test_batch_is_the_loop_over_it(reduction: str) -> None:
     assert_within("penalty", actual, expected, 1e-13 * float(stacked.sum()))
 
 
+@pytest.mark.emulated
 @pytest.mark.parametrize(
     ("n", "i", "o", "batch"),
     [(0, 3, 2, ()), (4, 0, 2, ()), (4, 3, 0, ()), (0, 0, 0, ()), (0, None, None, ()), (4, 3, 2, (0,)), (0, 3, 2, (2,))],
@@ -191,7 +194,7 @@ class TestIdentities:
 
     def test_units_in_another_order(self, rectify: bool, hops: int | None) -> None:
         given = weights(9, 4, 2)
-        order = torch.randperm(9, generator=torch.Generator().manual_seed(0))
+        order = torch.randperm(9, generator=torch.Generator().manual_seed(0)).to(DEVICE)
         forward = rrnn_ext.resolvent_penalty(**given, hops=hops, rectify=rectify)
         renamed = rrnn_ext.resolvent_penalty(
             given["weight_hh"][order][:, order],
@@ -204,7 +207,7 @@ class TestIdentities:
 
     def test_a_side_left_out_is_the_identity(self, rectify: bool, hops: int | None) -> None:
         given, alpha = weights(9, 4, 2), 0.75
-        eye = torch.eye(9, dtype=torch.float64)
+        eye = torch.eye(9, dtype=torch.float64, device=DEVICE)
         options: dict[str, Any] = {"alpha": alpha, "hops": hops, "rectify": rectify}
         w, u, v = given["weight_hh"], given["weight_in"], given["weight_out"]
         close: dict[str, Any] = {"rtol": 1e-11, "atol": 1e-15}
@@ -231,7 +234,7 @@ def test_one_hop_singled_out() -> None:
     given = weights(9, 4, 2)
     terms = rrnn_ext.hop_decomposition(**given, hops=5)
     for hop in range(5):
-        only = torch.zeros(5, dtype=torch.float64)
+        only = torch.zeros(5, dtype=torch.float64, device=DEVICE)
         only[hop] = 1.0
         torch.testing.assert_close(rrnn_ext.resolvent(**given, hops=5, hop_weights=only), terms[hop])
         alone = rrnn_ext.resolvent_penalty(**given, hops=5, hop_weights=only, per_hop=True)

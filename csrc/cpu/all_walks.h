@@ -40,13 +40,13 @@ struct SmallGraph {
 template <typename T>
 bool small_all_pairs(const SmallGraph<T>& graph, T* walks, T* scratch);
 
-// grad_hh = alpha phi'(W) Q' G Q' for Q = I + walks and G = grad_walks, which is overwritten.
+// grad_hh = alpha phi'(W) Q' G Q' for Q = I + walks and G = grad_walks.
 template <typename T>
-void small_all_pairs_backward(const SmallGraph<T>& graph, const T* walks, T* grad_walks, T* grad_hh, T* scratch);
+void small_all_pairs_backward(const SmallGraph<T>& graph, const T* walks, const T* grad_walks, T* grad_hh, T* scratch);
 
 template <typename T>
 int64_t small_graph_scratch(int64_t n) {
-  return 2 * n * n + 4 * n;
+  return 2 * n * n + 17 * n;
 }
 
 }  // namespace rrnn

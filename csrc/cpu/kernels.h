@@ -28,8 +28,13 @@ struct Kernels {
   // y_next += scale * phi(w[r]) y[r]. `y_next` is this thread's own partial sum.
   void (*line_pass)(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale, T* x_next,
                     T* y_next, bool rectify);
-  // m (n, n) becomes its inverse; factors is room for 2 n numbers, pivots for n.
-  void (*gauss_jordan)(int64_t n, T* m, T* factors, int64_t* pivots);
+  // out[r][k] (+)= scale * sum_c left[r * row_stride + c * depth_stride] right[c][k] for r < rows, k < cols, c < depth,
+  // where all of it is in cache.
+  void (*dense_product)(int64_t rows, int64_t cols, int64_t depth, const T* left, int64_t row_stride,
+                        int64_t depth_stride, const T* right, int64_t ldright, T scale, bool accumulate, T* out,
+                        int64_t ldout);
+  // The inverse of m (n, n), which is overwritten; scratch is room for 17 n numbers.
+  void (*gauss_jordan)(int64_t n, T* m, T* inverse, T* scratch);
   const char* isa;
 };
 

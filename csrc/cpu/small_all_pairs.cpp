@@ -27,7 +27,7 @@ bool powers_shrink(const Kernels<T>& k, int64_t n, T* a, T* other) {
     const T size = frobenius(k, n, a);
     if (size < T(0.99)) return true;
     if (i == kSquarings || !(size < T(1e6))) return false;
-    k.apply_transposed({0, n}, n, a, n, a, n, n, T(1), nullptr, 0, other, n, false);
+    k.dense_product(n, n, n, a, n, 1, a, n, T(1), false, other, n);
     std::swap(a, other);
   }
 }
@@ -39,34 +39,37 @@ bool small_all_pairs(const SmallGraph<T>& graph, T* walks, T* scratch) {
   const int64_t n = graph.n;
   const auto& k = kernels<T>(graph.flops);
   T* a = scratch;
+  T* other = scratch + n * n;
   for (int64_t i = 0; i < n * n; ++i) {
     a[i] = graph.alpha * (graph.rectify ? std::abs(graph.weight_hh[i]) : graph.weight_hh[i]);
-    walks[i] = -a[i];
+    other[i] = -a[i];
   }
-  for (int64_t i = 0; i < n; ++i) walks[i * n + i] += 1;
-  k.gauss_jordan(n, walks, a + 2 * n * n, reinterpret_cast<int64_t*>(a + 2 * n * n + 2 * n));
+  for (int64_t i = 0; i < n; ++i) other[i * n + i] += 1;
+  k.gauss_jordan(n, other, walks, scratch + 2 * n * n);
   for (int64_t i = 0; i < n; ++i) walks[i * n + i] -= 1;
   // The inverse of an infinite weight can be finite; a sum of walks through it is not.
   if (!std::isfinite(frobenius(k, n, a))) std::fill_n(walks, n * n, std::numeric_limits<T>::quiet_NaN());
-  return powers_shrink(k, n, a, a + n * n);
+  return powers_shrink(k, n, a, other);
 }
 
 template <typename T>
-void small_all_pairs_backward(const SmallGraph<T>& graph, const T* walks, T* grad_walks, T* grad_hh, T* scratch) {
+void small_all_pairs_backward(const SmallGraph<T>& graph, const T* walks, const T* grad_walks, T* grad_hh, T* scratch) {
   const int64_t n = graph.n;
   const auto& k = kernels<T>(graph.flops);
-  T* inverse = scratch;
+  T* transposed = scratch;  // Q'
   T* product = scratch + n * n;
-  std::copy_n(walks, n * n, inverse);
-  for (int64_t i = 0; i < n; ++i) inverse[i * n + i] += 1;
-  k.outer_product({0, n}, n, n, inverse, n, grad_walks, n, graph.alpha, false, nullptr, product, n);  // alpha Q' G
-  k.apply({0, n}, n, inverse, n, product, n, n, T(1), nullptr, 0, grad_hh, n, false);
-  for (int64_t i = 0; i < n * n; ++i) grad_hh[i] = times_phi_derivative(grad_hh[i], graph.weight_hh[i], graph.rectify);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j) transposed[j * n + i] = walks[i * n + j];
+  for (int64_t i = 0; i < n; ++i) transposed[i * n + i] += 1;
+  k.dense_product(n, n, n, grad_walks, n, 1, transposed, n, graph.alpha, false, product, n);
+  k.dense_product(n, n, n, transposed, n, 1, product, n, T(1), false, grad_hh, n);
+  if (graph.rectify)
+    for (int64_t i = 0; i < n * n; ++i) grad_hh[i] = times_phi_derivative(grad_hh[i], graph.weight_hh[i], true);
 }
 
 #define RRNN_INSTANTIATE(T)                                    \
   template bool small_all_pairs(const SmallGraph<T>&, T*, T*); \
-  template void small_all_pairs_backward(const SmallGraph<T>&, const T*, T*, T*, T*);
+  template void small_all_pairs_backward(const SmallGraph<T>&, const T*, const T*, T*, T*);
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)
 
