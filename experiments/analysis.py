@@ -180,9 +180,11 @@ Network = Callable[[Tensor], Tensor]
 """Sequences (count, steps, inputs) to outputs (..., count, outputs): one network, or a stack of them. A stack also
 takes a set of sequences of its own for each network, (..., count, steps, inputs)."""
 
+IMPULSE = 0.5  # the standard deviation of a signal in the tasks: a size that networks have met
+
 
 @torch.no_grad()
-def lag_response_by_impulses(network: Network, sequences: Tensor, *, size: float = 0.5) -> Tensor:
+def lag_response_by_impulses(network: Network, sequences: Tensor, *, size: float = IMPULSE) -> Tensor:
     """(..., L, o, i): how outputs answer a bump of one input at one step, per unit of it, by lag.
 
     (f(x + size e) - f(x - size e)) / (2 size), mean over the ``sequences`` (count, steps, inputs) that the bumps are

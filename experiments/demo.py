@@ -9,6 +9,7 @@ from rich.console import Console
 
 from experiments import findings, progress, sweep, tables
 from experiments.figures import curves, profiles
+from experiments.regularisers import UNPENALISED
 from experiments.summaries import Table
 
 TASKS = ("digits", "lagged")
@@ -18,7 +19,7 @@ BETAS = tuple(10 ** (exponent / 2) for exponent in range(-8, 0))  # 1e-4 to 0.3
 
 def run(out: Path, *, updates: int, seeds: Sequence[int], console: Console) -> None:
     """Train the grid of networks under a progress bar, print its tables, write them and two figures into ``out``."""
-    settings = sweep.grid(TASKS, ("none", *REGULARISERS), BETAS, seeds, updates=updates)
+    settings = sweep.grid(TASKS, (UNPENALISED, *REGULARISERS), BETAS, seeds, updates=updates)
     with progress.bar(console) as on_progress:
         records = sweep.run(out, settings, progress=on_progress)
     table = Table(records)

@@ -14,11 +14,11 @@ from experiments.datasets import DATASETS
 from experiments.figures import correlations, curves, maps, profiles
 from experiments.figures.exhibit import Exhibit
 from experiments.intervals import Interval
+from experiments.measures import RESPONSES_ON
 from experiments.stacked import Networks
 from experiments.summaries import Point, Table, strongest_sparing
 from experiments.tasks import Task
 
-RESPONSES_ON = 32  # test sequences whose responses are averaged
 MAPPED = ("R-RNN", "R-RNN per hop", "L1")
 PROFILED = ("L1", "R-RNN", "R-RNN per hop")
 MEASURES = {
@@ -71,7 +71,7 @@ def _correlation_by_strength(table: Table, names: Sequence[str]) -> Exhibit:
 
 def _correlations(table: Table, names: Sequence[str]) -> Exhibit:
     found: dict[str, dict[str, Interval]] = {}
-    for point in _unpenalised(table, names):
+    for point in table.unpenalised_of(names):
         found[point.task] = {label: point.measure(measure) for label, measure in MEASURES.items()}
     return correlations.correlations(
         found,
@@ -86,7 +86,7 @@ def _correlations(table: Table, names: Sequence[str]) -> Exhibit:
 def _influence_maps(folder: Path, table: Table, names: Sequence[str]) -> Exhibit:
     drawn: dict[str, dict[str, Tensor]] = {}
     strengths: dict[str, list[float]] = {}
-    for base in _unpenalised(table, names):
+    for base in table.unpenalised_of(names):
         task = tasks.TASKS[base.task]()
         found, networks = _first(folder, base)
         row = {"optimum": task.optimum, "$R_{io}$\nno penalty": _influence(networks, task)}
@@ -106,13 +106,13 @@ def _influence_maps(folder: Path, table: Table, names: Sequence[str]) -> Exhibit
     return maps.influence_maps(
         drawn,
         f"One network each, seed {found}. With a penalty: at the largest strength up to which the error is at most "
-        f"{claims.SPARING:g} times that without ({chosen or 'none'}).",
+        f"{claims.SPARING:g} times that without ({chosen or 'none'}); no map where no strength costs so little.",
     )
 
 
 def _maps_by_lag(folder: Path, table: Table, names: Sequence[str]) -> Exhibit:
     drawn: dict[str, dict[str, Tensor]] = {}
-    for base in _unpenalised(table, names):
+    for base in table.unpenalised_of(names):
         task = tasks.TASKS[base.task]()
         row = {"optimum": task.optimal_walks, "no penalty": _walks(_first(folder, base)[1], task)}
         for name in ("R-RNN per hop",):
@@ -129,7 +129,7 @@ def _maps_by_lag(folder: Path, table: Table, names: Sequence[str]) -> Exhibit:
 
 def _lag_responses(folder: Path, table: Table, names: Sequence[str]) -> Exhibit:
     lines: dict[str, dict[str, Tensor]] = {}
-    for base in _unpenalised(table, names):
+    for base in table.unpenalised_of(names):
         task = tasks.TASKS[base.task]()
         networks = results.networks(folder, [record.setting for record in base.records])
         sequences = task.test_set()[0][:RESPONSES_ON]
@@ -148,12 +148,8 @@ def _lag_responses(folder: Path, table: Table, names: Sequence[str]) -> Exhibit:
         lines,
         "The share of each lag in the strength of all lags, mean over seeds, networks without a penalty: by the "
         f"walks P_m, and by what the trained tanh network does, mean over {RESPONSES_ON} test sequences (Jacobians; "
-        "impulses of size 1).",
+        f"impulses of ±{analysis.IMPULSE:g}).",
     )
-
-
-def _unpenalised(table: Table, names: Sequence[str]) -> list[Point]:
-    return [point for name in names if (point := table.unpenalised(name))]
 
 
 def _first(folder: Path, point: Point) -> tuple[int, Networks]:

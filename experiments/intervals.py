@@ -25,10 +25,15 @@ class Interval(NamedTuple):
         return format(self)
 
     def __format__(self, spec: str) -> str:
-        spec = spec or ".3g"
+        spec = spec or self._digits()
         if self.networks < 2:
             return f"{self.mean:{spec}}"
         return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def _digits(self) -> str:
+        """Three, or four where three would write the mean as one of its limits: a ratio of 1.005 is not 1."""
+        mean, low, high = (f"{number:.3g}" for number in self[:3])
+        return ".4g" if mean in (low, high) else ".3g"
 
 
 def of_mean(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:

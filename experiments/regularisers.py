@@ -13,6 +13,8 @@ from experiments.stacked import Networks
 
 Regulariser = Callable[[Networks, int], Tensor]
 
+UNPENALISED = "none"
+
 # The series of exp(A) ends with A^10 / 10!. A has spectral radius 1, and 1/11! is 3e-8, float32's rounding.
 COMMUNICABILITY_HOPS = 10
 
@@ -79,7 +81,7 @@ def communicability(weight_hh: Tensor) -> Tensor:
 
 
 REGULARISERS: dict[str, Regulariser] = {
-    "none": none,
+    UNPENALISED: none,
     "L1": l1,
     "L2": l2,
     "R-RNN": resolvent,

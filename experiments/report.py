@@ -13,8 +13,9 @@ import jinja2
 import torch
 
 from experiments import claims, exhibits, findings, results, tables
+from experiments.regularisers import UNPENALISED
 from experiments.results import Record, Setting
-from experiments.summaries import UNPENALISED, Table
+from experiments.summaries import Table
 from experiments.tables import Sheet
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -62,27 +63,29 @@ def render(template: str, **content: Any) -> str:
 
 
 def about(records: Sequence[Record]) -> str:
-    """How many networks, and by what they were trained; nothing that differs from run to run."""
+    """How many networks, and what this run has to train and to read them with; nothing that differs between runs."""
     versions = f"PyTorch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}"
-    return f"{len(records)} networks, trained with {versions}."
+    return f"{len(records)} networks. This page was made with {versions}; what its folder held was not trained again."
 
 
 def settings(records: Iterable[Record]) -> Sheet:
     """Which strengths and seeds every task and penalty was trained with."""
-    grid: dict[tuple[str, str, tuple[float, ...]], tuple[set[float], set[int]]] = {}
+    grid: dict[tuple[str, str, tuple[float, ...]], set[tuple[float, int]]] = {}
     for record in records:
         options = tuple(getattr(record.setting, name) for name in OPTIONS)
-        betas, seeds = grid.setdefault((record.task, record.regulariser, options), (set(), set()))
-        betas.add(record.beta)
-        seeds.add(record.seed)
+        grid.setdefault((record.task, record.regulariser, options), set()).add((record.beta, record.seed))
+    whole = True
     tasks_of: dict[tuple[str, ...], list[str]] = {}
-    for (task, regulariser, options), (betas, seeds) in grid.items():
+    for (task, regulariser, options), trained in grid.items():
+        betas, seeds = {beta for beta, _ in trained}, {seed for _, seed in trained}
+        whole = whole and len(trained) == len(betas) * len(seeds)
         strengths = "" if regulariser == UNPENALISED else ", ".join(f"{beta:.2g}" for beta in sorted(betas))
         key = (regulariser, strengths, _span(seeds), *(f"{value:g}" for value in options))
         tasks_of.setdefault(key, []).append(task)
     header = ["penalty", "strengths β", "seeds", *(name.replace("_", " ") for name in OPTIONS), "tasks"]
     rows = [[*key, ", ".join(names)] for key, names in tasks_of.items()]
-    return Sheet("Settings", "Every strength was trained with every seed.", header, rows)
+    text = "Every strength was trained with every seed."
+    return Sheet("Settings", text if whole else "Not every strength was trained with every seed.", header, rows)
 
 
 def _span(seeds: set[int]) -> str:

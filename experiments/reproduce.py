@@ -10,6 +10,7 @@ from rich.console import Console
 from experiments import claims, exhibits, findings, progress, report, sweep, tables
 from experiments.datasets import DATASETS
 from experiments.figures.exhibit import Exhibit
+from experiments.regularisers import UNPENALISED
 from experiments.results import Setting
 from experiments.summaries import Table
 
@@ -35,26 +36,25 @@ PLACES = {
     "Lower error than L1 at every strength": ("error_by_strength",),
     "Lower error than L1 at equal sparsity": ("error_by_sparsity",),
     "Sparse signals": ("error_by_strength_sparse",),
-    "Where a penalty is paid by cancellation": ("correlation_by_strength",),
+    "Where a penalty is met without sparse pathways": ("correlation_by_strength",),
     "Real data": ("error_by_strength_real",),
 }
 
 
 def settings(*, seeds: int, read_seeds: int, updates: int) -> list[Setting]:
-    """All networks: five strengths and more on the modular tasks for the penalties that are compared, five for "
-    "others."""
+    """All networks: nine strengths on the modular tasks for the penalties that are compared, five for others."""
 
     def grid(tasks: Sequence[str], names: Sequence[str], betas: Sequence[float], count: int = seeds) -> list[Setting]:
         return sweep.grid(tasks, names, betas, range(count), updates=updates)
 
     tasks, real = claims.MODULAR, tuple(DATASETS)
     return [
-        *grid(tasks, ["none"], [], read_seeds),
+        *grid(tasks, [UNPENALISED], [], read_seeds),
         *grid(tasks, COMPARED, BETAS),
         *grid((*tasks, *real), OTHERS, DECADES),
         *grid((*tasks, *real), ["R-RNN rectified"], RECTIFIED_BETAS),
-        *grid(SPARSE, ["none", *COMPARED], DECADES),
-        *grid(real, ["none", *COMPARED], DECADES),
+        *grid(SPARSE, [UNPENALISED, *COMPARED], DECADES),
+        *grid(real, [UNPENALISED, *COMPARED], DECADES),
     ]
 
 

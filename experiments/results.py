@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from experiments import stacked
+from experiments.regularisers import UNPENALISED
 from experiments.stacked import Networks
 
 Measure = float | tuple[float, ...]
@@ -26,7 +27,9 @@ Measure = float | tuple[float, ...]
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that a trained network depends on.
+    """Everything that a trained network depends on, but for the code of its task and its penalty and for PyTorch.
+
+    A folder of results knows its networks by these alone: after a change of that code, train into another folder.
 
     Attributes:
         task: a name in problems.PROBLEMS.
@@ -51,8 +54,8 @@ class Setting:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.beta) and self.beta >= 0):
             raise ValueError(f"beta must be finite and not negative, got {self.beta}")
-        if self.regulariser == "none" and self.beta != 0:
-            raise ValueError(f'beta must be 0 for the regulariser "none", got {self.beta}')
+        if self.regulariser == UNPENALISED and self.beta != 0:
+            raise ValueError(f'beta must be 0 for the regulariser "{UNPENALISED}", got {self.beta}')
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         for name in ("hidden", "updates", "batch", "learning_rate"):

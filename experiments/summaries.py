@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from experiments import intervals, problems
 from experiments.intervals import Interval
-from experiments.regularisers import REGULARISERS
-from experiments.results import Record
+from experiments.regularisers import REGULARISERS, UNPENALISED
+from experiments.results import Record, Setting
 
-UNPENALISED = "none"
 LEAST_SHARE = 1e-4  # off the optimum's support: smaller ones count as this, so that one exact zero is not all there is
 
 
@@ -54,20 +54,21 @@ class Table:
     """Points by task, regulariser and beta; tasks in the order in which the records first name them.
 
     Raises:
-        ValueError: two records of one task, regulariser, beta and seed that differ in another setting.
+        ValueError: two records of one task that differ by more than regulariser, beta and seed.
     """
 
     def __init__(self, records: Iterable[Record]) -> None:
         groups: dict[tuple[str, str, float], dict[int, Record]] = {}
+        first: dict[str, Setting] = {}
         for record in records:
-            by_seed = groups.setdefault((record.task, record.regulariser, record.beta), {})
-            if record.seed in by_seed and by_seed[record.seed].setting != record.setting:
+            setting = record.setting
+            common = first.setdefault(record.task, setting)
+            if replace(setting, regulariser=common.regulariser, beta=common.beta, seed=common.seed) != common:
                 raise ValueError(
-                    f"{record.setting} and {by_seed[record.seed].setting} differ by more than task, regulariser, beta "
-                    "and "
-                    "seed: sweeps to be compared have the same sizes and updates, others a folder of their own"
+                    f"{setting} and {common} differ by more than task, regulariser, beta and seed: sweeps to be "
+                    "compared have the same sizes and updates, others a folder of their own"
                 )
-            by_seed[record.seed] = record
+            groups.setdefault((record.task, record.regulariser, record.beta), {})[record.seed] = record
         self.points = {
             key: Point(*key, tuple(by_seed[seed] for seed in sorted(by_seed))) for key, by_seed in groups.items()
         }
@@ -77,7 +78,7 @@ class Table:
         return list(dict.fromkeys(task for task, _, _ in self.points))
 
     def regularisers(self, task: str) -> list[str]:
-        """Those of ``task``, without "none", in the order of REGULARISERS."""
+        """Those of ``task`` that penalise, in the order of REGULARISERS."""
         names = {name for its, name, _ in self.points if its == task and name != UNPENALISED}
         return [name for name in REGULARISERS if name in names] + sorted(names - REGULARISERS.keys())
 
@@ -90,6 +91,10 @@ class Table:
         """The networks without a penalty."""
         return self.points.get((task, UNPENALISED, 0.0))
 
+    def unpenalised_of(self, tasks: Iterable[str]) -> list[Point]:
+        """The networks without a penalty, of each of the ``tasks`` that has any."""
+        return [point for task in tasks if (point := self.unpenalised(task))]
+
     def networks(self) -> int:
         return sum(len(point.records) for point in self.points.values())
 
@@ -100,9 +105,10 @@ def error_ratio(ours: Point, theirs: Point) -> Interval:
 
 
 def error_ratios(ours: Point, theirs: Point) -> list[float]:
-    """For each seed that both have."""
-    others = {record.seed: record.test_error for record in theirs.records}
-    return [record.test_error / others[record.seed] for record in ours.records if record.seed in others]
+    """For each seed that both have. No wrong answer counts as half of one, so that every ratio has a logarithm."""
+    least = _least_error(ours.task)
+    others = {record.seed: max(record.test_error, least) for record in theirs.records}
+    return [max(record.test_error, least) / others[record.seed] for record in ours.records if record.seed in others]
 
 
 def strongest_sparing(curve: Sequence[Point], unpenalised: Point, *, factor: float) -> Point | None:
@@ -113,6 +119,17 @@ def strongest_sparing(curve: Sequence[Point], unpenalised: Point, *, factor: flo
             break
         strongest = point
     return strongest
+
+
+def of_least_error(curve: Sequence[Point]) -> Point:
+    """The point with the least mean error; one without a number only if all are."""
+    errors = [point.error().mean for point in curve]
+    return min(zip(errors, curve, strict=True), key=lambda pair: (math.isnan(pair[0]), pair[0]))[1]
+
+
+@cache
+def _least_error(task: str) -> float:
+    return 0.5 / len(problems.named(task).test_set()[1]) if has_classes(task) else 0.0
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from rich import box
 from rich.table import Table as RichTable
 
+from experiments.regularisers import UNPENALISED
 from experiments.results import Record
 from experiments.summaries import Point, Table, has_classes
 from experiments.tasks import TASKS
@@ -68,8 +70,10 @@ def _percentages(point: Point) -> str:
 
 
 def _bars(point: Point) -> str:
-    """The hop profile in a word: a bar for each lag, as high as its share of the largest."""
+    """The hop profile in a word: a bar for each lag, as high as its share of the largest; nothing if there is none."""
     shares = [share.mean for share in point.profile()]
+    if any(map(math.isnan, shares)):
+        return ""
     return "".join("▁▂▃▄▅▆▇█"[round(7 * share / max(shares))] for share in shares)
 
 
@@ -96,8 +100,9 @@ def of_task(table: Table, task: str, *, brief: bool = False) -> Sheet:
     weights. ``brief`` fits a terminal of 80 columns."""
     error = "wrong answers" if has_classes(task) else "test MSE"
     columns = [column for column in (*(TASK_COLUMNS if task in TASKS else ()), *ALL_COLUMNS) if column.where[not brief]]
-    points = [point for name in ("none", *table.regularisers(task)) for point in table.curve(task, name)]
-    text = f"{error}: mean over seeds and 95 % confidence interval; "
+    points = [point for name in (UNPENALISED, *table.regularisers(task)) for point in table.curve(task, name)]
+    mean = "mean" if has_classes(task) else "geometric mean"
+    text = f"{error}: {mean} over seeds and 95 % confidence interval; "
     text += "; ".join(f"{column.heading}: {column.text}" for column in columns) + "."
     rows = [
         [

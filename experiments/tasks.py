@@ -301,7 +301,8 @@ def _every_lag(sizes: Sizes) -> Tensor:
 def _counting(candidates: Tensor, sparse: bool) -> Tensor:
     """Those of the candidates (steps, modules) that count: all, or of each module a share, drawn once and for all.
 
-    Modules with equally many candidates keep the same of them, so that steps carry signal for all modules or for none.
+    Modules with the same candidates keep the same of them, so that steps carry signal for all modules or for none; on
+    lagged, where no two share a candidate, for one module or for none.
     """
     if not sparse:
         return candidates

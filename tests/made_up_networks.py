@@ -26,7 +26,9 @@ MEASURES: dict[str, Measure] = {
     "correlation_membership_signed": 0.2,
     "correlation_membership_rectified": 0.2,
     "communication_sparsity": 0.1,
+    "communication_sparsity_per_hop": 0.2,
     "alignment": 0.9,
+    "alignment_per_hop": 0.8,
     "signal_share": 0.95,
 }
 

@@ -58,3 +58,4 @@ def test_nothing_and_nan_stay_unknown() -> None:
 def test_text() -> None:
     assert str(Interval(0.12345, 0.1, 0.15, 5)) == "0.123 [0.1, 0.15]"
     assert f"{Interval(0.12345, 0.1, 0.15, 5):.2f}" == "0.12 [0.10, 0.15]"
+    assert str(Interval(1.0046, 1.0041, 1.0052, 5)) == "1.005 [1.004, 1.005]", "not 1 [1, 1.01]"

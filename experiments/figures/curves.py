@@ -12,12 +12,13 @@ from experiments import tasks
 from experiments.figures import style
 from experiments.figures.exhibit import Exhibit, Row
 from experiments.intervals import Interval
+from experiments.regularisers import UNPENALISED
 from experiments.summaries import Point, Table, has_classes
 
 BAND = "Bands: 95 % confidence intervals of the mean over seeds."
-LEAST_SHARE = (
-    1e-3  # smaller ones are drawn here: a thousandth of the map, or a hundredth, makes a difference; less hardly
-)
+# Smaller shares are drawn here: a thousandth of the map, or a hundredth, makes a difference; less hardly.
+LEAST_SHARE = 1e-3
+JUMP = 10  # times the share at the strength before: there lags cancel or units saturate, and the line is broken
 FAR_BELOW = 2  # decades between the largest strengths of two regularisers; then they are drawn over one another
 LEARNT_MSE = 0.9  # of a target of variance 1: beyond that, a network's sparsity is that of one that has learnt nothing
 
@@ -25,10 +26,13 @@ LEARNT_MSE = 0.9  # of a target of variance 1: beyond that, a network's sparsity
 def error_by_strength(table: Table, names: Sequence[str], *, name: str = "error_by_strength") -> Exhibit:
     """Test error against beta for each task."""
 
-    def limits(axes: Axes, task: str) -> None:
-        if task in tasks.TASKS:
-            axes.axhline(1, color=style.PALE, linewidth=0.7, linestyle=":")
-            axes.axhline(tasks.TASKS[task]().bayes_mse, color=style.PALE, linewidth=0.7, linestyle=":")
+    def limits(axes: Axes, task: str) -> list[float]:
+        if task not in tasks.TASKS:
+            return []
+        bayes = tasks.TASKS[task]().bayes_mse
+        for level in (1, bayes):
+            axes.axhline(level, color=style.PALE, linewidth=0.7, linestyle=":")
+        return [bayes]
 
     return _by_strength(
         table,
@@ -56,33 +60,36 @@ def measure_by_strength(
         label=lambda _: label,
         caption=f"{caption} {BAND}",
         log=False,
-        decorate=lambda axes, task: None,
+        decorate=lambda axes, task: [],
     )
 
 
 def error_by_sparsity(table: Table, names: Sequence[str]) -> Exhibit:
-    """Test error against the share of R_io off the optimum's support: strengths that mean different things, "
-    "compared."""
+    """Test error against the share of R_io off the optimum's support, a scale that all penalties share."""
     regularisers = _regularisers(table, names)
     rows: list[Row] = []
     with style.context():
         figure, panels = style.panels(len(names))
         for axes, task in zip(panels, names, strict=True):
             unpenalised = table.unpenalised(task)
+            shown: list[float] = []
             for regulariser in regularisers:
                 curve = [point for point in table.curve(task, regulariser) if point.error().mean < LEARNT_MSE]
                 curve = [unpenalised, *curve] if unpenalised else curve
                 shares = [point.measure("communication_sparsity") for point in curve]
                 errors = [point.error() for point in curve]
+                shown += [error.mean for error in errors]
                 look = style.look(regulariser, regularisers)
-                axes.errorbar(
-                    [max(share.mean, LEAST_SHARE) for share in shares],
-                    [error.mean for error in errors],
-                    xerr=_reach(shares),
-                    yerr=_reach(errors),
-                    elinewidth=0.5,
-                    **look.line,
-                )
+                drawn = [_at_least(share, LEAST_SHARE) for share in shares]
+                for part in _unbroken([share.mean for share in drawn]):
+                    axes.errorbar(
+                        [share.mean for share in drawn[part]],
+                        [error.mean for error in errors[part]],
+                        xerr=_reach(drawn[part]),
+                        yerr=_reach(errors[part]),
+                        elinewidth=0.5,
+                        **look.line,
+                    )
                 rows += [
                     {
                         "task": task,
@@ -97,7 +104,7 @@ def error_by_sparsity(table: Table, names: Sequence[str]) -> Exhibit:
             if unpenalised:
                 at, height = unpenalised.measure("communication_sparsity").mean, unpenalised.error().mean
                 axes.plot([at], [height], color="black", marker="*", markersize=9, zorder=4)
-            _log_axis(axes, [row["error"] for row in rows if row["task"] == task])
+            _log_axis(axes, shown)
             axes.set(xscale="log", xlim=(LEAST_SHARE, 1), xlabel=r"$R_{io}$ off the optimum's support (share)")
         _label_rows(panels, names)
         style.letter(panels, names)
@@ -109,8 +116,9 @@ def error_by_sparsity(table: Table, names: Sequence[str]) -> Exhibit:
         "Each line starts at the networks without a penalty (star) and follows the strength of one penalty upwards. "
         "Sparser communication is further left, better networks are further down. A strength means different things "
         "to different penalties; a share of R_io that runs where the optimum has no pathway does not. Settings with "
-        f"an MSE above {LEARNT_MSE:g}, which have learnt nothing, are left out. Bars: 95 % confidence intervals of "
-        "the mean over seeds.",
+        f"an MSE above {LEARNT_MSE:g}, which have learnt nothing, are left out. A line is broken where the share "
+        f"rises more than {JUMP:g} times from one strength to the next. Shares below {LEAST_SHARE:g} are drawn there. "
+        "Bars: 95 % confidence intervals of the mean over seeds.",
         figure,
         rows,
     )
@@ -140,24 +148,27 @@ def _by_strength(
     label: Callable[[str], str],
     caption: str,
     log: bool,
-    decorate: Callable[[Axes, str], None],
+    decorate: Callable[[Axes, str], list[float]],
 ) -> Exhibit:
+    """``decorate`` draws what else a task's panel has, and returns what the axis must reach to show it."""
     regularisers = _regularisers(table, names)
     decades = _decades_below(table, names, regularisers)
     rows: list[Row] = []
     with style.context():
         figure, panels = style.panels(len(names))
         for axes, task in zip(panels, names, strict=True):
-            decorate(axes, task)
+            shown = decorate(axes, task)
             unpenalised = table.unpenalised(task)
             if unpenalised:
                 level = value(unpenalised)
+                shown.append(level.mean)
                 axes.axhline(level.mean, color="black", linestyle=style.UNPENALISED.linestyle, linewidth=1.2)
                 axes.axhspan(level.low, level.high, color="black", alpha=0.1, linewidth=0)
-                rows.append({"task": task, "regulariser": "none", "beta": 0.0, **_columns("value", level)})
+                rows.append({"task": task, "regulariser": UNPENALISED, "beta": 0.0, **_columns("value", level)})
             for regulariser in regularisers:
                 curve = table.curve(task, regulariser)
                 values = [value(point) for point in curve]
+                shown += [v.mean for v in values]
                 look = style.look(regulariser, regularisers)
                 betas = [point.beta for point in curve]
                 places = [beta * 10.0 ** decades[regulariser] for beta in betas]
@@ -171,7 +182,7 @@ def _by_strength(
                 ]
             axes.set(xscale="log", xlabel=r"Strength $\beta$")
             if log:
-                _log_axis(axes, [row["value"] for row in rows if row["task"] == task])
+                _log_axis(axes, shown)
             else:
                 axes.axhline(0, color=style.PALE, linewidth=0.5)
         _label_rows(panels, names, label)
@@ -209,6 +220,17 @@ def _columns(name: str, interval: Interval) -> Row:
     }
 
 
+def _at_least(interval: Interval, least: float) -> Interval:
+    """``interval`` with what lies below ``least`` moved there; NaN limits stay."""
+    return interval._replace(**{name: max(getattr(interval, name), least) for name in ("mean", "low", "high")})
+
+
+def _unbroken(shares: Sequence[float]) -> list[slice]:
+    """The stretches in which no share is more than JUMP times the one before."""
+    starts = [index for index in range(1, len(shares)) if shares[index] > JUMP * shares[index - 1]]
+    return [slice(start, end) for start, end in zip([0, *starts], [*starts, len(shares)], strict=True)]
+
+
 def _reach(intervals: Sequence[Interval]) -> list[list[float]]:
     return [[v.mean - v.low for v in intervals], [v.high - v.mean for v in intervals]]
 
@@ -220,10 +242,9 @@ def _label_rows(panels: Sequence[Axes], names: Sequence[str], label: Callable[[s
             axes.set_ylabel(label(task))
 
 
-def _log_axis(axes: Axes, means: Sequence[object]) -> None:
-    """Wide enough for the means, for 1 where it is near, and not for the bands of a few seeds that disagree; ticks "
-    "like 0.1."""
-    shown = [float(str(mean)) for mean in means]
+def _log_axis(axes: Axes, means: Sequence[float]) -> None:
+    """Wide enough for the means above 0, for 1 where it is near, and not for the bands of a few seeds that disagree."""
+    shown = [mean for mean in means if mean > 0] or [1.0]
     low, high = 0.7 * min(shown), max(1.25 * max(shown), 1.4 if max(shown) > 0.4 else 0)
     marks = [
         m * 10**e for e in range(-6, 4) for m in ((1, 2, 5) if high / low < 1000 else (1,)) if low <= m * 10**e <= high
