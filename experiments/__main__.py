@@ -27,7 +27,7 @@ def main() -> None:
             raise
         sys.exit(
             f"python -m experiments needs {package}, which comes with the extra rrnn_ext[experiments]: "
-            "pip install --no-build-isolation '.[experiments]'"
+            "pip install --no-build-isolation -e '.[experiments]'"
         )
 
 

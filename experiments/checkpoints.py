@@ -1,7 +1,8 @@
 """A network's weights out of a checkpoint: any state_dict with a recurrent layer and a linear read-out.
 
-The recurrent layer is found by the names that PyTorch gives its weights (``...weight_hh_l0``, ``...weight_hh``), or by
-shape where no name matches; whatever stays ambiguous is an error that lists what is there and asks for the name.
+The recurrent layer is found by the names that PyTorch gives its weights (``...weight_hh_l0``, ``...weight_hh``) or that
+rrnn_ext gives them (``...weight_hh``, ``...weight_in``, ``...weight_out``), or by shape where no name matches; whatever
+stays ambiguous is an error that lists what is there and asks for the name.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ GATES = {
     3: ("reset gate", "update gate", "new gate"),
     4: ("input gate", "forget gate", "cell gate", "output gate"),
 }
+# Taken as the length of the sequences, wherever they stand; where they count updates, the caller has to know better.
 STEPS_KEYS = ("steps", "hops", "seq_len", "sequence_length")
 _RECURRENT = re.compile(r"(?P<prefix>.*?)weight_hh(?:_l(?P<layer>\d+))?")
+_OF_CELLS = re.compile(r"weight_(hh|ih|hr|in)")
 
 
 class CheckpointError(ValueError):
@@ -151,9 +154,13 @@ def _recurrent_layers(
     for name in sorted(tensors, key=_layer_number):
         found = _RECURRENT.fullmatch(name)
         if found and found["prefix"] == prefix:
-            partner = f"{prefix}weight_ih" + name.removeprefix(f"{prefix}weight_hh")
-            if partner not in tensors:
-                raise CheckpointError(f"{name} has no {partner} beside it; there are\n{_listed(tensors)}")
+            ending = name.removeprefix(f"{prefix}weight_hh")
+            partners = [f"{prefix}{entering}{ending}" for entering in ("weight_ih", "weight_in")]
+            partner = next((partner for partner in partners if partner in tensors), None)
+            if partner is None:
+                raise CheckpointError(
+                    f"{name} has no {partners[0]} beside it; name it by --weight-in, of\n{_listed(tensors)}"
+                )
             pairs.append((name, partner))
     layers = [_layer(tensors, *pair) for pair in pairs]
     for (name, partner), (_, below), (_, above) in zip(pairs[1:], layers, layers[1:], strict=False):
@@ -178,13 +185,14 @@ def _the_recurrent_weight(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _by_shape(tensors: Mapping[str, Tensor], role: str, weight_hh: str | None) -> str:
-    """The only tensor that can play the role by its shape: square, or (n, i) beside a square (n, n)."""
+    """The only tensor that can play the role by its shape: square, or as high as ``weight_hh`` and not as wide."""
     matrices = {name: tensor.shape for name, tensor in tensors.items() if tensor.dim() == 2}
     if weight_hh is None:
         fitting, wanted = [name for name, (rows, columns) in matrices.items() if rows == columns], "(n, n)"
     else:
-        n = tensors[weight_hh].shape[-1]
-        fitting, wanted = [name for name, (rows, columns) in matrices.items() if rows == n != columns], f"({n}, i)"
+        height, n = _matrix(tensors, weight_hh, "weight_hh").shape
+        fitting = [name for name, (rows, columns) in matrices.items() if rows == height and columns != n]
+        wanted = f"({height}, i)"
     if len(fitting) != 1:
         found = "more than one tensor is" if fitting else "no tensor is"
         raise CheckpointError(
@@ -225,9 +233,9 @@ def _readout(tensors: Mapping[str, Tensor], hidden: int, taken: list[str]) -> st
     fitting = [
         name
         for name, tensor in tensors.items()
-        if tensor.dim() == 2 and tensor.shape[1] == hidden and name not in taken and "weight_" not in name
+        if tensor.dim() == 2 and tensor.shape[1] == hidden and name not in taken and not _OF_CELLS.search(name)
     ]
-    fitting = [name for name in fitting if name.endswith("weight")] or fitting
+    fitting = [name for name in fitting if name.endswith(("weight", "weight_out"))] or fitting
     if len(fitting) != 1:
         found = f"{len(fitting)} fit ({', '.join(fitting)})" if fitting else "none fits"
         raise CheckpointError(

@@ -83,10 +83,11 @@ def run_sweep(
     """Train every task x penalty x strength x seed. A killed sweep goes on where it was."""
     chosen = task or [name for name in tasks.TASKS if not name.endswith("-sparse")]
     names = regulariser or list(regularisers.REGULARISERS)
-    settings = sweep.grid(chosen, names, beta or reproduce.DECADES, range(seeds), hidden=hidden, updates=updates)
     console = _console()
-    with _refusing(*SWEEP_ERRORS), progress_bar.bar(console) as on_progress:
-        records = sweep.run(out, settings, progress=on_progress)
+    with _refusing(*SWEEP_ERRORS):
+        settings = sweep.grid(chosen, names, beta or reproduce.DECADES, range(seeds), hidden=hidden, updates=updates)
+        with progress_bar.bar(console) as on_progress:
+            records = sweep.run(out, settings, progress=on_progress)
     table = summaries.Table(records)
     for sheet in (tables.of_task(table, name, brief=True) for name in table.tasks):
         console.print(sheet.rich())

@@ -103,6 +103,21 @@ class TestReads:
         assert torch.equal(network.weight_in[0], u.double())
         assert torch.equal(network.weight_out[0], v.double())
 
+    @pytest.mark.parametrize("prefix", ["", "cell."])
+    def test_the_names_of_this_library(self, tmp_path: Path, prefix: str) -> None:
+        w, u, v = torch.randn(6, 6), torch.randn(6, 6), torch.randn(3, 6)
+        other = {"other.weight_ih_l0": torch.ones(18, 6)}
+        named = {f"{prefix}weight_hh": w, f"{prefix}weight_in": u, f"{prefix}weight_out": v}
+        network = read(saved(tmp_path, {**named, **other}))
+        assert torch.equal(network.weight_in[0], u.double())
+        assert torch.equal(network.weight_out[0], v.double())
+
+    def test_gates_under_other_names(self, tmp_path: Path) -> None:
+        w, u, v = torch.randn(18, 6), torch.randn(18, 4), torch.randn(3, 6)
+        network = read(saved(tmp_path, {"W": w, "U": u, "V": v, "X": torch.zeros(6, 4)}), weight_hh="W")
+        assert torch.equal(network.weight_in.flatten(0, 1), u.double())
+        assert network.names == {"weight_hh": "W", "weight_in": "U", "weight_out": "V"}
+
     def test_names_that_are_given(self, tmp_path: Path) -> None:
         first, second = nn.RNN(4, 6), nn.RNN(4, 6)
         weights = {
@@ -154,7 +169,7 @@ class TestRefuses:
                 r"must be \(n, n\), or \(3n, n\)",
             ),
             (state(), {"weight_out": "head.bias"}, r"must be a floating-point matrix, got head.bias \(3,\)"),
-            ({"rnn.weight_hh": torch.ones(6, 6)}, {}, "rnn.weight_hh has no rnn.weight_ih beside it"),
+            ({"rnn.weight_hh": torch.ones(6, 6)}, {}, "has no rnn.weight_ih beside it; name it by --weight-in, of"),
             ([torch.ones(2, 2)], {}, "must hold a state_dict.*got list"),
             (nn.RNN(4, 6), {}, "does not load as plain tensors.*weights_only=True.*state_dict"),
         ],

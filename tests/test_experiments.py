@@ -293,6 +293,7 @@ class TestCommandLine:
             ("demo", "--updates", "0"),
             ("demo", "--seeds", "0"),
             ("sweep", "--beta", "-1"),
+            ("sweep", "--beta", "inf"),
             ("sweep", "--hidden", "0"),
             ("analyse",),
             ("analyse", "x", "--steps", "0"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,6 +26,7 @@ from experiments.regularisers import REGULARISERS
 from experiments.results import Record
 from experiments.summaries import Table
 from experiments.tables import Sheet
+from experiments.tasks import TASKS
 
 ERRORS = {1e-3: (0.1, 0.11), 1e-2: (0.08, 0.09), 1e-1: (0.5, 0.7)}
 SHARES = {"L1": 0.2, "R-RNN": 0.03}
@@ -125,6 +127,28 @@ class TestExhibits:
         assert ("L1", "1") not in {(row["regulariser"], row["beta"]) for row in rows}
         assert {row["off_support"] for row in rows if row["regulariser"] == "L1"} == {"0.2"}
 
+    def test_the_bayes_error_is_within_the_axis(self) -> None:
+        table = Table(curve("multiplication", "L1", {0.01: (0.3, 0.31), 0.1: (0.5, 0.6)}))
+        low, high = curves.error_by_strength(table, ["multiplication"]).figure.axes[0].get_ylim()
+        assert low < TASKS["multiplication"]().bayes_mse < 1 < high
+
+    def test_no_wrong_answers_leave_the_axis_alone(self) -> None:
+        errors = {0.01: (0.0, 0.0), 0.1: (0.5, 0.6)}
+        low, high = curves.error_by_strength(Table(curve("digits", "L1", errors)), ["digits"]).figure.axes[0].get_ylim()
+        assert 0.3 < low < 0.55 < high
+
+    def test_lines_of_sparsity_break_where_it_is_lost(self) -> None:
+        """Small shares are drawn at the edge with their bars, and no line leads from there to a map that is noise."""
+        records = curve("averaging", "none", {0.0: (0.1, 0.1)})
+        for beta, share in {0.01: (2e-4, 3e-4), 0.1: (0.7, 0.8), 1.0: (0.6, 0.9)}.items():
+            for seed in (0, 1):
+                records.append(record("averaging", "L1", beta, seed, 0.1, communication_sparsity=share[seed]))
+        axes = curves.error_by_sparsity(Table(records), ["averaging"]).figure.axes[0]
+        places = [list(np.asarray(line.get_xdata(), dtype=float)) for line in axes.lines if line.get_marker() == "^"]
+        assert places == [pytest.approx([0.1, 1e-3]), pytest.approx([np.sqrt(0.56), np.sqrt(0.54)])]
+        ends = np.concatenate([path.vertices for bars in axes.collections for path in bars.get_paths()])
+        assert ends[:, 0].min() >= 1e-3
+
     def test_a_single_seed_is_drawn_without_a_band(self) -> None:
         table = Table([record("averaging", "none", 0.0, 0, 0.1), record("averaging", "L1", 0.1, 0, 0.2)])
         exhibit = curves.error_by_strength(table, ["averaging"])
@@ -176,6 +200,12 @@ class TestSheets:
         assert sheet.header[:4] == ["penalty", "β", "test MSE", "R_io"]
         assert [tuple(row[:2]) for row in sheet.rows[:3]] == [("none", "0"), ("L1", "0.001"), ("L1", "0.01")]
         assert tables.of_task(Table(records), "digits").header[2] == "wrong answers"
+
+    def test_of_networks_without_a_profile(self) -> None:
+        dead = record("averaging", "L1", 1.0, 0, 1.0, hop_profile=(math.nan,) * 10)
+        brief, full = (tables.of_task(Table([dead]), "averaging", brief=brief) for brief in (True, False))
+        assert dict(zip(brief.header, brief.rows[0], strict=True))["lags"] == ""
+        assert dict(zip(full.header, full.rows[0], strict=True))["hop profile"] == " ".join(["nan"] * 10)
 
     def test_markdown_and_csv(self, tmp_path: Path) -> None:
         sheet = Sheet("title", "text", ["a", "|b|"], [["1", "x|y"], ["2", "z"]])
@@ -241,6 +271,10 @@ class TestPage:
             rows[1] | {"penalty": "L1", "strengths β": "0.001, 0.01, 0.1", "tasks": "averaging, lagged, digits"}
             == rows[1]
         )
+
+    def test_settings_say_whether_the_grid_is_whole(self, records: list[Record]) -> None:
+        assert report.settings(records).text == "Every strength was trained with every seed."
+        assert report.settings(records[:-1]).text == "Not every strength was trained with every seed."
 
     def test_refuses_an_empty_folder(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="holds no trained network"):

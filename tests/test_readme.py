@@ -260,7 +260,8 @@ class TestCommands:
         # An isolated build would compile against another PyTorch; setup.py gives the same advice.
         assert words[0] == "--no-build-isolation"
         assert "pip install --no-build-isolation ." in SETUP
-        (source,) = words[1:]
-        extra = re.fullmatch(r"\.(?:\[(\w+)\])?", source)
+        extra = re.fullmatch(r"\.(?:\[(\w+)\])?", words[-1])
         assert extra
         assert extra[1] is None or re.search(rf"^{extra[1]} = \[", PYPROJECT, re.MULTILINE)
+        # The experiments run from the source tree, whose rrnn_ext hides an installed one: it must have the library.
+        assert words[1:-1] == (["-e"] if extra[1] == "experiments" else [])
