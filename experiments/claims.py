@@ -332,7 +332,7 @@ def lower_error_at_every_strength(table: Table) -> Claim:
         for task in _compared(table)
         for ours in table.curve(task, PAPERS)
         for theirs in table.curve(task, RIVAL)
-        if ours.beta == theirs.beta
+        if ours.beta == theirs.beta > 0
     ]
     for ours, theirs in pairs:
         paired = error_ratios(ours, theirs)

@@ -12,7 +12,7 @@ from experiments import claims, findings
 from experiments.claims import Claim, Verdict, at_least, below, judge, within
 from experiments.intervals import Interval
 from experiments.results import Measure, Record, Setting
-from experiments.summaries import Table, strongest_sparing
+from experiments.summaries import Table, of_least_error, strongest_sparing
 
 SHOWN, REFUTED, NOT_SHOWN = Verdict.SHOWN, Verdict.REFUTED, Verdict.NOT_SHOWN
 SEEDS = range(5)
@@ -193,6 +193,10 @@ class TestLowerError:
         )
         assert found.verdict is SHOWN
 
+    def test_a_strength_of_zero_is_no_strength(self) -> None:
+        networks = self.networks({0.0: around(0.1), 0.1: around(0.1)}, {0.0: around(0.1), 0.1: around(0.2)})
+        assert verdicts(claim(networks, self.TITLE)) == {"averaging, β = 0.1": SHOWN}
+
     def test_a_refutation_allows_for_the_number_of_strengths(self) -> None:
         """An interval of 95 % just above 1 refutes a claim on one strength, and not one on fifty."""
         ratios = [1.0, 1.04, 1.06, 1.02, 1.05]
@@ -343,6 +347,12 @@ class TestEqualSparsity:
         more = [record("averaging", "none", 0.0, seed, 0.3, **self.shares(0.5)) for seed in range(5, 9)]
         one, other = (claim(networks, self.TITLE).parts for networks in (records, records + more))
         assert one == other
+
+
+def test_the_least_error_is_a_number() -> None:
+    errors = {0.01: [math.nan] * 5, 0.1: around(0.2), 1.0: around(0.1)}
+    table = Table(curve("averaging", "L1", errors))
+    assert of_least_error(table.curve("averaging", "L1")).beta == 1
 
 
 class TestStrongestSparing:
