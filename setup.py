@@ -148,7 +148,7 @@ def find_toolchain() -> Toolchain:
         ninja=ninja,
         nvcc=nvcc,
         cuda_archs=find_cuda_archs() if nvcc else (),
-        isas=tuple(ISA_FLAGS) if platform.machine().lower() in ("x86_64", "amd64") else (),
+        isas=tuple(ISA_FLAGS) if platform.machine().lower() in ("x86_64", "amd64") and not emulate else (),
         sanitize=os.environ.get("RRNN_SANITIZE") == "1",
         emulate=emulate,
     )

@@ -135,7 +135,8 @@ def _target_rows(ledger: Ledger) -> list[Sequence[str]]:
         ratio(shape_of(race), [race], min, 3 if race.shape["batch"] > 1 else 1.2, "fastest peer")
     for race in ledger.races(TRAINING_STEP):
         least, middle = step_share(race)
-        rows.append((shape_of(race), "penalty ≤ 10 %", f"{least:.1%}", f"{middle:.1%}", _yes(least <= 0.1)))
+        # A small difference of two large times: of two minima it may be anything.
+        rows.append((shape_of(race), "penalty ≤ 10 %", f"{least:.1%}", f"{middle:.1%}", _yes(middle <= 0.1)))
     for memory in ledger.memories():
         ours_floats = memory.floats[OURS]
         label = f"memory beyond W and its gradient, {as_shape(memory.shape)}"
