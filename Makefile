@@ -60,10 +60,10 @@ emulate: .venv/requirements.stamp
 
 # On a machine with a GPU: with $(PYTHON), its PyTorch and its packages as they are, as it is the machine that decides
 # which PyTorch fits. Examples: make gpu PYTHON=python3.12, make gpu-test TESTS="tests/test_ops.py -x"
+# Each part is run even if another one failed.
 gpu: gpu-build
-	$(MAKE) gpu-test
-	$(MAKE) gpu-sanitize
-	$(MAKE) gpu-bench
+	@failed=; for part in gpu-test gpu-bench gpu-sanitize; do $(MAKE) $$part || failed="$$failed $$part"; done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 gpu-build: export RRNN_CUDA := 1
 gpu-build:

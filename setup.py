@@ -17,6 +17,7 @@ import importlib.machinery
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -42,6 +43,8 @@ SANITIZE_FLAGS = [
     *("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
     *("-fno-omit-frame-pointer", "-O1", "-g1"),
 ]
+# A GPU refuses a vector that is not aligned; a CPU does not care.
+ALIGNMENT_FLAGS = ["-fsanitize=alignment", "-fno-sanitize-recover=alignment"]
 PORTABLE_CUDA_ARCHS = "8.0;9.0+PTX"
 
 # csrc/cpu/NAME_<isa>.cpp is compiled for that instruction set, on x86-64 only, where every file sees RRNN_<ISA>
@@ -120,9 +123,10 @@ def find_cuda_archs() -> tuple[str, ...]:
     if wish is None:
         query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
         try:
-            visible = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
+            said = subprocess.run(query, capture_output=True, text=True, check=True).stdout
         except (OSError, subprocess.CalledProcessError):
-            visible = []
+            said = ""
+        visible = re.findall(r"^\d+\.\d+$", said, re.MULTILINE)  # nothing, where it knows of no GPU
         wish = ";".join(sorted(set(visible))) or PORTABLE_CUDA_ARCHS
     return tuple(wish.replace(" ", ";").split(";"))
 
@@ -188,7 +192,16 @@ def ninja_file(tools: Toolchain, library: Path) -> str:
     # libtorch.so pulls in libtorch_cuda.so where there is one, so that weak CUDA symbols are found. No rpath: torch is
     # imported before _C, so its libraries are loaded already.
     libraries = ["-Wl,--no-as-needed", f"-L{tools.torch / 'lib'}", "-ltorch", "-ltorch_cpu"]
-    link = [tools.cxx, "-shared", *sanitize, "-o", "$out", "$in", *libraries]
+    link = [
+        tools.cxx,
+        "-shared",
+        *sanitize,
+        *(ALIGNMENT_FLAGS if tools.emulate else []),
+        "-o",
+        "$out",
+        "$in",
+        *libraries,
+    ]
     if tools.nvcc:
         linker_flags = [flag.replace("-Wl,", "-Xlinker=") for flag in libraries]
         link = [tools.nvcc, "-ccbin", tools.cxx, "-shared", "--cudart=static", "-o", "$out", "$in", *linker_flags]
@@ -214,7 +227,8 @@ def ninja_file(tools: Toolchain, library: Path) -> str:
         rule("cuda", [tools.nvcc, "-ccbin", tools.cxx, *nvcc_flags, "-Xptxas=-v", *end], depfile=True, report=keep)
     if tools.emulate:
         # Fibers of one thread follow one another on its stack, which the optimiser must not see through.
-        rule("cuda", [tools.cxx, *compile_flags, "-O1", "-Wno-unknown-pragmas", "-x", "c++", *end], depfile=True)
+        emulate = [*ALIGNMENT_FLAGS, "-O1", "-Wno-unknown-pragmas", "-x", "c++"]
+        rule("cuda", [tools.cxx, *compile_flags, *emulate, *end], depfile=True)
     rule("link", link, depfile=False)
 
     objects = []

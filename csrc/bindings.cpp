@@ -1,6 +1,11 @@
 // The module rrnn_ext._C: the schemas of the ops, and build_info() for what is not a tensor op.
 
+// The pybind11 of PyTorch before 2.13 refuses to be included where this is defined.
+#pragma push_macro("TORCH_TARGET_VERSION")
+#undef TORCH_TARGET_VERSION
 #include <pybind11/pybind11.h>
+#pragma pop_macro("TORCH_TARGET_VERSION")
+
 #include <torch/csrc/stable/library.h>
 
 #include <string>

@@ -15,6 +15,7 @@ from rrnn_ext.diagnostics import ResolventDivergenceError, is_below_one, spectra
 
 _PROBES = 8
 _PROBED_HOPS = (64, 192, 768)
+_TF32_ROUNDING = 2e-3  # of a product, with room
 _SQUARINGS = 16  # of A, on a GPU: walks of 2^16 edges
 
 
@@ -90,7 +91,9 @@ def surely_converges(a: Tensor) -> Tensor:
         power = power @ power
         size = _row_norm(power)
         log_radius = log_radius + size.double().log() / 2 ** (step + 1)
-    return torch.minimum(least, log_radius.exp()) < 1 - a.shape[-1] * torch.finfo(a.dtype).eps
+    rounding = a.shape[-1] * torch.finfo(a.dtype).eps
+    tf32 = a.is_cuda and a.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    return (least < 1 - rounding) | (log_radius.exp() < 1 - rounding - (_TF32_ROUNDING if tf32 else 0.0))
 
 
 def _row_norm(a: Tensor) -> Tensor:

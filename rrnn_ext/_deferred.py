@@ -19,6 +19,7 @@ class _Count:
         with torch.inference_mode(False):  # they are written in and out of inference mode
             self.on_device = torch.zeros((), dtype=torch.int64, device=device)
             self.on_host = torch.zeros((), dtype=torch.int64, pin_memory=True)
+        torch.cuda.current_stream(device).synchronize()  # once, for the streams that will count here
         self.raised = 0
 
 

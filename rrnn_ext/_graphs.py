@@ -124,7 +124,9 @@ class ModuleWeights:
         """
         like, _ = layers[0][0]
         device, dtype = like.device, torch.promote_types(like.dtype, torch.float32)
-        step = alpha.to(device, dtype)[..., None, None] if isinstance(alpha, Tensor) else alpha
+        step = alpha
+        if isinstance(alpha, Tensor):  # a number on the CPU multiplies tensors anywhere, and a copy of it would wait
+            step = alpha.to(dtype) if alpha.dim() == 0 else alpha.to(device, dtype)[..., None, None]
 
         def edges(weight: Tensor) -> Tensor:
             return weight.to(dtype).abs() if rectify else weight.to(dtype)

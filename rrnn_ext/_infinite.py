@@ -52,7 +52,8 @@ def _all_walks_unseen(a: Tensor, b: Tensor) -> Tensor:
     proved = surely_converges(a)
     finite = a.sum((-2, -1)).isfinite()  # else there is nothing to prove, and NaN is what comes out on the CPU too
     _deferred.note(proved.logical_or(finite.logical_not()))
-    return torch.where(proved.unsqueeze(-1).unsqueeze(-1), _factorised(a, b), torch.nan)
+    # cuSOLVER's solutions lie column by column.
+    return torch.where(proved.unsqueeze(-1).unsqueeze(-1), _factorised(a, b), torch.nan).contiguous()
 
 
 @torch.library.custom_op("rrnn_ext::all_walks", mutates_args=())

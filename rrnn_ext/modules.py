@@ -144,11 +144,21 @@ class ResolventPenalty(nn.Module):
             rectify=self.rectify,
             per_hop=self.per_hop,
             norm=self.norm,
-            hop_weights=None if self.hop_weights is None else self.hop_weights.to(graphs.weight_hh),
-            pair_weights=None if self.pair_weights is None else self.pair_weights.to(graphs.weight_hh),
+            hop_weights=self._constant("hop_weights", graphs.weight_hh),
+            pair_weights=self._constant("pair_weights", graphs.weight_hh),
             method=self.method,
         )
         return value.to(graphs.dtype)
+
+    def _constant(self, name: str, weight_hh: Tensor) -> Tensor | None:
+        """The buffer in the weights' dtype and on their device, where it stays: a copy at each call would wait."""
+        constant = getattr(self, name)
+        if constant is None:
+            return None
+        there = constant.to(weight_hh.device)
+        if there.device != constant.device and type(there) is Tensor and not torch.compiler.is_compiling():
+            setattr(self, name, there)
+        return there.to(weight_hh.dtype)
 
     def extra_repr(self) -> str:
         (alpha,) = self._alpha

@@ -225,3 +225,32 @@ def test_no_units_and_no_graphs() -> None:
         x, y, found = ops.pathway_solve(weight_hh, vectors, vectors, ALPHA)
         assert found.tolist() == [1] * batch
         assert ops.pathway_solve_backward(value, weight_hh, x, y, ALPHA).shape == (batch, n, n)
+
+
+@DTYPES
+@pytest.mark.parametrize("n", [32, 40, 64])
+@pytest.mark.parametrize("shift", [1, 2, 3])
+def test_weights_may_begin_anywhere(n: int, shift: int, dtype: torch.dtype) -> None:
+    """A view into flat parameters begins where it happens to; vectors of 16 bytes do not."""
+    aligned = graphs(1, n, 0.7, True).to(DEVICE, dtype)
+    shifted = torch.empty(n * n + shift, device=DEVICE, dtype=dtype)[shift:].view(1, n, n).copy_(aligned)
+    vectors, ones = torch.ones(1, n, device=DEVICE, dtype=dtype), torch.ones(1, device=DEVICE, dtype=dtype)
+
+    def results(weight_hh: Tensor) -> list[Tensor]:
+        value, walks, _ = ops.all_pairs_penalty(weight_hh, None, ALPHA, True, False)
+        x, y, _ = ops.pathway_solve(weight_hh, vectors, vectors, ALPHA)
+        found = [value, walks, x, y]
+        found.append(ops.all_pairs_penalty_backward(ones, walks, weight_hh, None, ALPHA, True, False))
+        found.append(ops.pathway_solve_backward(ones, weight_hh, x, y, ALPHA))
+        for u, v in ((vectors[..., None], vectors[:, None]), (vectors[..., None], None)):
+            penalty = (*ops.walk_penalty(weight_hh, u, v, None, None, ALPHA, 4, True, False, False, True),)
+            found += [
+                *penalty[:2],
+                *ops.walk_penalty_backward(
+                    ones, *penalty[1:], weight_hh, u, v, None, None, ALPHA, 4, True, False, False
+                ),
+            ]
+        return found
+
+    for a, b in zip(results(shifted), results(aligned), strict=True):
+        assert torch.equal(a, b)

@@ -170,6 +170,19 @@ class TestOnAGPU:
         request.getfixturevalue("no_waiting")
         value_and_gradients(penalty, leaves)
 
+    def test_nothing_waits_for_the_constants_of_a_module(self, request: pytest.FixtureRequest) -> None:
+        rnn = nn.RNN(3, 17, 2, bidirectional=True)
+        hop_weights, pair_weights = torch.linspace(1, 0.5, 4), torch.ones(17, 3)
+        alpha = torch.tensor(0.9)
+        penalty = rrnn_ext.ResolventPenalty(
+            rnn, hops=4, alpha=alpha, hop_weights=hop_weights, pair_weights=pair_weights
+        )
+        expected = penalty().detach()
+        rnn.cuda()  # the weights alone
+        torch.testing.assert_close(penalty().detach().cpu(), expected, rtol=1e-4, atol=0)
+        request.getfixturevalue("no_waiting")
+        penalty().backward()
+
     @every_side
     @every_option
     def test_in_a_cuda_graph(self, options: dict[str, Any], i: int | None, o: int | None) -> None:

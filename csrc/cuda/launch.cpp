@@ -20,13 +20,15 @@ KernelState& kernel_state(const void* kernel) {
   if (state.architecture) return state;
   cudaFuncAttributes attributes;
   const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
-  if (error != cudaSuccess) {
+  if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction ||
+      error == cudaErrorUnsupportedPtxVersion) {
     cudaGetLastError();  // it is reported here, so it must not turn up again elsewhere
     throw std::runtime_error("rrnn_ext: CUDA device " + std::to_string(device.device) + " has compute capability " +
                              std::to_string(device.major) + "." + std::to_string(device.minor) +
                              ", and this library was built for " RRNN_CUDA_ARCHS " (" + cudaGetErrorString(error) +
                              "); set RRNN_CUDA_ARCHS and build it again");
   }
+  check_cuda(error, "attributes of a kernel");
   state.architecture = attributes.ptxVersion;
   return state;
 }
@@ -64,9 +66,11 @@ int compiled_for(const void* kernel) { return kernel_state(kernel).architecture;
 void allow_shared_bytes(const void* kernel, size_t bytes) {
   KernelState& state = kernel_state(kernel);
   if (bytes <= state.allowed_shared_bytes) return;
-  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+  // All there is: the limit belongs to the function, and a smaller one set by another thread would lower it.
+  const int most = device_properties().shared_per_block;
+  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most),
              "shared memory of a kernel");
-  state.allowed_shared_bytes = bytes;
+  state.allowed_shared_bytes = most;
 }
 
 }  // namespace rrnn

@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(TileShape<T, N>::kThreads)
   }
 
   Tile<T, N> inverse;
-  const bool aligned = n % Shape::kVector == 0;
+  const bool aligned = whole_vectors<T>(n, weights);
   load_identity_minus(inverse, [&](int i, int j) {
     Vector<T> piece = load_piece(weights + i * n + j, i < n ? n - j : 0, aligned);
 #pragma unroll
@@ -223,7 +223,7 @@ __global__ void __launch_bounds__(TileShape<T, N>::kThreads)
   __syncthreads();
   product.clear();
   product.add_product(memory.grad, Shape::kPitch, memory.transposed, Shape::kPitch, depth);
-  const bool aligned = n % Shape::kVector == 0;
+  const bool aligned = whole_vectors<T>(n, weights, grad_hh);
   product.each_vector([&](int i, int j, Vector<T> piece) {
     if (i >= n || j >= n) return;
     if (graphs.rectify) {

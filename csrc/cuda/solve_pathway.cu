@@ -115,7 +115,7 @@ struct Solver {
     constexpr int kVector = Vector<T>::kSize, kChunk = kWarp * kVector;
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
     const int begin = first_unit(block), end = first_unit(block + 1);
-    const bool aligned = n % kVector == 0;
+    const bool aligned = whole_vectors<T>(n, weights);
     for (int panel = 0; panel < n || panel == 0; panel += kPanel) {
       const int width = n - panel < kPanel ? n - panel : kPanel;
       // Warps side by side take different columns; where there are few of those, several take different rows.
@@ -398,7 +398,7 @@ __global__ void __launch_bounds__(kThreads)
   if (row >= problem.count * n) return;
   const int64_t graph = row / n;
   const T factor = scale[graph] * problem.alpha * y[row];
-  const bool aligned = n % kVector == 0;
+  const bool aligned = whole_vectors<T>(n, problem.weight_hh, x, grad_hh);
 #pragma unroll 4
   for (int j = threadIdx.x % kWarp * kVector; j < n; j += kWarp * kVector) {
     const Vector<T> weight = load_piece(problem.weight_hh + row * n + j, n - j, aligned);

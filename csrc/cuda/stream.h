@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 #include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/util/shim_utils.h>
 
 #include "launch.h"
 
@@ -26,7 +27,7 @@ class CurrentDevice {
     check_cuda(cudaGetDevice(&before_), "cudaGetDevice");
     const int wanted = tensor.get_device_index();
     void* stream;
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(wanted, &stream));
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(wanted, &stream));
     stream_ = static_cast<cudaStream_t>(stream);
     if (wanted == before_) {
       before_ = kUnchanged;

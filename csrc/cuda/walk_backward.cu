@@ -9,6 +9,7 @@
 #include "cuda/device.h"
 #include "cuda/launch.h"
 #include "cuda/outer_product.h"
+#include "cuda/vector.h"
 #include "cuda/walk_size.h"
 #include "cuda/walks.h"
 
@@ -222,6 +223,13 @@ Chains<T> reverse_chains(const Backward<T>& backward) {
   return chains;
 }
 
+// Rounded up to whole vectors: what follows is read in vectors.
+template <typename T>
+int64_t whole(int64_t count) {
+  constexpr int64_t kSize = Vector<T>::kSize;
+  return (count + kSize - 1) / kSize * kSize;
+}
+
 }  // namespace
 
 template <typename T>
@@ -232,7 +240,7 @@ int64_t walk_backward_scratch(const Walks<T>& problem) {
   const int64_t reverse = problem.graphs * backward.reverse_stride();
   if (problem.both_sides()) return reverse;
   const Chains<T> chains = reverse_chains(backward);
-  return reverse + problem.graphs * problem.terms() * problem.width() * problem.n +
+  return whole<T>(reverse + problem.graphs * problem.terms() * problem.width() * problem.n) +
          plan_chains(chains).exchange_size(chains.forwards.width, chains.backwards.width);
 }
 
@@ -272,7 +280,7 @@ void walk_backward(const Walks<T>& problem, const WalkGradient<T>& gradient, con
     const int64_t lifted_size = problem.graphs * problem.terms() * width * n;
     launch(lift_kernel<T>, {dim3(blocks_for(lifted_size)), kThreads}, stream, backward);
     const Chains<T> chains = reverse_chains(backward);
-    advance_chains(chains, plan_chains(chains), backward.lifted + lifted_size, stream);
+    advance_chains(chains, plan_chains(chains), scratch + whole<T>(reverse_size + lifted_size), stream);
     launch(start_gradient_kernel<T>, {dim3(blocks_for(problem.graphs * width * n)), kThreads}, stream, backward);
     if (backward.grad_other) {
       const int64_t other_tiles = std::min<int64_t>((problem.other_width() + kOthers - 1) / kOthers, 1024);

@@ -64,7 +64,9 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorInvalidConfiguration = 9,
+  cudaErrorInvalidDeviceFunction = 98,
   cudaErrorNoKernelImageForDevice = 209,
+  cudaErrorUnsupportedPtxVersion = 222,
   cudaErrorCooperativeLaunchTooLarge = 720
 };
 using cudaStream_t = void*;
@@ -189,6 +191,15 @@ inline void resume(Fiber& fiber) {
   setcontext(&fiber.start);
 }
 
+// A function of its own, as what calls getcontext may not keep its variables in registers.
+inline void give_stack(Fiber& fiber, unsigned char* stack, size_t size) {
+  getcontext(&fiber.start);
+  fiber.start.uc_stack.ss_sp = stack;
+  fiber.start.uc_stack.ss_size = size;
+  fiber.start.uc_link = nullptr;
+  makecontext(&fiber.start, run_fiber, 0);
+}
+
 inline void run_together(std::vector<Block>& blocks, size_t shared, std::mt19937& random) {
   constexpr size_t kStack = 64 << 10;
   const size_t threads = size_t(blockDim.x) * blockDim.y * blockDim.z, count = blocks.size() * threads;
@@ -202,11 +213,7 @@ inline void run_together(std::vector<Block>& blocks, size_t shared, std::mt19937
     fiber.block = &blocks[i / threads];
     fiber.rank = t;
     fiber.index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
-    getcontext(&fiber.start);
-    fiber.start.uc_stack.ss_sp = stacks.get() + i * kStack;
-    fiber.start.uc_stack.ss_size = kStack;
-    fiber.start.uc_link = nullptr;
-    makecontext(&fiber.start, run_fiber, 0);
+    give_stack(fiber, stacks.get() + i * kStack, kStack);
   }
   std::vector<size_t> order(count);
   std::iota(order.begin(), order.end(), 0);
