@@ -54,7 +54,7 @@ sanitize: .venv/requirements.stamp
 emulate: export RRNN_EMULATE := 1
 emulate: .venv/requirements.stamp
 	$(BIN)/python setup.py --quiet build --build-lib $(EMULATED)
-	$(BIN)/pytest -p no:cacheprovider -o pythonpath=$(EMULATED) -m emulated \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider -o pythonpath=$(EMULATED) -m emulated -n auto \
 		tests/test_ops.py tests/test_parity.py tests/test_native.py tests/test_walk_kernels.py \
 		tests/test_all_walks_kernels.py
 
