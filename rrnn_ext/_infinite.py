@@ -52,8 +52,7 @@ def _all_walks_unseen(a: Tensor, b: Tensor) -> Tensor:
     proved = surely_converges(a)
     finite = a.sum((-2, -1)).isfinite()  # else there is nothing to prove, and NaN is what comes out on the CPU too
     _deferred.note(proved.logical_or(finite.logical_not()))
-    # cuSOLVER's solutions lie column by column.
-    return torch.where(proved.unsqueeze(-1).unsqueeze(-1), _factorised(a, b), torch.nan).contiguous()
+    return torch.where(proved.unsqueeze(-1).unsqueeze(-1), _factorised(a, b), torch.nan)
 
 
 @torch.library.custom_op("rrnn_ext::all_walks", mutates_args=())
@@ -61,9 +60,10 @@ def _all_walks_op(a: Tensor, b: Tensor, alpha: Tensor, nonnegative: bool, series
     """sum_m A^m B for (b, n, n) and (b, n, c), or without the batch. Raises ResolventDivergenceError. On CUDA it is NaN
     where the sum diverges, and a series too is factorised: how many hops it needs, only its values could tell."""
     if a.is_cuda and a.numel():
+        # cuSOLVER's solutions lie column by column.
         if a.dim() == 3:
-            return _all_walks_unseen(a, b)
-        return _all_walks_unseen(a.unsqueeze(0), b.unsqueeze(0)).squeeze(0)
+            return _all_walks_unseen(a, b).contiguous()
+        return _all_walks_unseen(a.unsqueeze(0), b.unsqueeze(0)).squeeze(0).contiguous()
     check_convergence(a if a.dim() == 3 else a[None], alpha, nonnegative)
     if a.numel() == 0 or b.numel() == 0:
         return b.clone(memory_format=torch.contiguous_format)
