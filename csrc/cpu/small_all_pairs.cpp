@@ -20,15 +20,15 @@ T frobenius(const Kernels<T>& k, int64_t n, const T* a) {
   return std::sqrt(square);
 }
 
-// ||A^m||_F < 1 for some m, which proves rho(A) < 1. Overwrites a and other.
+// ||A^m||_F < 1 for some m, which proves rho(A) < 1; size = ||A||_F. Overwrites a and other.
 template <typename T>
-bool powers_shrink(const Kernels<T>& k, int64_t n, T* a, T* other) {
+bool powers_shrink(const Kernels<T>& k, int64_t n, T size, T* a, T* other) {
   for (int i = 0;; ++i) {
-    const T size = frobenius(k, n, a);
     if (size < T(0.99)) return true;
     if (i == kSquarings || !(size < T(1e6))) return false;
     k.dense_product(n, n, n, a, n, 1, a, n, T(1), false, other, n);
     std::swap(a, other);
+    size = frobenius(k, n, a);
   }
 }
 
@@ -48,8 +48,9 @@ bool small_all_pairs(const SmallGraph<T>& graph, T* walks, T* scratch) {
   k.gauss_jordan(n, other, walks, scratch + 2 * n * n);
   for (int64_t i = 0; i < n; ++i) walks[i * n + i] -= 1;
   // The inverse of an infinite weight can be finite; a sum of walks through it is not.
-  if (!std::isfinite(frobenius(k, n, a))) std::fill_n(walks, n * n, std::numeric_limits<T>::quiet_NaN());
-  return powers_shrink(k, n, a, other);
+  const T size = frobenius(k, n, a);
+  if (!std::isfinite(size)) std::fill_n(walks, n * n, std::numeric_limits<T>::quiet_NaN());
+  return powers_shrink(k, n, size, a, other);
 }
 
 template <typename T>
