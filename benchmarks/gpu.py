@@ -9,10 +9,10 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import rrnn_ext
-from benchmarks import gpu_floors, gpu_report, peers, problems
+from benchmarks import gpu_floors, gpu_report, peers, problems, report, training_step
 from benchmarks.gpu_report import Memory, Race, Share
 from benchmarks.gpu_timing import Times, measure, peak_bytes
 from benchmarks.peers import Penalty
@@ -59,7 +59,7 @@ def thin_total() -> Race:
     n, i, o = 1024, 16, 8
     named = ("horner_from_inputs", "horner_from_outputs")
     return race(
-        gpu_report.THIN,
+        report.THIN,
         {"n": n, "i": i, "o": o, "hops": HOPS},
         functools.partial(rrnn_ext.resolvent_penalty, hops=HOPS),
         {name: functools.partial(getattr(peers, name), hops=HOPS) for name in named},
@@ -91,7 +91,7 @@ def _jitter(batch: int) -> Tensor:
 def rectified_total() -> Race:
     n, i, o = 1024, 16, 8
     return race(
-        gpu_report.RECTIFIED,
+        report.RECTIFIED,
         {"n": n, "i": i, "o": o, "hops": HOPS},
         functools.partial(rrnn_ext.resolvent_penalty, hops=HOPS, rectify=True),
         {"rectified_loop": functools.partial(peers.rectified_loop, hops=HOPS)},
@@ -124,7 +124,7 @@ def _thin_on_gpu(n: int, i: int, o: int) -> tuple[Tensor, ...]:
 
 def all_pairs(batch: int, n: int) -> Race:
     return race(
-        gpu_report.ALL_PAIRS_INFINITE,
+        report.ALL_PAIRS_INFINITE,
         {"batch": batch, "n": n},
         functools.partial(rrnn_ext.resolvent_penalty, hops=None),
         {
@@ -137,35 +137,10 @@ def all_pairs(batch: int, n: int) -> Race:
     )
 
 
-def training_step(n: int) -> Share:
+def share_of_step(n: int) -> Share:
     """cuDNN's nn.RNN and a linear read-out, forward and backward, with the penalty in the loss and without."""
-    batch, inputs, classes, beta = 64, 16, 8, 1e-3
-    torch.manual_seed(0)
-    rnn, readout = nn.RNN(inputs, n, batch_first=True).cuda(), nn.Linear(n, classes).cuda()
-    parameters = [*rnn.parameters(), *readout.parameters()]
-    sequences = torch.randn(batch, HOPS, inputs).cuda()
-    labels = torch.randint(classes, (batch,)).cuda()
-    weights = (rnn.get_parameter("weight_hh_l0"), rnn.get_parameter("weight_ih_l0"), readout.weight)
-
-    def task_loss() -> Tensor:
-        states, _ = rnn(sequences)
-        return nn.functional.cross_entropy(readout(states[:, -1]), labels)
-
-    def step() -> None:
-        torch.autograd.grad(task_loss(), parameters)
-
-    def step_with(penalty: Penalty) -> Callable[[], None]:
-        def with_penalty() -> None:
-            torch.autograd.grad(task_loss() + beta * penalty(*weights, hops=HOPS), parameters)
-
-        return with_penalty
-
-    times = {
-        gpu_report.STEP: measure(step),
-        OURS: measure(step_with(rrnn_ext.resolvent_penalty)),
-        "horner_from_outputs": measure(step_with(peers.horner_from_outputs)),
-    }
-    return Share({"n": n, "i": inputs, "o": classes, "hops": HOPS, "batch": batch}, times)
+    contenders = training_step.contenders(n, torch.device("cuda"))
+    return Share(training_step.shape(n), {name: measure(step) for name, step in contenders.items()})
 
 
 def memory() -> Memory:
@@ -190,7 +165,7 @@ def entries(quick: bool) -> Iterator[Callable[[], Race | Share | Memory]]:
     yield functools.partial(all_pairs, 1024, 64)
     yield thin_large
     for n in (128, 512, 2048):
-        yield functools.partial(training_step, n)
+        yield functools.partial(share_of_step, n)
     yield memory
 
 

@@ -15,15 +15,21 @@ import torch
 from benchmarks import gpu_floors
 from benchmarks.gpu_timing import Times
 from benchmarks.race import OURS
-from benchmarks.report import README, RESULTS, as_shape, as_table, as_time, today
+from benchmarks.report import (
+    README,
+    RECTIFIED,
+    RESULTS,
+    THIN,
+    TRAINING_STEP,
+    as_shape,
+    as_table,
+    as_time,
+    today,
+)
+from benchmarks.training_step import STEP
 
-THIN = "thin signed total"
 THIN_BATCH = "thin signed total, batched"
 THIN_LARGE = "thin signed total, large"
-RECTIFIED = "rectified total"
-ALL_PAIRS_INFINITE = "all pairs, infinite"
-TRAINING_STEP = "training step"
-STEP = "the step alone"
 
 COMMAND = "python -m benchmarks.gpu"
 BEGIN, END = "<!-- bench-cuda:begin -->", "<!-- bench-cuda:end -->"

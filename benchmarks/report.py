@@ -11,13 +11,13 @@ from pathlib import Path
 
 from benchmarks import device, floors
 from benchmarks.race import OURS, Race
+from benchmarks.training_step import STEP
 
 THIN = "thin signed total"
 RECTIFIED = "rectified total"
 RECTIFIED_INFINITE = "rectified, infinite"
 ALL_PAIRS_INFINITE = "all pairs, infinite"
 TRAINING_STEP = "training step"
-STEP = "the step alone"
 
 COMMAND = "python -m benchmarks"
 RESULTS = Path(__file__).parent / "results"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from device import DEVICE
 from hypothesis import strategies as st
 from oracle import View
 from torch import Tensor
+
+import rrnn_ext
 
 SIZES = (0, 1, 2, 3, 17, 64, 129)
 HOPS = (1, 2, 3, 7, 20)
@@ -73,6 +76,18 @@ def on_cpu(
     if o is not None:
         drawn["weight_out"] = side(o, n, n, batches[2], generator)
     return {name: matrix.to(dtype) for name, matrix in drawn.items()}
+
+
+def penalty_of(i: int | None, o: int | None, **options: Any) -> Callable[..., Tensor]:
+    """The penalty as a function of the weights that are there."""
+
+    def penalty(*matrices: Tensor) -> Tensor:
+        w, *rest = matrices
+        u = rest.pop(0) if i is not None else None
+        v = rest.pop(0) if o is not None else None
+        return rrnn_ext.resolvent_penalty(w, u, v, **options)
+
+    return penalty
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from oracle import assert_within
-from strategies import on_cpu
+from strategies import on_cpu, penalty_of
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -44,22 +44,15 @@ every_option = pytest.mark.parametrize("options", [*FINITE, *INFINITE], ids=str)
 every_side = pytest.mark.parametrize(("i", "o"), SIDES)
 
 
-def penalty_of(i: int | None, o: int | None, n: int, device: str, **options: Any) -> Callable[..., Tensor]:
-    """The penalty as a function of the weights that are there, its constants on the device."""
+def penalty_there(i: int | None, o: int | None, n: int, device: str, **options: Any) -> Callable[..., Tensor]:
+    """The penalty as a function of the weights, its constants on the device."""
     if "hop_weights" in options:
         options["hop_weights"] = torch.linspace(1.0, -0.5, options["hops"], device=device)
     if "pair_weights" in options:
         options["pair_weights"] = torch.full((o or n, i or n), 0.75, device=device)
     if options.get("alpha") == "there":
         options["alpha"] = torch.full((), 0.875, device=device)
-
-    def penalty(*matrices: Tensor) -> Tensor:
-        w, *rest = matrices
-        u = rest.pop(0) if i is not None else None
-        v = rest.pop(0) if o is not None else None
-        return rrnn_ext.resolvent_penalty(w, u, v, **options)
-
-    return penalty
+    return penalty_of(i, o, **options)
 
 
 def leaves_of(i: int | None, o: int | None, n: int = 17, dtype: torch.dtype = torch.float32) -> list[Tensor]:
@@ -90,7 +83,7 @@ class TestWithoutAGPU:
         with FakeTensorMode(allow_non_fake_inputs=True):
             shapes = [(n, n), *([] if i is None else [(n, i)]), *([] if o is None else [(o, n)])]
             weights = [torch.empty(*batch, *shape, device="cuda") for shape in shapes]
-            value = penalty_of(i, o, n, "cuda", **options)(*weights)
+            value = penalty_there(i, o, n, "cuda", **options)(*weights)
             assert value.device.type == "cuda"
             assert value.shape == ()
 
@@ -141,7 +134,7 @@ class TestEveryKernel:
             results = []
             for device in ("cpu", "cuda"):
                 leaves = [matrix.to(device).requires_grad_() for matrix in given.values()]
-                results.append(value_and_gradients(penalty_of(i, o, n, device, **options), leaves))
+                results.append(value_and_gradients(penalty_there(i, o, n, device, **options), leaves))
             for here, there in zip(*results, strict=True):
                 assert_within(str(options), there, here.double(), tolerance * float(here.abs().max()))
 
@@ -160,13 +153,13 @@ class TestOnAGPU:
     def test_nothing_waits_for_the_device(
         self, options: dict[str, Any], i: int | None, o: int | None, request: pytest.FixtureRequest
     ) -> None:
-        penalty, leaves = penalty_of(i, o, 17, "cuda", **options), leaves_of(i, o)
+        penalty, leaves = penalty_there(i, o, 17, "cuda", **options), leaves_of(i, o)
         value_and_gradients(penalty, leaves)  # what happens once may wait
         request.getfixturevalue("no_waiting")
         value_and_gradients(penalty, leaves)
 
     def test_nothing_waits_for_an_alpha_on_the_host(self, request: pytest.FixtureRequest) -> None:
-        penalty, leaves = penalty_of(3, 2, 17, "cuda", hops=4, alpha=torch.tensor(0.9)), leaves_of(3, 2)
+        penalty, leaves = penalty_there(3, 2, 17, "cuda", hops=4, alpha=torch.tensor(0.9)), leaves_of(3, 2)
         request.getfixturevalue("no_waiting")
         value_and_gradients(penalty, leaves)
 
@@ -186,7 +179,7 @@ class TestOnAGPU:
     @every_side
     @every_option
     def test_in_a_cuda_graph(self, options: dict[str, Any], i: int | None, o: int | None) -> None:
-        penalty, leaves = penalty_of(i, o, 17, "cuda", **options), leaves_of(i, o)
+        penalty, leaves = penalty_there(i, o, 17, "cuda", **options), leaves_of(i, o)
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -207,7 +200,7 @@ class TestOnAGPU:
     @pytest.mark.parametrize("options", [{"hops": 5}, {"hops": 5, "rectify": True}, {"rectify": True}, {}], ids=str)
     def test_on_the_current_stream(self, options: dict[str, Any]) -> None:
         """Weights that are still being written on a stream are read on it, after that."""
-        penalty, leaves = penalty_of(3, 2, 300, "cuda", **options), leaves_of(3, 2, 300)
+        penalty, leaves = penalty_there(3, 2, 300, "cuda", **options), leaves_of(3, 2, 300)
         expected = value_and_gradients(penalty, leaves)
         late = [torch.full_like(leaf, math.nan) for leaf in leaves]
         stream = torch.cuda.Stream()
@@ -225,7 +218,7 @@ class TestOnAGPU:
     def test_on_the_device_of_the_weights(self) -> None:
         weights = [matrix.to("cuda:1").requires_grad_() for matrix in on_cpu(17, 3, 2).values()]
         for options in ({"hops": 5}, {"hops": 5, "rectify": True}, {"hops": None}, {"rectify": True}):
-            for result in value_and_gradients(penalty_of(3, 2, 17, "cuda:1", **options), weights):
+            for result in value_and_gradients(penalty_there(3, 2, 17, "cuda:1", **options), weights):
                 assert result.device == torch.device("cuda", 1)
         assert torch.cuda.current_device() == 0
 
@@ -246,7 +239,7 @@ class TestOnAGPU:
     def test_divergence_is_nan_and_an_error_of_the_next_sum(
         self, rectify: bool, n: int, i: int | None, o: int | None
     ) -> None:
-        penalty, leaves = penalty_of(i, o, n, "cuda", rectify=rectify), leaves_of(i, o, n)
+        penalty, leaves = penalty_there(i, o, n, "cuda", rectify=rectify), leaves_of(i, o, n)
         sound = penalty(*leaves)
         torch.cuda.synchronize()
         results = value_and_gradients(penalty, [(4 * leaf.detach()).requires_grad_() for leaf in leaves])
@@ -258,7 +251,7 @@ class TestOnAGPU:
         assert torch.equal(penalty(*leaves), sound)  # it is said once
 
     def test_divergence_in_a_cuda_graph(self) -> None:
-        penalty, (w,) = penalty_of(None, None, 17, "cuda"), leaves_of(None, None)
+        penalty, (w,) = penalty_there(None, None, 17, "cuda"), leaves_of(None, None)
         w = w.detach()
         penalty(w)
         torch.cuda.synchronize()
@@ -291,7 +284,7 @@ class TestOnAGPU:
         """Beyond the weights: one n x n gradient, and what is thin."""
         n = 2048
         leaves = [torch.randn(*shape, device="cuda", requires_grad=True) for shape in ((n, n), (n, 8), (8, n))]
-        penalty = penalty_of(8, 8, n, "cuda", hops=20, alpha=0.02)
+        penalty = penalty_there(8, 8, n, "cuda", hops=20, alpha=0.02)
         for _ in range(2):
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()

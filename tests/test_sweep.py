@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import get_ident
@@ -22,6 +22,8 @@ from experiments import measures, problems, regularisers, results, stacked, swee
 from experiments.results import Record, Setting
 from experiments.stacked import Networks
 from experiments.sweep import Progress
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[1]
 TINY = {"hidden": 6, "updates": 4}
@@ -39,15 +41,6 @@ class Module(nn.Module):
 
     def forward(self, sequences: Tensor) -> Tensor:
         return self.readout(self.rnn(sequences)[0][:, -1])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The networks are small: more threads only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def double(networks: Networks) -> Networks:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,6 +10,8 @@ from torch import Tensor
 
 from experiments import problems, tasks
 from experiments.tasks import TASKS, Sizes, Task
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LINEAR = [name for name in TASKS if "multiplication" not in name]
 PRODUCTS = [name for name in TASKS if "multiplication" in name]
@@ -23,15 +24,6 @@ MAKERS = {
     "lagged": tasks.lagged,
 }
 COUNT = 8_000
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The tensors are small: more threads only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def recipe(name: str, averages: Tensor) -> Tensor:

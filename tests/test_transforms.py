@@ -11,7 +11,7 @@ import pytest
 import torch
 from device import DEVICE
 from oracle import assert_within
-from strategies import weights
+from strategies import penalty_of, weights
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
@@ -40,18 +40,6 @@ def named(options: Any) -> str:
 def given(i: int | None = 3, o: int | None = 2, n: int = 6, **more: Any) -> list[Tensor]:
     """The weights in the order of the arguments, without those left out."""
     return list(weights(n, i, o, **more).values())
-
-
-def penalty_of(i: int | None, o: int | None, **options: Any) -> Callable[..., Tensor]:
-    """The penalty as a function of the weights that are there."""
-
-    def penalty(*matrices: Tensor) -> Tensor:
-        w, *rest = matrices
-        u = rest.pop(0) if i is not None else None
-        v = rest.pop(0) if o is not None else None
-        return rrnn_ext.resolvent_penalty(w, u, v, **options)
-
-    return penalty
 
 
 def assert_diverges(call: Callable[[], Tensor]) -> None:
