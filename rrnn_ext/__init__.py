@@ -1,10 +1,11 @@
 """Regularise or read a recurrent network by its pathways: the resolvent penalty, native and exact."""
 
-from rrnn_ext.diagnostics import ResolventDivergenceError, ResolventInfo, resolvent_info
+from rrnn_ext.diagnostics import ResolventConditionError, ResolventDivergenceError, ResolventInfo, resolvent_info
 from rrnn_ext.functional import hop_decomposition, resolvent, resolvent_penalty
 from rrnn_ext.modules import ResolventPenalty
 
 __all__ = [
+    "ResolventConditionError",
     "ResolventDivergenceError",
     "ResolventInfo",
     "ResolventPenalty",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from rrnn_ext._ops import CUDA_ARCHS, has_values, transforming
+from rrnn_ext._ops import CUDA_ARCHS, has_values, may_be_batched
 
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -202,7 +202,7 @@ def prepare(
     given_alpha, given_hh = alpha, weight_hh
     if isinstance(alpha, Tensor):
         # alpha scales every edge: let autograd, vmap and the rest see it do so.
-        if alpha.dim() == 0 and not transforming(alpha):
+        if alpha.dim() == 0 and not may_be_batched():
             factor = alpha.to(weight_hh.dtype)  # one on the CPU stays there: to copy it would wait for the device
         else:
             factor = alpha.to(dtype=weight_hh.dtype, device=weight_hh.device)[..., None, None]

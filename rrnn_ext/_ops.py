@@ -47,6 +47,11 @@ def transforming(tensor: Tensor) -> bool:
     )
 
 
+def may_be_batched() -> bool:
+    """Whether a tensor may have a dimension more than it shows, or come to have one."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
 def has_values(tensor: Tensor) -> bool:
     """Whether its values can be looked at: neither unknown nor to be waited for."""
     return not (
