@@ -6,33 +6,42 @@ which keeps that block alone beside S_m and A^m: three products where the sum ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rrnn_ext._ops import Differentiable, differentiable, fold_batch, outside_autocast
+from rrnn_ext._ops import Differentiable, custom_op, differentiable, fold_batch
 from rrnn_ext._walks import block_triangular
 
 
-@torch.library.custom_op("rrnn_ext::all_pairs_sum", mutates_args=())
+@custom_op("rrnn_ext::all_pairs_sum")
 def _all_pairs_sum(a: Tensor, hops: int) -> Tensor:
     """S_hops of (..., n, n), in O(log hops) products."""
-    total = power = a = a.contiguous()
+    return _in_range(_sum_by_doubling, a.contiguous(), hops=hops)
+
+
+def _sum_by_doubling(a: Tensor, hops: int) -> Tensor:
+    total = power = a
     for place in reversed(range(hops.bit_length() - 1)):
         total = total + power @ total
         power = power @ power
         if hops >> place & 1:
             total = a + a @ total
             power = a @ power
-    return total.clone(memory_format=torch.contiguous_format)
+    return total.clone()
 
 
-@torch.library.custom_op("rrnn_ext::all_pairs_slope", mutates_args=())
+@custom_op("rrnn_ext::all_pairs_slope")
 def _all_pairs_slope(a: Tensor, direction: Tensor, hops: int) -> Tensor:
     """The derivative of S_hops in a direction, (..., n, n)."""
-    total = power = a = a.contiguous()
-    d_total = d_power = direction = direction.contiguous()
+    return _in_range(_slope_by_doubling, a.contiguous(), direction.contiguous(), hops=hops)
+
+
+def _slope_by_doubling(a: Tensor, direction: Tensor, hops: int) -> Tensor:
+    total = power = a
+    d_total = d_power = direction
     for place in reversed(range(hops.bit_length() - 1)):
         d_total = d_total + d_power @ total + power @ d_total
         total = total + power @ total
@@ -43,7 +52,16 @@ def _all_pairs_slope(a: Tensor, direction: Tensor, hops: int) -> Tensor:
             total = a + a @ total
             d_power = direction @ power + a @ d_power
             power = a @ power
-    return d_total.clone(memory_format=torch.contiguous_format)
+    return d_total.clone()
+
+
+def _in_range(function: Callable[..., Tensor], *matrices: Tensor, hops: int) -> Tensor:
+    """``function`` in float64 where float32 overflows on the way to it, which only the CPU can see without waiting."""
+    result = function(*matrices, hops=hops)
+    is_float32 = result.dtype == torch.float32 and not result.is_cuda
+    if is_float32 and not bool(result.isfinite().all()) and all(bool(each.isfinite().all()) for each in matrices):
+        return function(*(each.double() for each in matrices), hops=hops).float()
+    return result
 
 
 @_all_pairs_sum.register_fake
@@ -68,7 +86,6 @@ class _Sum(Differentiable):
         ctx.save_for_forward(a)
 
     @staticmethod
-    @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> Any:
         (a,) = ctx.saved_tensors
         return differentiable(_Slope, a.mT, grad, ctx.hops), None
@@ -98,7 +115,6 @@ class _Slope(Differentiable):
         ctx.save_for_forward(*tensors)
 
     @staticmethod
-    @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> Any:
         a, direction = ctx.saved_tensors
         n = a.shape[-1]

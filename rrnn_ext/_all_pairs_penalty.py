@@ -11,8 +11,8 @@ from torch.autograd import Function
 from rrnn_ext import _deferred, _lapack
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import Source, prove_convergence
-from rrnn_ext._infinite import inverse, resolvent_sum, source_of
-from rrnn_ext._ops import CUDA_EMULATED, _native, is_batched, outside_autocast
+from rrnn_ext._infinite import all_pairs, resolvent_sum, source_of
+from rrnn_ext._ops import CUDA_EMULATED, _native, is_batched
 from rrnn_ext._probes import gaussian
 from rrnn_ext._solve import LARGEST_ERROR, one_minus, refined
 from rrnn_ext._walks import differentiable_gradients, pair_norm
@@ -44,13 +44,15 @@ class _AllPairsPenalty(Function):
         return value.clone()
 
     @staticmethod
-    @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> Any:
         weight_hh, pair_weights, walks = ctx.saved_tensors
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-            graph = ctx.graph._replace(weight_hh=weight_hh)
-            total = resolvent_sum(graph, ctx.rectify, series=False, proved=True)
-            value = pair_norm(total, pair_weights, ctx.squared)
+
+            def value(weight_hh: Any) -> Tensor:
+                graph = ctx.graph._replace(weight_hh=weight_hh)
+                total = resolvent_sum(graph, ctx.rectify, series=False, proved=True)
+                return pair_norm(total, pair_weights, ctx.squared)
+
             (grad_hh,) = differentiable_gradients(value, (weight_hh,), grad)
         elif is_batched(grad):
             ones = walks.new_ones(walks.shape[:1])
@@ -99,16 +101,20 @@ def _inverse_by_halves(a: Tensor) -> Tensor:
     return whole
 
 
-def _inverse(a: Tensor, source: Source) -> Tensor:
-    """(I - A)^{-1} of (b, n, n), which converges; NaN where A has a NaN or an infinity."""
+def _all_pairs(a: Tensor, source: Source) -> Tensor:
+    """A + A^2 + .. of (b, n, n), which converges; NaN where A has a NaN or an infinity."""
     quick = _inverse_by_halves(a)
-    finite = (0 * a.sum((-2, -1), keepdim=True)).isfinite()
+    poison = 0 * a.sum((-2, -1), keepdim=True)
     probes = gaussian(a.shape[-1], 4, a).expand(a.shape[0], -1, -1)
-    _, left, rounding = refined(a, probes, lambda right: quick @ right, finite)
+    _, left, rounding = refined(a, probes, lambda right: quick @ right, poison.isfinite())
     # A backward stable inverse leaves a few units of rounding on top of what rounding does; pivot where there is more.
     if not left <= max(16 * torch.finfo(a.dtype).eps * a.shape[-1] ** 0.5, rounding) or left + rounding > LARGEST_ERROR:
-        return inverse(a, source)  # with pivoting, in float64 where that is needed
-    return quick + 0 * a.sum((-2, -1), keepdim=True) if not bool(finite.all()) else quick
+        return all_pairs(a, source)  # with pivoting, in float64 where that is needed
+    walks = quick.clone()
+    walks.diagonal(dim1=-2, dim2=-1).sub_(1)
+    if bool((walks.square().sum((-2, -1)) < a.shape[-1] / 16).any()):  # small walks drown in the 1 of the empty one
+        walks = a @ quick
+    return walks + poison if not bool(poison.isfinite().all()) else walks
 
 
 def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
@@ -119,7 +125,6 @@ def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
     weights = weight_hh.detach()
     source = source_of(graph, rectify)
     source = source._replace(weights=source.weights.reshape(weights.shape))
-    eye = torch.eye(weights.shape[-1], dtype=weights.dtype, device=weights.device)
     if _is_small(weights):
         value, walks, converges = _native.all_pairs_penalty(weights, pair_weights, alpha, rectify, squared)
         if converges.is_cuda:
@@ -130,17 +135,16 @@ def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
             weighed = source._replace(weights=source.weights[unclear])
             if source.alpha.dim():
                 weighed = weighed._replace(alpha=source.alpha[unclear])
-            walks[unclear] = inverse(a[unclear], weighed) - eye
+            walks[unclear] = all_pairs(a[unclear], weighed)
             value = pair_norm(walks, pair_weights, squared)
     else:
         a = alpha * weights
         a = a.abs_() if rectify else a
         if a.is_cuda:
-            walks = inverse(a, source, proved=False)
+            walks = all_pairs(a, source, proved=False)
         else:
             prove_convergence(a, source)
-            walks = _inverse(a, source)
-        walks.diagonal(dim1=-2, dim2=-1).sub_(1)
+            walks = _all_pairs(a, source)
         if pair_weights is None and not squared:
             value = torch.linalg.vector_norm(walks, ord=1, dim=(-2, -1))  # in one pass
         else:

@@ -90,7 +90,7 @@ def prove_convergence(a: Tensor, source: Source) -> Proof:
                 upper = images.factor.double().log().div(hops).exp().minimum(norm[entries].double())
                 _refuse(estimate, upper[left], entries[left], source)
     balanced = _balanced(source.in_float64(entries[left]))
-    still_open = norm_of(balanced) >= _SHRUNK
+    still_open = ~(norm_of(balanced) < _SHRUNK)
     if bool(still_open.any()):
         radius, upper = _radius(balanced[still_open])
         if not bool((upper < 1).all()):
@@ -196,16 +196,19 @@ def walks_in_blocks(a: Tensor, vectors: Tensor, hops: int) -> tuple[Tensor, Tens
 
 def _balanced(a: Tensor) -> Tensor:
     """D^{-1} A D of (b, n, n), for a D of powers of two that brings rows and columns of each unit to like sizes. It
-    is exact, eigenvalues stay, the norm is often less, and near 0 for a graph without cycles (Osborne 1960)."""
-    tiny = torch.finfo(a.dtype).tiny
+    is exact, eigenvalues stay, the norm is often less, and near 0 for a graph without cycles (Osborne 1960). An entry
+    that underflows proves nothing false: the others of a cycle then make up for it."""
+    exponents = torch.zeros_like(a[..., 0])
+    balanced = a
     for _ in range(_BALANCING_SWEEPS):
-        others = torch.diagonal_scatter(a.abs(), torch.zeros_like(a[..., 0]), dim1=-2, dim2=-1)
-        rows, columns = others.sum(-1).clamp(min=tiny), others.sum(-2).clamp(min=tiny)
-        steps = ((rows / columns).log2() / 4).round()  # half way: all units move at once
+        others = torch.diagonal_scatter(balanced.abs(), torch.zeros_like(exponents), dim1=-2, dim2=-1)
+        # Half way at each sweep, as all units move at once; a unit without a way in or out may go on and on.
+        steps = ((others.sum(-1) / others.sum(-2)).nan_to_num(nan=1.0).log2() / 4).round().clamp(-16, 16)
         if not bool(steps.any()):
             break
-        a = a * torch.exp2(steps).unsqueeze(-2) * torch.exp2(-steps).unsqueeze(-1)
-    return a
+        exponents = (exponents + steps).clamp(-400, 400)
+        balanced = a * torch.exp2(exponents.unsqueeze(-2) - exponents.unsqueeze(-1))
+    return balanced
 
 
 def _radius(a: Tensor) -> tuple[Tensor, Tensor]:

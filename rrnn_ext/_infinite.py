@@ -11,7 +11,7 @@ from torch.autograd import Function
 from rrnn_ext import _deferred
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import Source, norm_of, prove_convergence, shrinking_power, surely_converges
-from rrnn_ext._ops import Differentiable, _native, differentiable, fold_batch, is_batched, outside_autocast
+from rrnn_ext._ops import Differentiable, _native, custom_op, differentiable, fold_batch, is_batched
 from rrnn_ext._product import product
 from rrnn_ext._solve import by_factorisation, by_series, solve
 from rrnn_ext._walks import differentiable_gradients
@@ -19,33 +19,46 @@ from rrnn_ext._walks import differentiable_gradients
 _ADVICE = "take a smaller alpha or a finite number of hops"
 
 
-@torch.library.custom_op("rrnn_ext::all_walks", mutates_args=())
+@custom_op("rrnn_ext::all_walks")
 def _all_walks_op(
-    a: Tensor, b: Tensor, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool
+    a: Tensor, b: Tensor | None, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool
 ) -> Tensor:
     """sum_m A^m B for (b, n, n) and (b, n, c), or without the batch, where A was made of ``weights`` and ``alpha``, ()
-    or (b,) in float64. Raises ResolventDivergenceError, unless it was ``proved`` to converge, and
-    ResolventConditionError.
+    or (b,) in float64. Without B it is A + A^2 + .., which is not (I - A)^{-1} - I: small walks would drown in the 1.
 
-    On CUDA it is NaN instead, and a series too is factorised: how many hops it needs, only its values could tell.
+    Raises ResolventDivergenceError, unless it was ``proved`` to converge, and ResolventConditionError. On CUDA it is
+    NaN instead, and a series too is factorised: how many hops it needs, only its values could tell.
     """
     if a.dim() == 2:
-        one = (each.unsqueeze(0) for each in (a, b, weights))
+        one = (None if each is None else each.unsqueeze(0) for each in (a, b, weights))
         return _all_walks_op(*one, alpha, nonnegative, series, proved).squeeze(0)
     if a.is_cuda and a.numel():
         return _all_walks_unseen(a, b, proved).contiguous()  # cuSOLVER's solutions lie column by column
     source = Source(weights, alpha, nonnegative)
     proof = None if proved and not series else prove_convergence(a, source)
-    if a.numel() == 0 or b.numel() == 0:
-        return b.clone(memory_format=torch.contiguous_format)
+    start = _identity(a) if b is None else b
+    if a.numel() == 0 or start.numel() == 0:
+        return start.clone(memory_format=torch.contiguous_format)
     make_solver = by_series(*shrinking_power(a, proof, nonnegative)) if series and proof else by_factorisation
     norm = float((norm_of(a) if proof is None else proof.norm).max())
-    return solve(a, source.in_float64, lambda wide: (b.to(wide.dtype), None), make_solver, norm, _ADVICE).contiguous()
+    return solve(
+        a,
+        source.in_float64,
+        lambda wide: (start.to(wide.dtype), None),
+        make_solver,
+        norm,
+        _ADVICE,
+        (lambda wide, x: wide @ x) if b is None else (lambda wide, x: x),
+    ).contiguous()
 
 
-def _all_walks_unseen(a: Tensor, b: Tensor, proved: bool) -> Tensor:
+def _identity(a: Tensor) -> Tensor:
+    return torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
+
+
+def _all_walks_unseen(a: Tensor, b: Tensor | None, proved: bool) -> Tensor:
     """The same without a look at any value; NaN where it was not proved to converge."""
-    solution = by_factorisation(a)(b) + 0 * a.sum((-2, -1), keepdim=True)
+    solution = by_factorisation(a)(a if b is None else b) + 0 * a.sum((-2, -1), keepdim=True)
     if proved:
         return solution
     converges = surely_converges(a)
@@ -55,8 +68,10 @@ def _all_walks_unseen(a: Tensor, b: Tensor, proved: bool) -> Tensor:
 
 
 @_all_walks_op.register_fake
-def _(a: Tensor, b: Tensor, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool) -> Tensor:
-    return b.new_empty(b.shape)
+def _(
+    a: Tensor, b: Tensor | None, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool
+) -> Tensor:
+    return a.new_empty(a.shape if b is None else b.shape)
 
 
 class _AllWalks(Differentiable):
@@ -73,17 +88,16 @@ class _AllWalks(Differentiable):
         ctx.save_for_forward(a, weights, alpha, output)
 
     @staticmethod
-    @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> Any:
         a, weights, alpha, x = ctx.saved_tensors
         adjoint = differentiable(_AllWalks, a.mT, grad, weights.mT, alpha, *ctx.options, True)
-        return adjoint @ x.mT, adjoint, None, None, None, None, None
+        return product(adjoint, x.mT), adjoint, None, None, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_a: Tensor | None, d_b: Tensor | None, *_: Any) -> Any:
         a, weights, alpha, x = saved
         moved = torch.zeros_like(x) if d_b is None else d_b
-        moved = moved if d_a is None else moved + d_a @ x
+        moved = moved if d_a is None else moved + product(d_a, x)
         return differentiable(_AllWalks, a, moved, weights, alpha, *ctx.options, True)
 
     @staticmethod
@@ -93,12 +107,11 @@ class _AllWalks(Differentiable):
 
 
 class _AllPairs(Differentiable):
-    """(I - A)^{-1} = Q, whose derivatives take two products: grad A = Q' G Q', dQ = Q dA Q."""
+    """R = (I - A)^{-1} A, whose derivatives are products with Q = I + R: grad A = Q' G Q', dR = Q dA Q."""
 
     @staticmethod
     def forward(a: Tensor, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool) -> Tensor:
-        eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
-        return _all_walks_op(a, eye, weights, alpha, nonnegative, series, proved)
+        return _all_walks_op(a, None, weights, alpha, nonnegative, series, proved)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
@@ -106,15 +119,14 @@ class _AllPairs(Differentiable):
         ctx.save_for_forward(output)
 
     @staticmethod
-    @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> Any:
         (walks,) = ctx.saved_tensors
-        return product(walks.mT, product(grad, walks.mT)), None, None, None, None, None
+        return _between(walks.mT, grad, walks.mT), None, None, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_a: Tensor, *_: Any) -> Any:
         (walks,) = saved
-        return product(walks, product(d_a, walks))
+        return _between(walks, d_a, walks)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
@@ -122,10 +134,15 @@ class _AllPairs(Differentiable):
         return unfold(differentiable(_AllPairs, *folded, *args[3:])), 0
 
 
-def inverse(a: Tensor, source: Source, *, proved: bool = True) -> Tensor:
-    """(I - A)^{-1} of (b, n, n), whose walks were ``proved`` to have a sum or are yet to be; not differentiable."""
-    eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
-    return _all_walks_op(a, eye, *source, False, proved)
+def _between(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
+    """(I + L) M (I + R)."""
+    half = middle + product(left, middle)
+    return half + product(half, right)
+
+
+def all_pairs(a: Tensor, source: Source, *, proved: bool = True) -> Tensor:
+    """A + A^2 + .. of (b, n, n), whose walks were ``proved`` to have a sum or are yet to be; not differentiable."""
+    return _all_walks_op(a, None, *source, False, proved)
 
 
 def source_of(graph: Graph, rectify: bool) -> Source:
@@ -142,14 +159,17 @@ def resolvent_sum(graph: Graph, rectify: bool, series: bool, proved: bool = Fals
     """R (..., o, i) of all walks; raises ResolventDivergenceError where they have no sum."""
     weight_hh, weight_in, weight_out, _, _, alpha, *_ = graph
     a = alpha * _phi(weight_hh, rectify)
-    options = *source_of(graph, rectify), series, proved
+    source = source_of(graph, rectify)
     if weight_in is None and weight_out is None:
-        return differentiable(_AllPairs, a, *options) - torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+        return differentiable(_AllPairs, a, *source, series, proved)
     if weight_out is None or (weight_in is not None and weight_in.shape[-1] <= weight_out.shape[-2]):
         assert weight_in is not None
-        walks = differentiable(_AllWalks, a, alpha * _phi(weight_in, rectify), *options)
+        walks = differentiable(_AllWalks, a, alpha * _phi(weight_in, rectify), *source, series, proved)
         return walks if weight_out is None else product(alpha * _phi(weight_out, rectify), walks)
-    walks = differentiable(_AllWalks, a.mT, (alpha * _phi(weight_out, rectify)).mT, *options).mT
+    assert weight_out is not None
+    mirrored = source._replace(weights=source.weights.mT)
+    start = (alpha * _phi(weight_out, rectify)).mT
+    walks = differentiable(_AllWalks, a.mT, start, *mirrored, series, proved).mT
     return walks if weight_in is None else product(walks, alpha * _phi(weight_in, rectify))
 
 
@@ -169,16 +189,19 @@ class _Pathway(Function):
         return graph.alpha**2 * (targets * x).sum(-1)
 
     @staticmethod
-    @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> Any:
         weight_hh, sources, targets, x, y = ctx.saved_tensors
         alpha = ctx.graph.alpha
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-            graph = ctx.graph._replace(
-                weight_hh=weight_hh, weight_in=sources.unsqueeze(-1), weight_out=targets.unsqueeze(-2)
-            )
-            value = resolvent_sum(graph, rectify=True, series=False, proved=True).squeeze((-2, -1))
-            return *differentiable_gradients(value, (weight_hh, sources, targets), grad), None, None, None
+
+            def value(weight_hh: Any, sources: Any, targets: Any) -> Tensor:
+                graph = ctx.graph._replace(
+                    weight_hh=weight_hh, weight_in=sources.unsqueeze(-1), weight_out=targets.unsqueeze(-2)
+                )
+                return resolvent_sum(graph, rectify=True, series=False, proved=True).squeeze((-2, -1))
+
+            gradients = differentiable_gradients(value, (weight_hh, sources, targets), grad)
+            return *gradients, None, None, None
         batched = is_batched(grad)
         scale = alpha**2 * (torch.ones_like(x[..., 0]) if batched else grad)
         gradients = (

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._library.custom_ops import CustomOpDef
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import Function, forward_ad
 
@@ -42,6 +43,7 @@ def transforming(tensor: Tensor) -> bool:
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
         or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._get_tracing_state() is not None
         or not (type(tensor) is Tensor or type(tensor) is nn.Parameter)
         or tensor.is_meta
     )
@@ -91,8 +93,7 @@ def _forward_rule(tangent: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(tangent)
     def jvp(ctx: Any, *tangents: Any) -> Any:
         saved = [None if each is None else _primal(each) for each in ctx.saved_tensors]
-        device = next((each.device.type for each in saved if each is not None), "meta")
-        with forward_ad._set_fwd_grad_enabled(True), without_autocast(device):
+        with forward_ad._set_fwd_grad_enabled(True):
             return tangent(ctx, saved, *tangents)
 
     return jvp
@@ -117,16 +118,19 @@ def differentiable(function: type[Differentiable], *arguments: Any) -> Any:
     return (function if torch.compiler.is_compiling() else function.in_eager_mode).apply(*arguments)
 
 
-def outside_autocast(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """For the backward of a Function, which may be called where autocast is on."""
+def custom_op(name: str) -> Callable[[Callable[..., Any]], CustomOpDef]:
+    """torch.library.custom_op for a function that changes no argument and computes in the dtype of its weights: a
+    backward may be called, or compiled, where autocast is on."""
 
-    @functools.wraps(rule)
-    def in_own_dtype(ctx: Any, *gradients: Any) -> Any:
-        device = next((each.device.type for each in gradients if isinstance(each, Tensor)), "meta")
-        with without_autocast(device):
-            return rule(ctx, *gradients)
+    def register(function: Callable[..., Any]) -> CustomOpDef:
+        @functools.wraps(function)
+        def in_own_dtype(*arguments: Any) -> Any:
+            with without_autocast(arguments[0].device.type):
+                return function(*arguments)
 
-    return in_own_dtype
+        return torch.library.custom_op(name, in_own_dtype, mutates_args=())
+
+    return register
 
 
 # ------------------------------------------------------------------------------------------------------ fake kernels

@@ -6,13 +6,24 @@ from typing import Any
 
 from torch import Tensor
 
-from rrnn_ext._ops import Differentiable, differentiable, fold_batch, outside_autocast
+from rrnn_ext._ops import Differentiable, custom_op, differentiable, fold_batch
+
+
+@custom_op("rrnn_ext::product")
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """left @ right."""
+    return left @ right
+
+
+@_product.register_fake
+def _(left: Tensor, right: Tensor) -> Tensor:
+    return left.new_empty((*left.shape[:-1], right.shape[-1]))
 
 
 class _Product(Differentiable):
     @staticmethod
     def forward(left: Tensor, right: Tensor) -> Tensor:
-        return left @ right
+        return _product(left, right)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
@@ -20,7 +31,6 @@ class _Product(Differentiable):
         ctx.save_for_forward(*inputs)
 
     @staticmethod
-    @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> Any:
         left, right = ctx.saved_tensors
         return product(grad, right.mT), product(left.mT, grad)

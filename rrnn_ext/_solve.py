@@ -28,7 +28,8 @@ _TERMS = 4.0  # roundings of each term
 _PROBES = 8
 _CERTAINTY = 4.0  # eight Gaussian numbers underestimate a size by this with a probability below 1e-4 in each row
 _REFINEMENTS = 2
-_CHUNK = 64  # hops of a series at a time
+_MOST_HOPS = 2**20  # of a series
+_CHUNK_ELEMENTS = 2**20  # of the chain of walks that a series makes at a time
 _PROBED_ELEMENTS = 2**24
 
 MakeSolver: TypeAlias = Callable[[Tensor], Solver]
@@ -49,24 +50,25 @@ def by_series(power: int, factor: float) -> MakeSolver:
     The walks beyond a block of k hops are that block times A^k, A^2k, ..., and so at most q / (1 - q) of it for
     q = ||A^k||. (The size of a term says nothing: terms can vanish and come back.)
     """
-    hops = -(-power // _CHUNK) * _CHUNK
-    factor **= hops // power
-    most = 16 + math.ceil(800 / -math.log(factor)) if factor > 0 else 16  # by then everything has underflowed
 
     def solver(a: Tensor) -> Solver:
         def solve(right: Tensor) -> Tensor:
-            total, vectors = torch.zeros_like(right), right
-            for _ in range(most):
+            total, vectors, hops = torch.zeros_like(right), right, 0
+            per_block = max(1, min(_CHUNK_ELEMENTS // max(1, right.numel()), 4096) // power)
+            chunk = min(power, 4096)
+            while hops < _MOST_HOPS:
                 block = torch.zeros_like(right)
-                for _ in range(hops // _CHUNK):
-                    walks, vectors = walks_in_blocks(a, vectors, _CHUNK)
-                    block = block + walks
+                for _ in range(per_block * (power // chunk)):
+                    walks, vectors = walks_in_blocks(a, vectors, chunk)
+                    block, hops = block + walks, hops + chunk
                 total = total + block
                 left_out = block.abs().sum(-2) * (factor / (1 - factor))
                 rounding = torch.finfo(a.dtype).eps / 4 * total.abs().amax(-2)
                 if not bool((left_out > rounding).any()):  # NaN ends the sum too
-                    break
-            return total
+                    return total
+            raise ResolventConditionError(
+                math.inf, a.dtype, f'its terms still count after {_MOST_HOPS} hops; use method="inverse"'
+            )
 
         return solve
 
@@ -74,16 +76,23 @@ def by_series(power: int, factor: float) -> MakeSolver:
 
 
 def solve(
-    a: Tensor, widened: Callable[[], Tensor], right: Right, make_solver: MakeSolver, norm: float, advice: str
+    a: Tensor,
+    widened: Callable[[], Tensor],
+    right: Right,
+    make_solver: MakeSolver,
+    norm: float,
+    advice: str,
+    finish: Callable[[Tensor, Tensor], Tensor] = lambda a, x: x,
 ) -> Tensor:
     """X (b, n, c) for ``a`` (b, n, n), ||A|| <= ``norm``; NaN where A has NaN or Inf, and in a column whose B has.
 
-    ``widened`` makes A in float64, where it may have been rounded to float32; ``right`` makes B in the precision of the
-    matrix it is given. Raises ResolventConditionError, with ``advice``, where X cannot be had to 2^-11.
+    ``widened`` makes A in float64, where it may have been rounded to float32; ``right`` makes B, and ``finish`` what is
+    wanted of X, in the precision of the matrix that they are given. Raises ResolventConditionError, with ``advice``,
+    where X cannot be had to 2^-11.
     """
     poison = 0 * a.sum((-2, -1), keepdim=True)
     if norm <= 0.9:  # ||(I - A)^{-1}|| <= 10: nothing to estimate
-        return make_solver(a)(right(a)[0]) + poison
+        return finish(a, make_solver(a)(right(a)[0])) + poison
     error = math.inf
     for dtype in (a.dtype,) if a.dtype == torch.float64 else (a.dtype, torch.float64):
         wide = a if dtype == a.dtype else widened()
@@ -95,7 +104,7 @@ def solve(
             rounding = _rounding_by_column(wide, x, solver, finite, noise)
         error = left + rounding
         if error <= LARGEST_ERROR:
-            return x.to(a.dtype) + poison
+            return finish(wide, x).to(a.dtype) + poison
     raise ResolventConditionError(error / torch.finfo(torch.float64).eps, torch.float64, advice)
 
 

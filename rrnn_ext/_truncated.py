@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._convergence import norm_of
-from rrnn_ext._ops import Differentiable, differentiable, fold_batch, outside_autocast
+from rrnn_ext._ops import Differentiable, custom_op, differentiable, fold_batch
+from rrnn_ext._product import product
 from rrnn_ext._solve import by_factorisation, one_minus, solve
 from rrnn_ext._walks import block_triangular
 
 _ADVICE = 'I - alpha * weight_hh is singular or nearly so; use method="series", which finite hops always allow'
 
 
-@torch.library.custom_op("rrnn_ext::truncated_inverse", mutates_args=())
+@custom_op("rrnn_ext::truncated_inverse")
 def _truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
     """sum_{m < hops} A^m B for (b, n, n) and (b, n, c), or without the batch. On the CPU it raises
     ResolventConditionError; on CUDA, where that would wait for the device, a singular I - A gives NaN."""
@@ -59,13 +60,12 @@ class _TruncatedInverse(Differentiable):
         ctx.save_for_forward(*tensors)
 
     @staticmethod
-    @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> Any:
         a, b = ctx.saved_tensors
         n = a.shape[-1]
         eye = torch.eye(n, dtype=a.dtype, device=a.device).expand_as(a)
         lower = torch.cat([torch.zeros_like(a), eye], -2)
-        doubled = differentiable(_TruncatedInverse, block_triangular(a.mT, grad @ b.mT), lower, ctx.hops)
+        doubled = differentiable(_TruncatedInverse, block_triangular(a.mT, product(grad, b.mT)), lower, ctx.hops)
         return doubled[..., :n, :], differentiable(_TruncatedInverse, a.mT, grad, ctx.hops), None
 
     @staticmethod

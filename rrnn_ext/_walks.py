@@ -24,7 +24,6 @@ from rrnn_ext._ops import (
     differentiable,
     fold_batch,
     is_batched,
-    outside_autocast,
     transforming,
 )
 
@@ -95,7 +94,6 @@ class _Walks(Differentiable):
         ctx.save_for_forward(weight_hh, weight_in, weight_out, hop_weights, output[1])
 
     @staticmethod
-    @outside_autocast
     def backward(ctx: Any, grad_walks: Tensor, _: Tensor) -> Any:
         weight_hh, weight_in, weight_out, hop_weights, chain = ctx.saved_tensors
         weights = weight_hh, weight_in, weight_out
@@ -151,7 +149,6 @@ class _WalksBackward(Differentiable):
         return walks, doubled.gradients(differentiable(_WalksBackward, grad_walks, chain, *doubled.graph, *options))
 
     @staticmethod
-    @outside_autocast
     def backward(ctx: Any, *tangents: Tensor) -> Any:
         """What the gradients are multiplied with is a direction for the weights: <T, grad <G, P>> = <G, dP[T]>."""
         moved, gradients = _WalksBackward.second(ctx, ctx.saved_tensors, (tangents[0], tangents[1], tangents[2]))
@@ -211,7 +208,10 @@ class _WalkPenalty(Function):
         weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain = ctx.saved_tensors
         graph = weight_hh, weight_in, weight_out, hop_weights, pair_weights
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-            value = walk_norm(*graph, *ctx.options)
+
+            def value(weight_hh: Any, weight_in: Tensor | None, weight_out: Tensor | None) -> Tensor:
+                return walk_norm(weight_hh, weight_in, weight_out, hop_weights, pair_weights, *ctx.options)
+
             return *differentiable_gradients(value, graph[:3], grad_value), None
         if is_batched(grad_value):  # many upstream gradients at once: is_grads_batched
             ones = weight_hh.new_ones(weight_hh.shape[:-2])
@@ -224,13 +224,18 @@ class _WalkPenalty(Function):
 
 
 def differentiable_gradients(
-    value: Tensor, weights: Sequence[Tensor | None], grad_value: Tensor
+    value: Callable[..., Tensor], weights: Sequence[Tensor | None], grad_value: Tensor
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of a value that was computed in differentiable operations; None for what requires none."""
-    wanted = [weight is not None and weight.requires_grad for weight in weights]
-    given = [weight for weight, is_wanted in zip(weights, wanted, strict=True) if weight is not None and is_wanted]
-    gradients = iter(torch.autograd.grad(value, given, grad_value, create_graph=True, materialize_grads=True))
-    return tuple(next(gradients) if is_wanted else None for is_wanted in wanted)
+    """The gradients of a value that is made of weights in differentiable operations; None for what requires none.
+
+    Each weight gets a node of its own first: one may have been computed from another, whose gradient is not to have
+    that one's part as well.
+    """
+    own = [None if weight is None else weight.view_as(weight) for weight in weights]
+    wanted = [weight for weight in own if weight is not None and weight.requires_grad]
+    found = torch.autograd.grad(value(*own), wanted, grad_value, create_graph=True, materialize_grads=True)
+    gradients = iter(found)
+    return tuple(next(gradients) if weight is not None and weight.requires_grad else None for weight in own)
 
 
 def walk_norm(

@@ -65,16 +65,16 @@ def resolvent_penalty(
         ResolventDivergenceError: hops=None where the sum does not converge, or was not proved to.
         ResolventConditionError: hops=None or method="inverse" where rounding decides the digits of the sum.
 
-    **How far it is right.** With S the same sum when every weight, alpha and factor is replaced by its absolute value, L
-    hops and eps of the dtype that is computed in, a finite sum is within ``(n + 4) (L + 2) eps S`` of the exact one, but
-    for what underflows; walks that overflow on the way do not spoil a sum that is finite. By method="inverse", and where
-    hops=None, what the walks bring into each hidden unit is right to 2^-11 of the largest of them, and mostly to
+    **How far it is right.** With S the same sum when every weight, alpha and factor is replaced by its absolute value,
+    L hops and eps of the dtype that is computed in, a finite sum is within ``(n + 4) (L + 2) eps S`` of the exact one,
+    but for what underflows; walks that overflow on the way do not spoil a sum that is finite. By method="inverse", and
+    where hops=None, what the walks bring into each hidden unit is right to 2^-11 of the largest of them, and mostly to
     rounding: where float32 does not reach that, it is computed in float64, and where that does not, it is an error.
 
     On a CUDA device nothing waits for values: a diverging sum is NaN and its error comes with a later infinite sum on
     that device; a tensor alpha that is not positive, negative pair_weights and factors that are not finite give NaN.
-    Infinite sums are factorised there whatever the method, in the dtype of the weights, and finite ones that overflow on
-    the way are not finite.
+    Infinite sums are factorised there whatever the method, in the dtype of the weights, and finite ones that overflow
+    on the way are not finite.
 
     Source: Sharma, Goodman & Akarca, "Resolvent-RNN", arXiv 2605.03598, for norm="l1", per_hop=False, rectify=False.
     """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from strategies import weights
@@ -120,7 +122,19 @@ class TestOptions:
         with pytest.raises(ValueError, match=rf"(?s)alpha .*\(3,\).*got \({shape[0]}, ?"):
             call(function, W.expand(3, 64, 64), U, V, alpha=torch.full(shape, 0.5))
 
-    @pytest.mark.parametrize("alpha", ["0.9", None, [0.9]], ids=repr)
+    @pytest.mark.parametrize("alpha", [np.float32(0.5), np.float64(0.5), Fraction(1, 2), 1, np.int64(1)], ids=repr)
+    def test_whatever_is_a_real_number_is_an_alpha(self, function: str, alpha: Any) -> None:
+        assert torch.equal(call(function, W, U, V, alpha=alpha), call(function, W, U, V, alpha=float(alpha)))
+
+    @pytest.mark.parametrize("hops", [np.int64(3), np.uint8(3), torch.tensor(3)], ids=repr)
+    def test_hops_of_numpy(self, function: str, hops: Any) -> None:
+        if isinstance(hops, torch.Tensor):
+            with pytest.raises(TypeError, match="hops must be an int"):  # it might be on a device
+                call(function, W, U, V, hops=hops)
+        else:
+            assert torch.equal(call(function, W, U, V, hops=hops), call(function, W, U, V, hops=3))
+
+    @pytest.mark.parametrize("alpha", ["0.9", None, [0.9], True, 1j], ids=repr)
     def test_alpha_no_number(self, function: str, alpha: Any) -> None:
         with pytest.raises((TypeError, ValueError), match="alpha "):
             call(function, W, U, V, alpha=alpha)
@@ -155,6 +169,11 @@ class TestHopWeights:
         with pytest.raises(TypeError, match=r"(?s)hop_weights .*float"):
             call(function, W, U, V, hop_weights=torch.ones(3, dtype=torch.int64))
 
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+    def test_not_finite(self, function: str, bad: float) -> None:
+        with pytest.raises(ValueError, match=rf"hop_weights must be finite, got {bad}"):
+            call(function, W, U, V, hop_weights=torch.tensor([1.0, bad, 1.0]))
+
     def test_have_no_closed_form(self, function: str) -> None:
         with pytest.raises(ValueError, match=r"(?s)hop_weights.*inverse|inverse.*hop_weights"):
             call(function, W, U, V, hop_weights=torch.ones(3), method="inverse")
@@ -177,6 +196,13 @@ class TestPairWeights:
         distances[-1, -1] = -1e-3
         with pytest.raises(ValueError, match=r"(?s)pair_weights .*negative|pair_weights .*>= 0|pair_weights .*≥ 0"):
             call("resolvent_penalty", W, U, V, pair_weights=distances, rectify=rectify, per_hop=per_hop)
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf])
+    def test_not_finite(self, bad: float) -> None:
+        distances = torch.ones(8, 16)
+        distances[3, 2] = bad
+        with pytest.raises(ValueError, match=rf"pair_weights must be finite and not negative, got {bad}"):
+            call("resolvent_penalty", W, U, V, pair_weights=distances)
 
     def test_no_tensor(self) -> None:
         with pytest.raises(TypeError, match=r"pair_weights .*[Tt]ensor.*float"):
