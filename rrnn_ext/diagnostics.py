@@ -19,6 +19,7 @@ class ResolventDivergenceError(ValueError):
         rectify: whether phi is the absolute value.
         device: None; or the CUDA device on which an earlier sum, whose value is NaN, was not proved to converge. The
             numbers above are NaN then: the weights of that call may be gone by now.
+        where: which graph of a ResolventPenalty diverges, where it has several; else empty.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class ResolventDivergenceError(ValueError):
         self.rectify = rectify
         self.device = device
         self.max_alpha = float("inf") if spectral_radius <= 0 else alpha / spectral_radius
+        self.where = ""
 
     def __str__(self) -> str:
         if self.device is not None:
@@ -40,6 +42,7 @@ class ResolventDivergenceError(ValueError):
         return (
             f"the sum over all walks diverges: the spectral radius of alpha * {phi} is {self.spectral_radius:.6g}, "
             f"and must be below 1; it would converge for alpha < {self.max_alpha:.6g}, or take a finite number of hops"
+            + (f" ({self.where})" if self.where else "")
         )
 
 
