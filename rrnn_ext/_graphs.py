@@ -127,8 +127,8 @@ class ModuleWeights:
         gates = () if len(rnn.gates) == 1 else (rnn.gates,)
         if rnn.layers == 1 and len(rnn.directions) == 1 and not rnn.is_projected:
             return Graphs(*layers[0][0], weight_out, like.dtype, gates)
-        weights, directions = compose(rnn, layers, weight_out, alpha, rectify)
-        return Graphs(*weights, like.dtype, (directions, *gates) if len(directions) > 1 else gates)
+        joint, choices = compose(rnn, layers, weight_out, alpha, rectify)
+        return Graphs(*joint, like.dtype, (choices, *gates) if len(choices) > 1 else gates)
 
     def __repr__(self) -> str:
         rnn = find_rnn(self.rnn, self.model).module

@@ -23,7 +23,7 @@ def checked_leak(leak: object) -> float | Tensor:
         raise TypeError(f"leak must be of a floating-point dtype, got {leak.dtype}")
     valid = (leak > 0) & (leak <= 1)
     if not in_sight(leak):
-        return torch.where(valid, leak, torch.nan)  # no number instead of an error
+        return leak.masked_fill(~valid, torch.nan)  # no number instead of an error
     if not bool(valid.all()):
         raise ValueError(f"leak must be in (0, 1], got {leak.detach()[~valid].flatten()[0].item()}")
     return leak
@@ -31,10 +31,7 @@ def checked_leak(leak: object) -> float | Tensor:
 
 def rows_of(leak: float | Tensor | Constant, weight_hh: Tensor, shape: tuple[int, ...]) -> float | Tensor:
     """The leak as a factor of rows, ready for `leaky`: a number, or (*shape, 1)."""
-    if isinstance(leak, Constant):
-        checked_leak(leak.given)
-        leak = leak.beside("leak", weight_hh)
-    leak = checked_leak(leak)
+    leak = checked_leak(leak.beside("leak", weight_hh) if isinstance(leak, Constant) else leak)
     if not isinstance(leak, Tensor):
         return leak
     if leak.dim() > 0 and leak.device != weight_hh.device:

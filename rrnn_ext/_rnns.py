@@ -107,7 +107,7 @@ def has_no_shape_yet(readout: nn.Linear) -> bool:
 
 
 def _refuse_quantised(argument: str, module: object) -> None:
-    if any(kind.__module__.startswith("torch.ao.nn.quantized.") for kind in type(module).__mro__):
+    if isinstance(module, nn.Module) and type(module).__module__.startswith("torch.ao.nn.quantized."):
         raise TypeError(
             f"{argument} is quantised ({type(module).__module__}.{type(module).__name__}), and the walks need weights "
             "with gradients: give the float module from which it was made"

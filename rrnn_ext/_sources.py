@@ -53,7 +53,7 @@ def read(argument: str, source: object, model: nn.Module | None) -> Any:
     """What a source gives now."""
     if isinstance(source, str):
         assert model is not None  # or check_source would have refused the name
-        return read_attribute(argument, *_owner(argument, model, source))
+        return read_attribute(argument, *_owner(argument, model, source), path=source)
     if isinstance(source, Tensor) or not callable(source):
         return source
     return source()
@@ -69,7 +69,7 @@ def read_weight(argument: str, source: WeightSource, model: nn.Module | None) ->
     raise TypeError(f"{argument} must return a tensor, got {type(weight).__name__}")
 
 
-def read_attribute(argument: str, module: nn.Module, name: str) -> Any:
+def read_attribute(argument: str, module: nn.Module, name: str, path: str | None = None) -> Any:
     """The weight that the module's next forward will use.
 
     Pruning and the hook-based weight_norm and spectral_norm refresh the attribute only in forward: between a step of
@@ -82,7 +82,7 @@ def read_attribute(argument: str, module: nn.Module, name: str) -> Any:
             return hook.compute_weight(module)
         if isinstance(hook, SpectralNorm) and hook.name == name:
             return hook.compute_weight(module, do_power_iteration=False)
-    value = step(argument, name, module, name)
+    value = step(argument, name if path is None else path, module, name)
     if not torch.compiler.is_compiling() and is_lazy(value):
         raise ValueError(
             f"{argument} is read from the {name} of a {type(module).__name__} that has no shape yet: "

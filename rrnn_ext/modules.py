@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from rrnn_ext import functional
 from rrnn_ext._graphs import GivenWeights, ModuleWeights
@@ -191,10 +192,12 @@ class ResolventPenalty(nn.Module):
         return {**vars(self._network), **self._options} if "_options" in self.__dict__ else {}
 
     def _set(self, network: GivenWeights | ModuleWeights, options: dict[str, Any]) -> None:
-        check_options(options, network.model)
+        with unset_fake_temporarily():  # options that have values are looked at, whatever is made of the weights
+            check_options(options, network.model)
+            constants = constants_of(options)
         network.refuse_leak(options["leak"])
         # In an object and in dicts, where nn.Module sees no parameter, no buffer and no submodule.
-        self._network, self._constants, self._options = network, constants_of(options), options
+        self._network, self._constants, self._options = network, constants, options
 
     def extra_repr(self) -> str:
         shown = [repr(self._network)]
