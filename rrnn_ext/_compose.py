@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from rrnn_ext._product import product
 from rrnn_ext._rnns import Rnn
 
 
@@ -50,14 +51,14 @@ def compose(
             recurrent, incoming = map(edges, layers[layer][direction])
             if rnn.is_projected:
                 projection = step * edges(rnn.read(f"weight_hr_l{layer}{suffix}"))
-                recurrent, incoming = projection @ recurrent, projection @ incoming
+                recurrent, incoming = _times(projection, recurrent), _times(projection, incoming)
             if layer == 0:
                 extended.append(_Partial((direction,), [recurrent], [incoming]))
                 continue
             for choice, rows, in_rows in partial:
                 between = step * rnn.columns_of(incoming, choice[-1])
-                row = torch.cat([between @ rows[-1], recurrent], dim=-1)
-                extended.append(_Partial((*choice, direction), [*rows, row], [*in_rows, between @ in_rows[-1]]))
+                row = torch.cat([_times(between, rows[-1]), recurrent], dim=-1)
+                extended.append(_Partial((*choice, direction), [*rows, row], [*in_rows, _times(between, in_rows[-1])]))
         partial = extended
 
     width = rnn.layers * rnn.size
@@ -79,6 +80,11 @@ def compose(
     if outputs is not None and len(rnn.gates) > 1 and outputs.dim() == 3:
         outputs = outputs.unsqueeze(1)  # the gates share a read-out
     return (torch.stack(weight_hh), torch.stack(weight_in), outputs), choices
+
+
+def _times(left: Tensor, right: Tensor) -> Tensor:
+    batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    return product(left.expand(*batch, *left.shape[-2:]), right.expand(*batch, *right.shape[-2:]))
 
 
 def _called(choice: tuple[int, ...]) -> str:

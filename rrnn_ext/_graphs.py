@@ -67,12 +67,15 @@ class GivenWeights:
         weight_out = None if self.weight_out is None else read_weight("weight_out", self.weight_out, self.model)
         dtype = weight_hh.dtype
         if leak is not None:
+            for name, weight in (("weight_in", weight_in), ("weight_out", weight_out)):
+                if weight is not None and weight.dtype != dtype:
+                    raise TypeError(f"{name} must have the dtype of weight_hh, {dtype}, got {weight.dtype}")
             rows = rows_of(leak, weight_hh, weight_hh.shape[:-1])
             weight_hh, weight_in = (
                 leaky(weight_hh, rows),
-                None if weight_in is None else rows * widened(weight_in, dtype),
+                None if weight_in is None else rows * widened(weight_in),
             )
-            weight_out = None if weight_out is None else widened(weight_out, dtype)
+            weight_out = None if weight_out is None else widened(weight_out)
         return Graphs(weight_hh, weight_in, weight_out, dtype)
 
     def refuse_leak(self, leak: object) -> None:
@@ -122,8 +125,8 @@ class ModuleWeights:
             rows = rows_of(leak, like, (rnn.layers, rnn.size))
             for at, directions in enumerate(layers):
                 factor = in_layer(rows, at)
-                layers[at] = [(leaky(hh, factor), factor * widened(ih, like.dtype)) for hh, ih in directions]
-            weight_out = None if weight_out is None else widened(weight_out, like.dtype)
+                layers[at] = [(leaky(hh, factor), factor * widened(ih)) for hh, ih in directions]
+            weight_out = None if weight_out is None else widened(weight_out)
         gates = () if len(rnn.gates) == 1 else (rnn.gates,)
         if rnn.layers == 1 and len(rnn.directions) == 1 and not rnn.is_projected:
             return Graphs(*layers[0][0], weight_out, like.dtype, gates)

@@ -7,7 +7,6 @@ import numbers
 import torch
 from torch import Tensor
 
-from rrnn_ext._arguments import _broadcasts_to as broadcasts_to
 from rrnn_ext._constants import Constant, in_sight
 
 
@@ -39,8 +38,9 @@ def rows_of(leak: float | Tensor | Constant, weight_hh: Tensor, shape: tuple[int
     leak = leak.to(_wide(weight_hh.dtype))
     if leak.dim() == 0:
         return leak
-    if not broadcasts_to(leak.shape, shape):
-        wanted = " or ".join(str(shape[at:]) for at in reversed(range(len(shape))))
+    fits = all(own in (1, size) for own, size in zip(reversed(leak.shape), reversed(shape), strict=False))
+    if leak.dim() > len(shape) or not fits:
+        wanted = " or ".join(str(tuple(shape[at:])) for at in reversed(range(len(shape))))
         raise ValueError(f"leak must be a number or {wanted}, got {tuple(leak.shape)}")
     return leak.expand(shape).unsqueeze(-1)
 
@@ -51,14 +51,14 @@ def in_layer(rows: float | Tensor, layer: int) -> float | Tensor:
 
 def leaky(weight_hh: Tensor, rows: float | Tensor) -> Tensor:
     """(1 - leak) I + leak W, in float32 at least."""
-    wide = widened(weight_hh, weight_hh.dtype)
+    wide = widened(weight_hh)
     eye = torch.eye(wide.shape[-1], dtype=wide.dtype, device=wide.device)
     return (1.0 - rows) * eye + rows * wide
 
 
-def widened(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """In float32 at least. Another dtype than that of weight_hh stays, to be refused."""
-    return weight.to(_wide(dtype)) if weight.dtype == dtype else weight
+def widened(weight: Tensor) -> Tensor:
+    """In float32 at least."""
+    return weight.to(_wide(weight.dtype))
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
