@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from rrnn_ext._ops import transforming
-
 
 class Constant:
     """A tensor that stays as it was given, whatever happens to the model, and its copy where the weights are."""
@@ -31,7 +29,7 @@ class Constant:
             return weight.fake_mode.from_tensor(given)
         if given.device == device:
             return given
-        if transforming() or isinstance(weight, FakeTensor):
+        if _is_transforming() or isinstance(weight, FakeTensor):
             return given.to(device)
         if self._copy is None or self._copy.device != device or self._version != given._version:
             with torch.inference_mode(False):
@@ -44,4 +42,8 @@ class Constant:
 
 def in_sight(tensor: Tensor) -> bool:
     """Whether its values can be looked at: they exist, and nothing has to be waited for."""
-    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor) and not transforming()
+    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor) and not _is_transforming()
+
+
+def _is_transforming() -> bool:
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
