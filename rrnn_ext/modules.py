@@ -47,30 +47,50 @@ class ResolventPenalty(nn.Module):
     - *Projected nn.LSTM* (``proj_size``): the units of the graph are the projected ones, and the projection is an edge
       after each recurrent and each input edge: ``weight_hr @ weight_hh`` in place of ``weight_hh``, likewise for
       ``weight_ih``.
-    - *leak*: ``h_t = (1 - leak) h_{t-1} + leak f(W h_{t-1} + U x_t)``. The recurrent weight of the graph is
-      ``(1 - leak) I + leak W``, and what enters a layer is scaled too, ``leak U``: so P_m stays the impulse response.
+    - *leak*: ``h_t = (1 - leak) h_{t-1} + leak f(W h_{t-1} + U x_t)``, unit by unit. The recurrent weight of the graph
+      is ``I - diag(leak) + diag(leak) W``, and what enters a layer is scaled too, ``diag(leak) U``: so P_m stays the
+      impulse response.
 
-    **What it holds.** References alone: no parameter, no submodule, nothing in the ``state_dict``, of itself or of a
-    model it is an attribute of. So it follows ``.to()``, re-assigned weights, parametrizations, pruning and
-    ``functional_call``; a deep copy or a pickle of a model with its penalty holds a penalty of the copied weights.
+    **What it holds.** References alone: no parameter, no buffer, no submodule, nothing in the ``state_dict``, of itself
+    or of a model it is an attribute of, which can be compiled, exported and scripted as if it had no penalty. A deep
+    copy or a pickle of a model with its penalty holds a penalty of the copied weights. It follows the two modules
+    through ``.to()``, assigned weights, parametrizations, pruning and ``functional_call``; :meth:`from_model` also
+    follows a module that takes the place of another one, and :meth:`from_weights` is for models of one's own.
+
+    **Options** are attributes that can be set, and ``rnn`` and ``readout`` too: ``penalty.alpha = 0.5`` is checked as
+    in the constructor and holds from the next call. What is to be learnt, ``alpha`` or ``leak``, is given by name
+    (with ``from_model`` or ``from_weights``) or as a callable that returns it, as a Parameter of the model would be
+    left behind when the model gets another one. Weights, and what callables and parametrizations compute, keep their
+    dtype under autocast.
 
     Args:
-        rnn: nn.RNN, nn.RNNCell, nn.GRU, nn.GRUCell, nn.LSTM or nn.LSTMCell. For others see :meth:`from_weights`.
-        readout: what reads the last layer: an nn.Linear, a weight (o, d) or a callable that returns one, where d is
-            the size of the module's output (hidden or projected size, twice that if bidirectional; the forward half
-            comes first). None: the outputs are the last layer's hidden units, and a walk has one edge less.
-        hops: how many lags to count, from 0. None: all of them, where that converges.
-        alpha: the factor of each edge: a float, or a 0-d tensor, read at every call, which may require a gradient.
+        rnn: nn.RNN, nn.RNNCell, nn.GRU, nn.GRUCell, nn.LSTM or nn.LSTMCell, also compiled. For others see
+            :meth:`from_weights`.
+        readout: what reads the last layer: an nn.Linear, a callable that returns a weight (o, d), or a tensor (o, d)
+            that is no Parameter, where d is the size of the module's output (hidden or projected size, twice that if
+            bidirectional; the forward half comes first). None: the outputs are the last layer's hidden units, and a
+            walk has one edge less.
+        hops: how many lags to count, from 0. It has to be said: the length of the sequences is usual; None is all
+            lags, whose sum stops to converge where training makes the weights too large.
+        alpha: the factor of each edge: a number, a tensor, 0-d or one for each graph, which may require a gradient, a
+            callable that returns one, or the dotted name of one.
         rectify, per_hop, norm, method: see :func:`rrnn_ext.resolvent_penalty`.
-        hop_weights: (hops,), a factor for each lag. It and ``pair_weights`` are constants that follow the device and
-            the dtype of the weights.
+        hop_weights: (hops,), a factor for each lag. It and ``pair_weights`` are constants: they stay as they are given
+            whatever the model is cast to or moved to, and are copied to the device of the weights. Of any real dtype.
         pair_weights: (o, i), a factor for each output-input pair.
-        leak: lambda of a leaky (continuous-time) network, in (0, 1]. For nn.RNN, nn.RNNCell and from_weights.
+        leak: of a leaky (continuous-time) network, in (0, 1]: a number, a tensor (n,), one for each unit, or
+            (layers, n), which may require a gradient, a callable that returns one, or the dotted name of one. For
+            nn.RNN, nn.RNNCell and from_weights.
 
     Raises:
-        TypeError: ``rnn``, ``readout`` or an option is of a kind not named above.
-        ValueError: a read-out that does not match the module, a ``leak`` outside (0, 1] or of a gated module, and what
-            :func:`rrnn_ext.resolvent_penalty` refuses. Options are checked here, weights at every call.
+        TypeError: ``rnn``, ``readout`` or an option is of a kind not named above; among them a Parameter and a tensor
+            that was computed from one, which would go stale, and quantised modules.
+        ValueError: a read-out that does not match the module, a ``leak`` outside (0, 1] or of a gated module, a
+            constant that requires a gradient, a name that leads nowhere, and what
+            :func:`rrnn_ext.resolvent_penalty` refuses. Options are checked here and when they are set, weights at
+            every call. (Values that no CPU has at hand, on a GPU or under transforms, give NaN instead.)
+        ResolventDivergenceError: ``hops=None`` where the sum does not converge; ``where`` names the gate, the
+            directions or the entry of the batch.
     """
 
     def __init__(
@@ -129,7 +149,7 @@ class ResolventPenalty(nn.Module):
         ::
 
             penalty = ResolventPenalty.from_weights(model, "cell.W", "cell.U", "head.weight", hops=T)
-            penalty = ResolventPenalty.from_weights(self.recurrent_weight, hops=T)  # in a model, where it is a method
+            penalty = ResolventPenalty.from_weights(model.recurrent_weight, hops=T)  # a method
 
         A weight is a dotted name in the model, or a callable that returns a tensor. Both are asked at every call, and
         so follow whatever happens to the model. Use a bound method of the model rather than a lambda if the model is to
@@ -139,9 +159,9 @@ class ResolventPenalty(nn.Module):
         Args:
             model: the nn.Module of the names. Needed for names alone.
             weight_hh: (..., n, n), column = source, row = target; leading dimensions are networks whose penalties add.
-            weight_in: (..., n, i), or None for the identity.
+            weight_in: (..., n, i), or None for the identity, which a leak does not scale.
             weight_out: (..., o, n), or None for the identity.
-            hops, options: as for the class; with a model ``alpha`` and ``leak`` may be dotted names, too.
+            hops, options: as for the class. A ``leak`` is () or (..., n); with a model it and ``alpha`` may be names.
         """
         model = options.pop("model", None)
         if weights and isinstance(weights[0], nn.Module):
