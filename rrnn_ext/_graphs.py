@@ -8,7 +8,7 @@ take no time (from layer to layer, and through an LSTM's projection) are multipl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from rrnn_ext._compose import compose
 from rrnn_ext._constants import Constant
 from rrnn_ext._leaks import in_layer, leaky, rows_of, widened
 from rrnn_ext._rnns import READOUTS, Rnn, find_readout, find_rnn, has_no_shape_yet, read_readout
-from rrnn_ext._sources import WeightSource, check_name, check_source, describe, read_weight, step
+from rrnn_ext._sources import WeightSource, check_name, check_source, describe, read_weight, step, unwrapped
 
 
 class Graphs(NamedTuple):
@@ -134,10 +134,9 @@ class ModuleWeights:
         return Graphs(*joint, like.dtype, (choices, *gates) if len(choices) > 1 else gates)
 
     def __repr__(self) -> str:
-        rnn = find_rnn(self.rnn, self.model).module
-        named = f"{self.rnn!r}: " if isinstance(self.rnn, str) else ""
-        readout = "" if self.readout is None else f", readout={describe(self.readout)}"
-        return f"{named}{type(rnn).__name__}({rnn.extra_repr()}){readout}"
+        rnn: Any = unwrapped(self.rnn)
+        shown = f"rnn={rnn!r}" if isinstance(rnn, str) else f"{type(rnn).__name__}({rnn.extra_repr()})"
+        return shown + ("" if self.readout is None else f", readout={describe(self.readout)}")
 
 
 def _refuse_leak(leak: object, rnn: Rnn) -> None:

@@ -48,6 +48,8 @@ def _check_constant(name: str, constant: object) -> None:
         return
     if not isinstance(constant, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(constant).__name__}")
+    if constant.is_complex():
+        raise TypeError(f"{name} must be of a real dtype, got {constant.dtype}")
     if isinstance(constant, nn.Parameter) or constant.requires_grad:
         kind = "a Parameter" if isinstance(constant, nn.Parameter) else "a tensor that requires a gradient"
         raise ValueError(f"{name} is a constant, to which no gradient flows, got {kind}; detach it")
@@ -58,10 +60,7 @@ def _let_the_function_refuse(options: dict[str, Any]) -> None:
     alpha, hop_weights, pair_weights = options["alpha"], options["hop_weights"], options["pair_weights"]
     if isinstance(alpha, str) or callable(alpha) or (isinstance(alpha, Tensor) and not in_sight(alpha)):
         alpha = 1.0  # it is looked at in the call
-    if hop_weights is not None:
-        hop_weights = Constant(hop_weights).given.cpu() if in_sight(hop_weights) else None
-    if pair_weights is not None:
-        pair_weights = Constant(pair_weights).given.cpu() if in_sight(pair_weights) else None
+    hop_weights, pair_weights = _in_sight(hop_weights), _in_sight(pair_weights)
     batch = torch.broadcast_shapes(
         alpha.shape if isinstance(alpha, Tensor) else (),
         () if hop_weights is None else hop_weights.shape[:-1],
@@ -74,6 +73,17 @@ def _let_the_function_refuse(options: dict[str, Any]) -> None:
         functional.resolvent_penalty(
             *graph, **{**options, "alpha": alpha, "hop_weights": hop_weights, "pair_weights": pair_weights}
         )
+
+
+def _in_sight(constant: Tensor | None) -> Tensor | None:
+    """Its values, where they can be looked at; else its shape."""
+    if constant is None:
+        return None
+    return (
+        Constant(constant).given
+        if in_sight(constant)
+        else torch.ones(constant.shape, dtype=torch.float32, device="cpu")
+    )
 
 
 def read_alpha(alpha: object, model: nn.Module | None) -> float | Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
@@ -84,7 +84,7 @@ def find_readout(readout: object, model: nn.Module | None) -> nn.Linear | Weight
         raise TypeError(
             f"readout must be {READOUTS}, a callable that returns one, or None, got {type(readout).__name__}"
         )
-    return cast("nn.Linear | WeightSource | None", readout)
+    return readout  # type: ignore[return-value]
 
 
 def read_readout(readout: nn.Linear | WeightSource, model: nn.Module | None, rnn: Rnn) -> Tensor:

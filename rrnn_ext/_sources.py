@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -82,8 +82,11 @@ def read_attribute(argument: str, module: nn.Module, name: str, path: str | None
             return hook.compute_weight(module)
         if isinstance(hook, SpectralNorm) and hook.name == name:
             return hook.compute_weight(module, do_power_iteration=False)
-    value = step(argument, name if path is None else path, module, name)
-    if not torch.compiler.is_compiling() and is_lazy(value):
+    try:
+        value = getattr(module, name)
+    except AttributeError as error:
+        raise _leads_nowhere(argument, name if path is None else path, module, name) from error
+    if isinstance(value, UninitializedParameter):
         raise ValueError(
             f"{argument} is read from the {name} of a {type(module).__name__} that has no shape yet: "
             "call its model once before"
@@ -118,18 +121,24 @@ def _owner(argument: str, model: nn.Module, path: str) -> tuple[nn.Module, str]:
 
 
 def step(argument: str, path: str, holder: object, name: str) -> Any:
-    """``holder.name``, where torch.compile too may find an nn.RNN, an nn.GRU or an nn.LSTM."""
+    """``holder.name``, which may be an nn.RNN, an nn.GRU or an nn.LSTM, in compiled code too."""
     if torch.compiler.is_compiling():
         before = _let_compile_see_rnns(True)
-        found = getattr(holder, name)
-        if isinstance(found, nn.Module):
-            assert isinstance(found._modules, dict)  # at the first look it would be refused
-        _let_compile_see_rnns(before)
+        try:
+            found = getattr(holder, name)
+            if isinstance(found, nn.Module):
+                assert isinstance(found._modules, dict)  # at the first look it would be refused
+        finally:
+            _let_compile_see_rnns(before)
         return found
     try:
         return getattr(holder, name)
     except AttributeError as error:
-        raise ValueError(f"{argument}={path!r} leads nowhere: {type(holder).__name__} has no {name!r}") from error
+        raise _leads_nowhere(argument, path, holder, name) from error
+
+
+def _leads_nowhere(argument: str, path: str, holder: object, name: str) -> ValueError:
+    return ValueError(f"{argument}={path!r} leads nowhere: {type(holder).__name__} has no {name!r}")
 
 
 def _let_compile_see_rnns(allowed: bool) -> bool:

@@ -285,6 +285,16 @@ class TestErrors:
         with pytest.raises(TypeError, match=r"rnn must be one of .*got Identity"):
             stock.penalty()
 
+    def test_in_compiled_code(self) -> None:
+        model = Stock()
+        compiled = torch.compile(lambda: model.penalty() * 1, **COMPILE)
+        compiled()
+        del model.encoder.rnn
+        with pytest.raises(Exception, match="'Encoder' object has no attribute 'rnn'"):
+            compiled()
+        assert not torch._dynamo.config.allow_rnn
+        assert "rnn='encoder.rnn', readout='head'" in repr(model.penalty)
+
     def test_a_name_that_leads_to_no_tensor(self) -> None:
         with pytest.raises(TypeError, match=r"weight_out='head' must lead to a tensor, got Linear; .*'head\.weight'"):
             ResolventPenalty.from_weights(Model(), "cell.W", None, "head", hops=2)()
@@ -325,7 +335,7 @@ class TestErrors:
         with pytest.raises(TypeError, match="readout must not be a Parameter"):
             penalty.readout = head.weight
 
-    @pytest.mark.filterwarnings("ignore:.*torch.ao.quantization.*:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*quantize_per_tensor.*:UserWarning")
     @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
     def test_quantised_modules(self, kind: Any) -> None:
         model = nn.ModuleDict({"rnn": kind(2, 4), "head": nn.Linear(4, 3)})

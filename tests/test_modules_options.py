@@ -335,6 +335,12 @@ class TestConstants:
         assert got == resolvent_penalty(weights, **options)
         close(got, reference.resolvent_penalty(weights, **options))
 
+    def test_shapes_are_looked_at_where_values_are_not(self) -> None:
+        with pytest.raises(ValueError, match=r"hop_weights must be \(..., 4\) to match hops=4, got \(3,\)"):
+            Model(hop_weights=torch.ones(3, device="meta"))
+        with pytest.raises(TypeError, match="hop_weights must be of a real dtype"):
+            Model(hop_weights=torch.ones(4, dtype=torch.complex64))
+
     @pytest.mark.parametrize("name", ["hop_weights", "pair_weights"])
     def test_they_do_not_learn(self, name: str) -> None:
         value = self.options()[name]

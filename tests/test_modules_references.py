@@ -308,7 +308,7 @@ class TestRepr:
     def test_of_a_module_by_name(self) -> None:
         model = nn.ModuleDict({"rnn": nn.RNNCell(2, 4), "head": nn.Linear(4, 3)})
         penalty = ResolventPenalty.from_model(model, "rnn", "head", hops=None, leak=0.5)
-        assert repr(penalty) == "ResolventPenalty('rnn': RNNCell(2, 4), readout='head', hops=None, leak=0.5)"
+        assert repr(penalty) == "ResolventPenalty(rnn='rnn', readout='head', hops=None, leak=0.5)"
 
     def test_of_given_weights(self) -> None:
         model = OwnWeights()
