@@ -182,6 +182,10 @@ class ResolventPenalty(nn.Module):
         network, options, constants = self._network, dict(self._options), self._constants
         leak = constants.get("leak", read("leak", options.pop("leak"), network.model))
         options["alpha"] = alpha = read_alpha(options["alpha"], network.model)
+        if torch.compiler.is_compiling():
+            # It takes an int of a module for fixed, unless it is told otherwise where it first looks at it.
+            with torch._dynamo.patch_dynamo_config(allow_unspec_int_on_nn_module=True):
+                options["hops"] = None if options["hops"] is None else options["hops"] + 0
         graphs = network.graphs(alpha=alpha, rectify=options["rectify"], leak=leak)
         for name in CONSTANTS:
             if name in constants:
