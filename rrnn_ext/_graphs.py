@@ -18,6 +18,9 @@ from rrnn_ext._constants import Constant
 from rrnn_ext._leaks import in_layer, leaky, rows_of, widened
 from rrnn_ext._rnns import READOUTS, Rnn, find_readout, find_rnn, has_no_shape_yet, read_readout
 from rrnn_ext._sources import WeightSource, check_name, check_source, describe, read_weight, step, unwrapped
+from rrnn_ext.diagnostics import spectral_radius
+
+_SOON_KNOWN = 1024  # units whose eigenvalues an error may take the time to compute
 
 
 class Graphs(NamedTuple):
@@ -29,16 +32,30 @@ class Graphs(NamedTuple):
     dtype: torch.dtype  # of the network's weights: what is multiplied together here is float32 at least
     names: tuple[Sequence[str], ...] = ()  # of the graphs along each dimension of the batch, where they have any
 
-    def where(self, entry: int) -> str:
-        """Which graph an index in the flattened batch means."""
-        weights = (weight for weight in self[:3] if isinstance(weight, Tensor))
+    layers: int = 1  # whose units the graphs join, as many of each
+
+    def where(self, entry: int | None, rectify: bool) -> str:
+        """Which graph an index in the flattened batch means, and which of its layers diverges."""
+        batch = self.batch()
         index: list[int] = []
-        for size in reversed(torch.broadcast_shapes(*(weight.shape[:-2] for weight in weights))):
-            entry, at = divmod(entry, size)
+        for size in reversed(batch):
+            entry, at = divmod(entry or 0, size)
             index.insert(0, at)
         if self.names:
-            return ", ".join(names[at] for names, at in zip(self.names, index, strict=True))
-        return f"entry {', '.join(map(str, index))} of the batch" if index else ""
+            parts = [names[at] for names, at in zip(self.names, index, strict=True)]
+        else:
+            parts = [f"entry {', '.join(map(str, index))} of the batch"] if index else []
+        if self.layers > 1 and self.weight_hh.shape[-1] <= _SOON_KNOWN:
+            joint = self.weight_hh.detach().expand(*batch, *self.weight_hh.shape[-2:])[tuple(index)]
+            # Nothing leads back to a lower layer, so the eigenvalues are those of the layers.
+            blocks = joint.unflatten(1, (self.layers, -1)).unflatten(0, (self.layers, -1)).diagonal(dim1=0, dim2=2)
+            own = blocks.movedim(-1, 0)
+            parts.append(f"layer {int(spectral_radius(own.abs() if rectify else own).argmax())}")
+        return ", ".join(parts)
+
+    def batch(self) -> torch.Size:
+        weights = (weight for weight in self[:3] if isinstance(weight, Tensor))
+        return torch.broadcast_shapes(*(weight.shape[:-2] for weight in weights))
 
 
 class GivenWeights:
@@ -131,7 +148,7 @@ class ModuleWeights:
         if rnn.layers == 1 and len(rnn.directions) == 1 and not rnn.is_projected:
             return Graphs(*layers[0][0], weight_out, like.dtype, gates)
         joint, choices = compose(rnn, layers, weight_out, alpha, rectify)
-        return Graphs(*joint, like.dtype, (choices, *gates) if len(choices) > 1 else gates)
+        return Graphs(*joint, like.dtype, (choices, *gates) if len(choices) > 1 else gates, rnn.layers)
 
     def __repr__(self) -> str:
         rnn: Any = unwrapped(self.rnn)

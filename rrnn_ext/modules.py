@@ -193,8 +193,8 @@ class ResolventPenalty(nn.Module):
         try:
             value = functional.resolvent_penalty(graphs.weight_hh, graphs.weight_in, graphs.weight_out, **options)
         except ResolventDivergenceError as error:
-            entry = getattr(error, "entry", None)
-            error.where = "" if entry is None else graphs.where(entry)
+            if error.device is None:  # that of an earlier sum, on a GPU, may be of other weights
+                error.where = graphs.where(getattr(error, "entry", None), options["rectify"])
             raise
         return value.to(graphs.dtype)
 

@@ -67,7 +67,27 @@ def test_the_choice_of_directions(layer: int, suffix: str) -> None:
     where = message(ResolventPenalty(rnn, nn.Linear(8, 3), hops=None))
     directions, tail = where.removeprefix("directions ").split(" in layers 0 to 1, ")
     assert directions.split(", ")[layer] == ("backward" if suffix else "forward")
-    assert tail == "new gate"
+    assert tail == f"new gate, layer {layer}"
+
+
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM])
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_the_layer(layer: int, kind: Any, rectify: bool) -> None:
+    rnn = kind(2, 4, 3)
+    quiet(rnn)
+    loud(rnn.get_parameter(f"weight_hh_l{layer}"), slice(0, 4))
+    where = message(ResolventPenalty(rnn, hops=None, rectify=rectify))
+    assert where == ("" if kind is nn.RNN else "input gate, ") + f"layer {layer}"
+
+
+def test_a_number_that_is_negative_counts_by_its_size() -> None:
+    rnn = nn.RNN(2, 1, 2)
+    with torch.no_grad():
+        rnn.get_parameter("weight_hh_l0").fill_(0.9)
+        rnn.get_parameter("weight_hh_l1").fill_(-1.5)
+    assert message(ResolventPenalty(rnn, hops=None)) == "layer 1"
+    assert message(ResolventPenalty(rnn, hops=None, rectify=True)) == "layer 1"
 
 
 @pytest.mark.parametrize(("entry", "batch", "text"), [((2,), (4,), "entry 2"), ((1, 0), (2, 3), "entry 1, 0")])

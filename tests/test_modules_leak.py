@@ -197,6 +197,15 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"leak must be a number or \(4,\), got \(\d,"):
             ResolventPenalty.from_weights(torch.zeros(4, 4), hops=2, leak=torch.full(shape, 0.5))()
 
+    @pytest.mark.parametrize("leak", [0.5, torch.tensor(0.5)], ids=["number", "tensor"])
+    def test_a_gated_module_that_took_the_place_of_another(self, leak: Any) -> None:
+        model = nn.ModuleDict({"rnn": nn.RNN(2, 4)})
+        penalty = ResolventPenalty.from_model(model, "rnn", hops=2, leak=leak)
+        penalty()
+        model["rnn"] = nn.GRU(2, 4)
+        with pytest.raises(ValueError, match="leak must be None for a gated module, got .*GRU"):
+            penalty()
+
     def test_kinds(self) -> None:
         with pytest.raises(TypeError, match="leak must not be a Parameter"):
             ResolventPenalty(nn.RNN(2, 4), hops=2, leak=nn.Parameter(torch.tensor(0.5)))
