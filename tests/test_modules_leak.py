@@ -203,7 +203,7 @@ class TestErrors:
         penalty = ResolventPenalty.from_model(model, "rnn", hops=2, leak=leak)
         penalty()
         model["rnn"] = nn.GRU(2, 4)
-        with pytest.raises(ValueError, match="leak must be None for a gated module, got .*GRU"):
+        with pytest.raises(ValueError, match=r"leak must be None for a gated module, got .*GRU"):
             penalty()
 
     def test_kinds(self) -> None:
