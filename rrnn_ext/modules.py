@@ -88,9 +88,9 @@ class ResolventPenalty(nn.Module):
         ValueError: a read-out that does not match the module, a ``leak`` outside (0, 1] or of a gated module, a
             constant that requires a gradient, a name that leads nowhere, and what
             :func:`rrnn_ext.resolvent_penalty` refuses. Options are checked here and when they are set, weights at
-            every call. (Values that no CPU has at hand, on a GPU or under transforms, give NaN instead.)
+            every call. Values on a GPU or under transforms are not waited for: there they give NaN.
         ResolventDivergenceError: ``hops=None`` where the sum does not converge; ``where`` names the gate, the
-            directions or the entry of the batch.
+            directions, the layer or the entry of the batch.
     """
 
     def __init__(
@@ -136,6 +136,7 @@ class ResolventPenalty(nn.Module):
         So it follows ``model.head = nn.Linear(...)``, which a penalty that was given the modules cannot see.
 
         Args:
+            model: the nn.Module of the names.
             rnn: the dotted name of a module of those named above; "" if that is ``model`` itself.
             readout: the dotted name of an nn.Linear or of a weight, or what else the class takes as a read-out.
             hops, options: as for the class; ``alpha`` and ``leak`` may be dotted names, too.
@@ -180,7 +181,8 @@ class ResolventPenalty(nn.Module):
 
     def _penalty(self) -> Tensor:
         network, options, constants = self._network, dict(self._options), self._constants
-        leak = constants.get("leak", read("leak", options.pop("leak"), network.model))
+        leak = read("leak", options.pop("leak"), network.model)
+        leak = constants.get("leak", leak)
         options["alpha"] = alpha = read_alpha(options["alpha"], network.model)
         if torch.compiler.is_compiling():
             # It takes an int of a module for fixed, unless it is told otherwise where it first looks at it.

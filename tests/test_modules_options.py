@@ -327,6 +327,14 @@ class TestConstants:
         assert restored.beside("hop_weights", there) is not restored.beside("hop_weights", torch.empty(0))
         assert pickle.loads(pickle.dumps(constant))._copy is None  # the machine that loads it may have no such device
 
+    def test_what_learns_by_now_is_copied_at_each_call(self) -> None:
+        leak = torch.tensor([0.5, 0.5])
+        constant = ResolventPenalty(nn.RNN(2, 2), hops=2, leak=leak)._constants["leak"]
+        there = torch.empty(0, device="meta")
+        constant.beside("leak", there)
+        leak.requires_grad_()
+        assert constant.beside("leak", there).requires_grad
+
     def test_changed_in_place_they_count_as_they_are(self) -> None:
         lags = torch.ones(4)
         model = Model(hop_weights=lags)
