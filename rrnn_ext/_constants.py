@@ -29,7 +29,7 @@ class Constant:
             return weight.fake_mode.from_tensor(given)
         if given.device == device:
             return given
-        if _is_transforming() or isinstance(weight, FakeTensor) or given.requires_grad:  # a leak that learns by now
+        if _is_transforming() or isinstance(weight, FakeTensor) or given.requires_grad:  # a leak that learns
             return given.to(device)
         if self._copy is None or self._copy.device != device or self._version != given._version:
             with torch.inference_mode(False):

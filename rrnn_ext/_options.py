@@ -22,11 +22,9 @@ _OWN = ("leak",)  # what the function does not know
 
 
 def constants_of(options: Mapping[str, Any]) -> dict[str, Constant]:
-    """The options that are tensors of values: all of them, and a leak that takes no gradient."""
+    """The options whose tensors are wanted where the weights are."""
     given = {name: options[name] for name in (*CONSTANTS, "leak")}
-    return {
-        name: Constant(value) for name, value in given.items() if isinstance(value, Tensor) and not value.requires_grad
-    }
+    return {name: Constant(value) for name, value in given.items() if isinstance(value, Tensor)}
 
 
 def check_options(options: Mapping[str, Any], model: nn.Module | None) -> None:

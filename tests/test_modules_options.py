@@ -362,6 +362,10 @@ class TestConstants:
         got = ResolventPenalty.from_weights(weights, **options)()
         assert got == resolvent_penalty(weights, **options)
         close(got, reference.resolvent_penalty(weights, **options))
+        for name in ("hop_weights", "pair_weights", "alpha"):
+            alone = {"hops": 3, name: options[name]}
+            got = ResolventPenalty.from_weights(weights, **alone)()
+            close(got, reference.resolvent_penalty(weights, **alone))
 
     def test_shapes_are_looked_at_where_values_are_not(self) -> None:
         with pytest.raises(ValueError, match=r"hop_weights must be \(..., 4\) to match hops=4, got \(3,\)"):
