@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from rrnn_ext import functional
-from rrnn_ext._graphs import GivenWeights, ModuleWeights, WeightSource
+from rrnn_ext._graphs import GivenWeights, ModuleWeights
+from rrnn_ext._options import CONSTANTS, NumberSource, check_options, constants_of, read_alpha
+from rrnn_ext._sources import WeightSource, describe, read
+from rrnn_ext.diagnostics import ResolventDivergenceError
 
 
 class ResolventPenalty(nn.Module):
@@ -41,148 +47,199 @@ class ResolventPenalty(nn.Module):
     - *Projected nn.LSTM* (``proj_size``): the units of the graph are the projected ones, and the projection is an edge
       after each recurrent and each input edge: ``weight_hr @ weight_hh`` in place of ``weight_hh``, likewise for
       ``weight_ih``.
-    - *leak*: ``h_t = (1 - leak) h_{t-1} + leak f(W h_{t-1} + U x_t)``. The recurrent weight of the graph is
-      ``(1 - leak) I + leak W``, and what enters a layer is scaled too, ``leak U``: so P_m stays the impulse response.
+    - *leak*: ``h_t = (1 - leak) h_{t-1} + leak f(W h_{t-1} + U x_t)``, unit by unit. The recurrent weight of the graph
+      is ``I - diag(leak) + diag(leak) W``, and what enters a layer is scaled too, ``diag(leak) U``: so P_m stays the
+      impulse response.
 
-    **What it holds.** References alone: no parameter, no submodule, nothing in the ``state_dict``, of itself or of a
-    model it is an attribute of. So it follows ``.to()``, re-assigned weights, parametrizations, pruning and
-    ``functional_call``; a deep copy or a pickle of a model with its penalty holds a penalty of the copied weights.
+    **What it holds.** References alone: no parameter, no buffer, no submodule, nothing in the ``state_dict``, of itself
+    or of a model it is an attribute of, which can be compiled, exported and scripted as if it had no penalty. A deep
+    copy or a pickle of a model with its penalty holds a penalty of the copied weights. It follows the two modules
+    through ``.to()``, assigned weights, parametrizations, pruning and ``functional_call``; :meth:`from_model` also
+    follows a module that takes the place of another one, and :meth:`from_weights` is for models of one's own.
+
+    **Options** are attributes that can be set, and ``rnn`` and ``readout`` too: ``penalty.alpha = 0.5`` is checked as
+    in the constructor and holds from the next call. What is to be learnt, ``alpha`` or ``leak``, is given by name
+    (with ``from_model`` or ``from_weights``) or as a callable that returns it, as a Parameter of the model would be
+    left behind when the model gets another one. Weights, and what callables and parametrizations compute, keep their
+    dtype under autocast.
 
     Args:
-        rnn: nn.RNN, nn.RNNCell, nn.GRU, nn.GRUCell, nn.LSTM or nn.LSTMCell. For others see :meth:`from_weights`.
-        readout: what reads the last layer: an nn.Linear, a weight (o, d) or a callable that returns one, where d is
-            the size of the module's output (hidden or projected size, twice that if bidirectional; the forward half
-            comes first). None: the outputs are the last layer's hidden units, and a walk has one edge less.
-        hops: how many lags to count, from 0. None: all of them, where that converges.
-        alpha: the factor of each edge: a float, or a 0-d tensor, read at every call, which may require a gradient.
+        rnn: nn.RNN, nn.RNNCell, nn.GRU, nn.GRUCell, nn.LSTM or nn.LSTMCell, also compiled. For others see
+            :meth:`from_weights`.
+        readout: what reads the last layer: an nn.Linear, a callable that returns a weight (o, d), or a tensor (o, d)
+            that is no Parameter, where d is the size of the module's output (hidden or projected size, twice that if
+            bidirectional; the forward half comes first). None: the outputs are the last layer's hidden units, and a
+            walk has one edge less.
+        hops: how many lags to count, from 0. It has to be said: the length of the sequences is usual; None is all
+            lags, whose sum stops to converge where training makes the weights too large.
+        alpha: the factor of each edge: a number, a tensor, 0-d or one for each graph, which may require a gradient, a
+            callable that returns one, or the dotted name of one.
         rectify, per_hop, norm, method: see :func:`rrnn_ext.resolvent_penalty`.
-        hop_weights: (hops,), a factor for each lag. It and ``pair_weights`` are constants that follow the device and
-            the dtype of the weights.
+        hop_weights: (hops,), a factor for each lag. It and ``pair_weights`` are constants: they stay as they are given
+            whatever the model is cast to or moved to, and are copied to the device of the weights. Of any real dtype.
         pair_weights: (o, i), a factor for each output-input pair.
-        leak: lambda of a leaky (continuous-time) network, in (0, 1]. For nn.RNN, nn.RNNCell and from_weights.
+        leak: of a leaky (continuous-time) network, in (0, 1]: a number, a tensor (n,), one for each unit, or
+            (layers, n), which may require a gradient, a callable that returns one, or the dotted name of one. For
+            nn.RNN, nn.RNNCell and from_weights.
 
     Raises:
-        TypeError: ``rnn``, ``readout`` or an option is of a kind not named above.
-        ValueError: a read-out that does not match the module, a ``leak`` outside (0, 1] or of a gated module, and what
-            :func:`rrnn_ext.resolvent_penalty` refuses. Options are checked here, weights at every call.
+        TypeError: ``rnn``, ``readout`` or an option is of a kind not named above; among them a Parameter and a tensor
+            that was computed from one, which would go stale, and quantised modules.
+        ValueError: a read-out that does not match the module, a ``leak`` outside (0, 1] or of a gated module, a
+            constant that requires a gradient, a name that leads nowhere, and what
+            :func:`rrnn_ext.resolvent_penalty` refuses. Options are checked here and when they are set, weights at
+            every call. Values on a GPU or under transforms are not waited for: there they give NaN.
+        ResolventDivergenceError: ``hops=None`` where the sum does not converge; ``where`` names the gate, the
+            directions, the layer or the entry of the batch.
     """
-
-    hop_weights: Tensor | None
-    pair_weights: Tensor | None
 
     def __init__(
         self,
-        rnn: nn.Module | GivenWeights,
+        rnn: nn.Module | GivenWeights | ModuleWeights,
         readout: nn.Linear | WeightSource | None = None,
         *,
-        hops: int | None = None,
-        alpha: float | Tensor = 1.0,
+        hops: int | None,
+        alpha: NumberSource = 1.0,
         rectify: bool = False,
         per_hop: bool = False,
         norm: str = "l1",
         hop_weights: Tensor | None = None,
         pair_weights: Tensor | None = None,
         method: str = "auto",
-        leak: float | None = None,
+        leak: NumberSource | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(rnn, GivenWeights):
-            if readout is not None:
-                raise TypeError("readout must be given to from_weights as weight_out")
-            self._weights: GivenWeights | ModuleWeights = rnn
-        else:
-            self._weights = ModuleWeights(rnn, readout)
-            if leak is not None and self._weights.gates > 1:
-                raise ValueError(f"leak must be None for a gated module, got leak={leak} for {type(rnn).__name__}")
-        if leak is not None and not 0.0 < leak <= 1.0:
-            raise ValueError(f"leak must be in (0, 1], got {leak}")
-        for name, constant in (("hop_weights", hop_weights), ("pair_weights", pair_weights)):
-            if constant is not None and not isinstance(constant, Tensor):
-                raise TypeError(f"{name} must be a tensor, got {type(constant).__name__}")
-            self.register_buffer(name, None if constant is None else constant.detach(), persistent=False)
-        self.hops = hops
-        self._alpha = (alpha,)  # in a tuple, where nn.Module does not see a Parameter
-        self.rectify = rectify
-        self.per_hop = per_hop
-        self.norm = norm
-        self.method = method
-        self.leak = leak
-        self._check_options()
+        if not isinstance(rnn, (GivenWeights, ModuleWeights)):
+            rnn = ModuleWeights(None, rnn, readout)
+        elif readout is not None:
+            raise TypeError("readout must be given to from_weights as weight_out")
+        options = {"hops": hops, "alpha": alpha, "rectify": rectify, "per_hop": per_hop, "norm": norm}
+        options |= {"hop_weights": hop_weights, "pair_weights": pair_weights, "method": method, "leak": leak}
+        self._set(rnn, options)
 
     @classmethod
-    def from_weights(
+    def from_model(
         cls,
-        weight_hh: WeightSource,
-        weight_in: WeightSource | None = None,
-        weight_out: WeightSource | None = None,
+        model: nn.Module,
+        rnn: str,
+        readout: WeightSource | None = None,
+        *,
+        hops: int | None,
         **options: Any,
     ) -> ResolventPenalty:
-        """The penalty of a model of one's own.
+        """The penalty of a recurrent module and of a read-out that are looked up in ``model`` at every call.
 
-        A weight is a tensor, a Parameter or a callable that returns a tensor and is asked at every call. Use a callable
-        for a weight that is computed (masked, parametrized) or re-assigned, and a bound method of the model rather than
-        a lambda if the model is to be deep-copied or pickled.
+        ::
+
+            penalty = ResolventPenalty.from_model(model, rnn="encoder.rnn", readout="head", hops=T)
+
+        So it follows ``model.head = nn.Linear(...)``, which a penalty that was given the modules cannot see.
 
         Args:
-            weight_hh: (..., n, n), column = source, row = target; leading dimensions are networks whose penalties add.
-            weight_in: (..., n, i), or None for the identity.
-            weight_out: (..., o, n), or None for the identity.
-            options: as for the class.
+            model: the nn.Module of the names.
+            rnn: the dotted name of a module of those named above; "" if that is ``model`` itself.
+            readout: the dotted name of an nn.Linear or of a weight, or what else the class takes as a read-out.
+            hops, options: as for the class; ``alpha`` and ``leak`` may be dotted names, too.
         """
-        return cls(GivenWeights(weight_hh, weight_in, weight_out), **options)
+        return cls(ModuleWeights(model, rnn, readout), hops=hops, **options)
 
+    @classmethod
+    def from_weights(cls, *weights: Any, hops: int | None, **options: Any) -> ResolventPenalty:
+        """The penalty of a model of one's own: ``from_weights([model, ]weight_hh, weight_in=None, weight_out=None)``.
+
+        ::
+
+            penalty = ResolventPenalty.from_weights(model, "cell.W", "cell.U", "head.weight", hops=T)
+            penalty = ResolventPenalty.from_weights(model.recurrent_weight, hops=T)  # a method
+
+        A weight is a dotted name in the model, or a callable that returns a tensor. Both are asked at every call, and
+        so follow whatever happens to the model. Use a bound method of the model rather than a lambda if the model is to
+        be deep-copied or pickled. A tensor of your own is taken too, but neither a Parameter nor a tensor that was
+        computed from one: these go stale when the model gets another one, and when the first step is taken.
+
+        Args:
+            model: the nn.Module of the names. Needed for names alone.
+            weight_hh: (..., n, n), column = source, row = target; leading dimensions are networks whose penalties add.
+            weight_in: (..., n, i), or None for the identity, which a leak does not scale.
+            weight_out: (..., o, n), or None for the identity.
+            hops, options: as for the class. A ``leak`` is () or (..., n); with a model it and ``alpha`` may be names.
+        """
+        model = options.pop("model", None)
+        if weights and isinstance(weights[0], nn.Module):
+            model, weights = weights[0], weights[1:]
+        given = {name: options.pop(name) for name in ("weight_hh", "weight_in", "weight_out") if name in options}
+        if not weights and "weight_hh" not in given:
+            raise TypeError("weight_hh is missing: from_weights(model, 'cell.W', ...) or from_weights(callable, ...)")
+        return cls(GivenWeights(model, *weights, **given), hops=hops, **options)
+
+    @torch.jit.unused  # TorchScript passes it by in a model that it compiles
     def forward(self) -> Tensor:
-        """The penalty, a 0-d tensor with gradients for every weight of the graph and for ``alpha``."""
-        (alpha,) = self._alpha
-        graphs = self._weights.graphs(alpha=alpha, rectify=self.rectify, leak=self.leak)
-        value = functional.resolvent_penalty(
-            graphs.weight_hh,
-            graphs.weight_in,
-            graphs.weight_out,
-            alpha=alpha,
-            hops=self.hops,
-            rectify=self.rectify,
-            per_hop=self.per_hop,
-            norm=self.norm,
-            hop_weights=self._constant("hop_weights", graphs.weight_hh),
-            pair_weights=self._constant("pair_weights", graphs.weight_hh),
-            method=self.method,
-        )
+        """The penalty, a 0-d tensor with gradients for every weight of the graph, for ``alpha`` and for ``leak``."""
+        # Autocast may lower the precision of activations, not that of weights, nor of what is computed from them.
+        with _without_autocast("cpu"), _without_autocast("cuda"):
+            return self._penalty()
+
+    def _penalty(self) -> Tensor:
+        network, options, constants = self._network, dict(self._options), self._constants
+        leak = read("leak", options.pop("leak"), network.model)
+        leak = constants.get("leak", leak)
+        options["alpha"] = alpha = read_alpha(options["alpha"], network.model)
+        if torch.compiler.is_compiling():
+            # It takes an int of a module for fixed, unless it is told otherwise where it first looks at it.
+            with torch._dynamo.patch_dynamo_config(allow_unspec_int_on_nn_module=True):
+                options["hops"] = None if options["hops"] is None else options["hops"] + 0
+        graphs = network.graphs(alpha=alpha, rectify=options["rectify"], leak=leak)
+        for name in CONSTANTS:
+            if name in constants:
+                options[name] = constants[name].beside(name, graphs.weight_hh)
+        try:
+            value = functional.resolvent_penalty(graphs.weight_hh, graphs.weight_in, graphs.weight_out, **options)
+        except ResolventDivergenceError as error:
+            if error.device is None:  # that of an earlier sum, on a GPU, may be of other weights
+                error.where = graphs.where(getattr(error, "entry", None), options["rectify"])
+            raise
         return value.to(graphs.dtype)
 
-    def _constant(self, name: str, weight_hh: Tensor) -> Tensor | None:
-        """The buffer in the weights' dtype and on their device, where it stays: a copy at each call would wait."""
-        constant = getattr(self, name)
-        if constant is None:
-            return None
-        there = constant.to(weight_hh.device)
-        if there.device != constant.device and type(there) is Tensor and not torch.compiler.is_compiling():
-            setattr(self, name, there)
-        return there.to(weight_hh.dtype)
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What the constructor was given can be given anew, and is checked as there."""
+        if name not in self._given():
+            super().__setattr__(name, value)
+        elif name in self._options:
+            self._set(self._network, {**self._options, name: value})
+        else:
+            self._set(type(self._network)(**{**vars(self._network), name: value}), self._options)
+
+    def __getattr__(self, name: str) -> Any:
+        given = self._given()
+        return given[name] if name in given else super().__getattr__(name)
+
+    def _given(self) -> dict[str, Any]:
+        # Before they are set, as in the making of a copy, to ask for them would ask __getattr__.
+        return {**vars(self._network), **self._options} if "_options" in self.__dict__ else {}
+
+    def _set(self, network: GivenWeights | ModuleWeights, options: dict[str, Any]) -> None:
+        with unset_fake_temporarily():  # options that have values are looked at, whatever is made of the weights
+            check_options(options, network.model)
+            constants = constants_of(options)
+        network.refuse_leak(options["leak"])
+        # In an object and in dicts, where nn.Module sees no parameter, no buffer and no submodule.
+        self._network, self._constants, self._options = network, constants, options
 
     def extra_repr(self) -> str:
-        (alpha,) = self._alpha
-        shown_alpha = f"tensor{tuple(alpha.shape)}" if isinstance(alpha, Tensor) else alpha
-        parts = [repr(self._weights), f"hops={self.hops}", f"alpha={shown_alpha}"]
-        parts += [f"{name}=True" for name in ("rectify", "per_hop") if getattr(self, name)]
-        parts += [f"norm={self.norm!r}"] * (self.norm != "l1")
-        for name, constant in (("hop_weights", self.hop_weights), ("pair_weights", self.pair_weights)):
-            parts += [] if constant is None else [f"{name}={tuple(constant.shape)}"]
-        parts += [f"method={self.method!r}"] * (self.method != "auto")
-        parts += [] if self.leak is None else [f"leak={self.leak}"]
-        return ", ".join(parts)
+        shown = [repr(self._network)]
+        for name, default in _DEFAULTS.items():
+            value = self._options[name]
+            if default is inspect.Parameter.empty or value is not default:
+                shown.append(f"{name}={describe(value)}")
+        return ", ".join(shown)
 
-    def _check_options(self) -> None:
-        """Let the op refuse a bad option when the penalty is made, in its own words: ask it for an edgeless graph."""
-        (alpha,) = self._alpha
-        edgeless = torch.zeros(1, 1, device="cpu")
-        functional.resolvent_penalty(
-            edgeless,
-            alpha=1.0 if isinstance(alpha, Tensor) else alpha,
-            hops=self.hops,
-            rectify=self.rectify,
-            per_hop=self.per_hop,
-            norm=self.norm,
-            hop_weights=None if self.hop_weights is None else self.hop_weights.to(edgeless),
-            method=self.method,
-        )
+
+_DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(ResolventPenalty).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+}
+
+
+def _without_autocast(device: str) -> AbstractContextManager[object]:
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()

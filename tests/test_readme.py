@@ -26,7 +26,7 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
-MODULE_ONLY = {"rnn", "readout", "leak"}
+MODULE_OWN = {"rnn", "readout", "hops", "leak"}
 
 
 class Block(NamedTuple):
@@ -170,7 +170,7 @@ class TestTables:
     def test_every_option_of_the_module(self) -> None:
         shared, own = in_table(table("Options", "keyword")), in_table(table("The module", "argument"))
         del shared["reduction"]
-        assert set(own) == MODULE_ONLY
+        assert set(own) == MODULE_OWN
         assert {**shared, **own} == defaults(rrnn_ext.ResolventPenalty)
 
     def test_every_argument_with_a_shape(self) -> None:

@@ -1,0 +1,94 @@
+"""The weights of a stack, of both directions or of a projection, multiplied into those of one graph or of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from rrnn_ext._product import product
+from rrnn_ext._rnns import Rnn
+
+
+class _Partial(NamedTuple):
+    """A graph over the layers so far."""
+
+    choice: tuple[int, ...]  # of a direction in each layer
+    rows: list[Tensor]  # the layers' rows of the joint weight_hh
+    in_rows: list[Tensor]  # and of the joint weight_in
+
+
+def compose(
+    rnn: Rnn,
+    layers: Sequence[Sequence[tuple[Tensor, Tensor]]],
+    weight_out: Tensor | None,
+    alpha: float | Tensor,
+    rectify: bool,
+) -> tuple[tuple[Tensor, Tensor, Tensor | None], list[str]]:
+    """One graph for each choice of a direction in every layer, over the hidden units of those directions; and what
+    the choices are called.
+
+    h_l[t] = W_l h_l[t-1] + C_l h_{l-1}[t] (every W, C and U with its alpha; x in place of h_{-1}) holds within a
+    graph. Put the right side of layer l-1 in place of h_{l-1}[t]: row l of the joint weight is C_l times row l-1,
+    and W_l on the diagonal.
+    """
+    like, _ = layers[0][0]
+    device, dtype = like.device, torch.promote_types(like.dtype, torch.float32)
+    step = alpha
+    if isinstance(alpha, Tensor):  # a number on the CPU multiplies tensors anywhere, and a copy of it would wait
+        step = alpha.to(dtype) if alpha.dim() == 0 else alpha.to(device, dtype)[..., None, None]
+
+    def edges(weight: Tensor) -> Tensor:
+        return weight.to(dtype).abs() if rectify else weight.to(dtype)
+
+    partial: list[_Partial] = []
+    for layer in range(rnn.layers):
+        extended: list[_Partial] = []
+        for direction, suffix in enumerate(rnn.directions):
+            recurrent, incoming = map(edges, layers[layer][direction])
+            if rnn.is_projected:
+                projection = step * edges(rnn.read(f"weight_hr_l{layer}{suffix}"))
+                recurrent, incoming = _times(projection, recurrent), _times(projection, incoming)
+            if layer == 0:
+                extended.append(_Partial((direction,), [recurrent], [incoming]))
+                continue
+            for choice, rows, in_rows in partial:
+                between = step * rnn.columns_of(incoming, choice[-1])
+                row = torch.cat([_times(between, rows[-1]), recurrent], dim=-1)
+                extended.append(_Partial((*choice, direction), [*rows, row], [*in_rows, _times(between, in_rows[-1])]))
+        partial = extended
+
+    width = rnn.layers * rnn.size
+    above = width - rnn.size  # the units below the last layer, which no output reads
+    weight_hh = [torch.cat([pad(row, (0, width - row.shape[-1])) for row in each.rows], -2) for each in partial]
+    weight_in = [torch.cat(each.in_rows, -2) for each in partial]
+    if weight_out is not None:
+        wide = weight_out.to(dtype)
+        readouts = [pad(rnn.columns_of(wide, each.choice[-1]), (above, 0)) for each in partial]
+    elif above:
+        # Reading the last layer's units is no edge: take back the alpha that the op gives to weight_out.
+        readouts = [pad(torch.eye(rnn.size, dtype=dtype, device=device) / step, (above, 0))] * len(partial)
+    else:
+        readouts = []
+    choices = [_called(each.choice) for each in partial]
+    if len(partial) == 1:
+        return (weight_hh[0], weight_in[0], readouts[0] if readouts else None), choices
+    outputs = torch.stack(readouts) if readouts else None
+    if outputs is not None and len(rnn.gates) > 1 and outputs.dim() == 3:
+        outputs = outputs.unsqueeze(1)  # the gates share a read-out
+    return (torch.stack(weight_hh), torch.stack(weight_in), outputs), choices
+
+
+def _times(left: Tensor, right: Tensor) -> Tensor:
+    batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    return product(left.expand(*batch, *left.shape[-2:]), right.expand(*batch, *right.shape[-2:]))
+
+
+def _called(choice: tuple[int, ...]) -> str:
+    names = [("forward", "backward")[direction] for direction in choice]
+    if len(names) == 1:
+        return f"direction {names[0]}"
+    return f"directions {', '.join(names)} in layers 0 to {len(names) - 1}"
