@@ -123,6 +123,15 @@ class Graph:
         noise = noise.times(256 * self.n, eps_of(self.dtype)).where(size <= Exact.full((1, 1)))
         return Bounded(plain.exact, size.times(1, TOLERANCE) + plain.bound + noise, plain.size)
 
+    def stays_within(self, hops: int) -> bool:
+        """Whether the chain from either side, and the squares of the walks, are within the dtype."""
+        forwards = self.chain(hops, abs(self.a), None if self.u is None else abs(self.u))
+        backwards = self.chain(hops, abs(self.a).mT, None if self.v is None else abs(self.v).mT)
+        walks = [self.read(each, absolute=True) for each in forwards]
+        largest = Exact.of(torch.finfo(torch.float64 if self.dtype == torch.float64 else torch.float32).max)
+        numbers = [*forwards, *backwards, *(each * each for each in walks)]
+        return all(bool((each <= largest).all()) for each in numbers)
+
     def chain(self, hops: int, a: Exact, u: Exact | None, lost: Exact | None = None) -> list[Exact]:
         """X_0 = U, X_{m+1} = A X_m; ``lost`` is added every time."""
         chain = [Exact.eye(self.n) if u is None else u]

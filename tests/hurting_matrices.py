@@ -189,19 +189,32 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """Of units, inputs and outputs; None: that side is not given."""
+
+    n: int
+    i: int | None
+    o: int | None
+
+
+NARROW = (None, 1, 2, 4)
+SIZES = st.builds(Sizes, st.sampled_from((2, 3, 5, 8, 12)), st.sampled_from(NARROW), st.sampled_from(NARROW))
+
+
 @st.composite
-def weights(draw: st.DrawFn, family: str, dtype: torch.dtype) -> Weights:
-    """A matrix of the family with any of the two sides."""
+def weights(draw: st.DrawFn, family: str, dtype: torch.dtype, sizes: Sizes | None = None) -> Weights:
+    """A matrix of the family with any of the two sides. Of tiny, the number of units is its own."""
     rng = random.Random(draw(st.integers(0, 2**32)))
-    n = draw(st.sampled_from((2, 3, 5, 8, 12)))
-    rows = FAMILIES[family](draw, rng, n, dtype)
-    n = len(rows)
-    narrow = st.sampled_from((None, 1, 2, 4))
-    i, o = draw(narrow), draw(narrow)
+    if sizes is None:
+        sizes = draw(SIZES)
+    rows = FAMILIES[family](draw, rng, sizes.n, dtype)
+    n, i, o = len(rows), sizes.i, sizes.o
     weight_hh = _tensor(rows, (n, n), dtype)
     weight_in = None if i is None else _tensor(_side(draw, rng, n, i), (n, i), dtype)
     weight_out = None if o is None else _tensor(_side(draw, rng, n, o), (n, o), dtype).mT.contiguous()
-    return Weights(weight_hh, weight_in, weight_out, draw(st.sampled_from((1.0, 1.0, 0.75, 0.9))))
+    alpha = draw(st.sampled_from((1.0, 1.0, 0.75, 0.9)))
+    return Weights(weight_hh, weight_in, weight_out, alpha)
 
 
 def _side(draw: st.DrawFn, rng: random.Random, n: int, columns: int) -> Rows:

@@ -9,14 +9,21 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from device import DEVICE
-from hurting_checks import check_finite, check_finite_gradients, check_infinite, check_infinite_gradients, outcome
-from hurting_matrices import FAMILIES, Weights, weights
-from hypothesis import assume, given, settings
+from hurting_checks import (
+    check_batch,
+    check_finite,
+    check_finite_gradients,
+    check_infinite,
+    check_infinite_gradients,
+    outcome,
+)
+from hurting_matrices import FAMILIES, SIZES, Weights, weights
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -26,8 +33,12 @@ REALS = [torch.float64, torch.float32]
 HALVES = [torch.float16, torch.bfloat16]
 METHODS = ["auto", "series", "inverse"]
 
-# A twelfth of what the profile says: there are many kinds.
-FEW = settings(max_examples=settings().max_examples // 12)
+# A twelfth of what the profile says: there are many kinds. To explain a failure would take far longer than to find it.
+FEW = settings(
+    max_examples=settings().max_examples // 12,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+    report_multiple_bugs=False,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -120,6 +131,19 @@ class TestGradients:
         case, rectify = data.draw(weights(family, dtype)), data.draw(st.booleans())
         pair_weights, squared = data.draw(pair_weights_for(case)), data.draw(st.booleans())
         check_infinite_gradients(case, rectify, pair_weights, squared, data.draw(st.sampled_from(METHODS)))
+
+
+@pytest.mark.parametrize("dtype", REALS, ids=str)
+@pytest.mark.parametrize("method", METHODS)
+@FEW
+@given(data=st.data())
+def test_batches(method: str, dtype: torch.dtype, data: st.DataObject) -> None:
+    """Of any kinds side by side."""
+    sizes = data.draw(SIZES)
+    kinds = st.sampled_from([family for family in FAMILIES if family != "tiny"])
+    cases = [data.draw(weights(data.draw(kinds), dtype, sizes)) for _ in range(3)]
+    cases = [replace(case, alpha=cases[0].alpha) for case in cases]
+    check_batch(cases, data.draw(st.sampled_from((None, 1, 5))), method)
 
 
 @dataclass(frozen=True)
