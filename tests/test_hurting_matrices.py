@@ -48,7 +48,7 @@ def hops_for(draw: st.DrawFn, case: Weights) -> int:
     """Finite, and as many as exact arithmetic can do in a moment."""
     n = case.weight_hh.shape[-1]
     width = n if case.weight_in is None else case.weight_in.shape[-1]
-    most = 30_000 // max(1, n * n * width)
+    most = 15_000 // max(1, n * n * width)
     return draw(st.sampled_from([hops for hops in (1, 2, 3, 7, 20, 64, 300) if hops <= max(most, 7)]))
 
 
