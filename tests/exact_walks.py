@@ -208,6 +208,11 @@ class Infinite:
         """Whether a condition of 1000 / n is enough for every column."""
         return bool((self.error.times(self.n) <= self.size.times(1000)).all())
 
+    def is_tame(self) -> bool:
+        """Whether the condition number of I - A, which knows nothing of units that differ in scale, is at most 1000."""
+        norms = [abs(each).sum(1).largest(0) for each in (Exact.eye(self.n) - self.a, self.inverse)]
+        return bool((norms[0] * norms[1] <= Exact.full((1, 1), 1000)).all())
+
     def sizes_of_terms(self, hops: int) -> Exact | None:
         """Roughly |B| + |A B| + |A^2 B| + ... as far as floats go; None where that does not end within ``hops``."""
         a, term = self.a.floats(), self.b.floats()
