@@ -198,7 +198,7 @@ class Sizes:
     o: int | None
 
 
-NARROW = (None, 1, 2, 4)
+NARROW = (None, None, 1, 2, 4)
 SIZES = st.builds(Sizes, st.sampled_from((2, 3, 5, 8, 12)), st.sampled_from(NARROW), st.sampled_from(NARROW))
 
 

@@ -54,7 +54,7 @@ def hops_for(draw: st.DrawFn, case: Weights) -> int:
 
 @st.composite
 def hop_weights_for(draw: st.DrawFn, hops: int, dtype: torch.dtype) -> Tensor | None:
-    kind = draw(st.sampled_from(("none", "wave", "first", "last", "factorial")))
+    kind = draw(st.sampled_from(("none", "none", "wave", "first", "last", "factorial")))
     if kind == "none":
         return None
     numbers = {
@@ -144,6 +144,48 @@ def test_batches(method: str, dtype: torch.dtype, data: st.DataObject) -> None:
     cases = [data.draw(weights(data.draw(kinds), dtype, sizes)) for _ in range(3)]
     cases = [replace(case, alpha=cases[0].alpha) for case in cases]
     check_batch(cases, data.draw(st.sampled_from((None, 1, 5))), method)
+
+
+# Small ones that drawing might miss: rows of weight_hh, and a read-out or none.
+NAMED: dict[str, tuple[list[list[float]], list[float] | None]] = {
+    "reducible, diverging": ([[2.0, 8.0], [0.0, 2.0]], None),
+    "reducible, barely diverging": ([[1.001, 8.0], [0.0, 1.001]], None),
+    "one-way into a rotation": ([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [8.0, 0.0, 0.5]], None),
+    "small beside 1": ([[1e-9, 0.0], [0.0, 1e-9]], None),
+    "a unit that none reaches": ([[0.0, 0.0, 0.0], [0.3, 0.1, 0.2], [0.7, 0.3, 0.3]], None),
+    "nearly stochastic, read out": ([[0.52642041, 0.47257957], [0.61798567, 0.38101435]], [-1.0163, -0.0721]),
+    "graded": ([[0.3272, 2.4506e-31], [-7.5457e28, -0.22903]], None),
+    "singular but for float64": (
+        [
+            [0.9999989867, -4.893727303, -3.436326027],
+            [3.19e-17, 3.499368191, 1.755031943],
+            [-4.5e-17, -3.559391737, -1.4993701],
+        ],
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", REALS, ids=str)
+@pytest.mark.parametrize("name", NAMED)
+class TestNamed:
+    def case(self, name: str, dtype: torch.dtype) -> Weights:
+        rows, readout = NAMED[name]
+        w = torch.tensor(rows, dtype=dtype, device=DEVICE)
+        return Weights(w, None, None if readout is None else torch.tensor([readout], dtype=dtype, device=DEVICE), 1.0)
+
+    @pytest.mark.parametrize("rectify", [False, True])
+    @pytest.mark.parametrize("method", METHODS)
+    def test_sums(self, method: str, rectify: bool, name: str, dtype: torch.dtype) -> None:
+        case = self.case(name, dtype)
+        check_infinite(case, rectify, None, method)
+        check_finite(case, rectify, 7, None, None, method)
+
+    @pytest.mark.parametrize("squared", [False, True])
+    def test_gradients(self, squared: bool, name: str, dtype: torch.dtype) -> None:
+        case = self.case(name, dtype)
+        check_infinite_gradients(case, False, None, squared, "auto")
+        check_finite_gradients(case, False, 7, None, None, False, squared)
 
 
 @dataclass(frozen=True)
