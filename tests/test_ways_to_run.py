@@ -1,0 +1,16 @@
+"""Every call in every way to run PyTorch: the right value and derivatives, or the error of docs/ways-to-run.md."""
+
+from __future__ import annotations
+
+import ways_derivatives  # noqa: F401  (registers ways)
+import pytest
+import torch
+from ways import WAYS, Call, Way
+
+
+@pytest.mark.parametrize(
+    ("way", "call"),
+    [pytest.param(way, call, id=f"{way.name}-{call.name}") for way in WAYS.values() for call in way.calls],
+)
+def test_every_call_in_every_way(way: Way, call: Call) -> None:
+    way.run(call)
