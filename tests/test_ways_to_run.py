@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import ways_derivatives  # noqa: F401  (registers ways)
 import pytest
-import torch
+import ways_derivatives
+import ways_graphs
+import ways_modes
+import ways_weights
 from ways import WAYS, Call, Way
+
+MODULES = (ways_derivatives, ways_modes, ways_weights, ways_graphs)  # each registers its ways
 
 
 @pytest.mark.parametrize(

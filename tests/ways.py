@@ -56,6 +56,9 @@ class Call:
         converted = {key: convert(each) if isinstance(each, Tensor) else each for key, each in self.options.items()}
         return replace(self, options=converted)
 
+    def with_options(self, **options: Any) -> Call:
+        return replace(self, options={**self.options, **options})
+
     def result(self, *leaves: Tensor) -> Tensor:
         """What the library answers: of resolvent_info, its numbers side by side."""
         arguments = self._arguments(leaves)
@@ -133,6 +136,7 @@ CALLS = (
     Call("infinite, rectified", options={**_INFINITE, "rectify": True}),
     Call("infinite, tensor alpha", options={"hops": None}, learns_alpha=True),
     Call("infinite, a batch", batch=(2,), options={**_INFINITE, "pair_weights": _PAIR_WEIGHTS, "reduction": "mean"}),
+    Call("infinite, a batch, rectified", batch=(2,), options={**_INFINITE, "rectify": True}),
     Call("infinite, all pairs", **_NEITHER, options=_INFINITE),
     Call("infinite, all pairs, rectified", **_NEITHER, options={**_INFINITE, "rectify": True}),
     Call("infinite, all pairs, squares", **_NEITHER, options={**_INFINITE, "rectify": True, "norm": "l2"}),
@@ -141,6 +145,13 @@ CALLS = (
     Call("resolvent, infinite", "resolvent", options=_INFINITE),
     Call("hop_decomposition", "hop_decomposition", options=_FINITE),
     Call("resolvent_info", "resolvent_info", **_NEITHER, options=_FINITE),
+)
+# Matrices large enough for LAPACK to use threads, as a batch.
+LARGE_BATCHES = (
+    Call("large batch, infinite, all pairs", **_NEITHER, n=170, batch=(3,), options=_INFINITE),
+    Call("large batch, infinite", n=185, batch=(3,), options=_INFINITE),
+    Call("large batch, infinite, rectified", n=200, batch=(3,), options={**_INFINITE, "rectify": True}),
+    Call("large batch, inverse", n=180, batch=(3,), options={**_FINITE, "method": "inverse"}),
 )
 DIFFERENTIABLE = tuple(call for call in CALLS if call.differentiable)
 SMALL = tuple(call for call in DIFFERENTIABLE if call.n <= 6)
@@ -167,7 +178,9 @@ WAYS: dict[str, Way] = {}
 Run = Callable[[Call], None]
 
 
-def way(name: str, calls: tuple[Call, ...] = DIFFERENTIABLE, error: type[Exception] | None = None) -> Callable[[Run], Run]:
+def way(
+    name: str, calls: tuple[Call, ...] = DIFFERENTIABLE, error: type[Exception] | None = None
+) -> Callable[[Run], Run]:
     """Registers a function as a way to run each of the calls."""
 
     def register(run: Run) -> Run:
@@ -203,7 +216,21 @@ def expected(call: Call, dtype: torch.dtype = torch.float64) -> tuple[Tensor, tu
 
 def directions(leaves: Leaves) -> list[Tensor]:
     """A tangent for each of the leaves."""
-    return [torch.cos(torch.arange(leaf.numel()).to(leaf) + 1).reshape(leaf.shape) for leaf in leaves]
+
+    def cosines(leaf: Tensor) -> Tensor:
+        return torch.arange(1, leaf.numel() + 1, dtype=leaf.dtype, device=leaf.device).cos().reshape(leaf.shape)
+
+    return [cosines(leaf) for leaf in leaves]
+
+
+def second_derivative(function: Callable[..., Tensor], leaves: list[Tensor]) -> Tensor:
+    """Along one direction, twice."""
+    fresh = [leaf.detach().clone().requires_grad_() for leaf in leaves]
+    along = directions([leaf.cpu() for leaf in leaves])
+    gradients = torch.autograd.grad(function(*fresh), fresh, create_graph=True)
+    slope = torch.stack([(g * t.to(g)).sum() for g, t in zip(gradients, along, strict=True)]).sum()
+    second = torch.autograd.grad(slope, fresh)
+    return torch.stack([(g * t.to(g)).sum() for g, t in zip(second, along, strict=True)]).sum()
 
 
 def flat(call: Call, function: Callable[..., Tensor]) -> tuple[Callable[[Tensor], Tensor], Tensor]:
@@ -245,3 +272,32 @@ def check(
         for place, (gradient, right) in enumerate(zip(gradients, right_gradients, strict=True)):
             assert gradient is not None, f"no gradient for leaf {place}"
             close(f"gradient of leaf {place}", gradient, right, tolerance)
+
+
+def check_eager(call: Call) -> None:
+    if call.differentiable:
+        check(call, *value_and_gradients(call.value, call.leaves()))
+    else:
+        check(call, call.value(*call.leaves()))
+
+
+def check_large_batch(call: Call) -> None:
+    """As a batch and under vmap, against the graphs one by one: value, gradient, second derivative."""
+    recurrent, *sides = call.leaves()
+    single = replace(call, batch=())
+    (direction,) = directions([recurrent[0]])
+
+    def along(function: Callable[..., Tensor], w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        w = w.detach().requires_grad_()
+        value = function(w, *sides)
+        (gradient,) = torch.autograd.grad(value.sum(), w, create_graph=True)
+        (second,) = torch.autograd.grad((gradient * direction).sum(), w)
+        return value.detach(), gradient.detach(), second
+
+    each = [along(single.true_value, w) for w in recurrent]
+    right = [torch.stack(parts) for parts in zip(*each, strict=True)]
+    batch = along(call.with_options(reduction="none").result, recurrent)
+    vmapped = along(torch.vmap(single.value, (0, *(None for _ in sides))), recurrent)
+    for how, parts in (("batch", batch), ("vmap", vmapped)):
+        for what, part, truth in zip(("value", "gradient", "second derivative"), parts, right, strict=True):
+            close(f"{how}: {what}", part, truth, 1e-8)

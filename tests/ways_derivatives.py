@@ -165,7 +165,9 @@ def _(call: Call) -> None:
                 value, slope = forward_ad.unpack_dual(call.value(*dual))
             close("value", value, right_value)
             assert slope is not None, f"no tangent with dual numbers at {list(chosen)}, {requires_grad=}"
-            close(f"slope along {list(chosen)}", slope, sum((slopes[place] for place in chosen), torch.zeros_like(slope)))
+            close(
+                f"slope along {list(chosen)}", slope, sum((slopes[place] for place in chosen), torch.zeros_like(slope))
+            )
 
 
 @way("dual numbers in a gradient (forward over reverse)", SMALL)
@@ -274,7 +276,9 @@ def _(call: Call) -> None:
     leaves, batched = call.leaves(), scaled(call)
     for place in places(call):
         at = [0 if here == place else None for here in places(call)]
-        given = [batch if here == place else leaf for here, (leaf, batch) in enumerate(zip(leaves, batched, strict=True))]
+        given = [
+            batch if here == place else leaf for here, (leaf, batch) in enumerate(zip(leaves, batched, strict=True))
+        ]
         if leaves[place].dim():
             at[place], given[place] = -1, batched[place].movedim(0, -1).contiguous()
         right = [
@@ -283,7 +287,9 @@ def _(call: Call) -> None:
             )
             for k in range(3)
         ]
-        close(f"values over leaf {place}", torch.vmap(call.value, tuple(at))(*given), torch.stack([v for v, _ in right]))
+        close(
+            f"values over leaf {place}", torch.vmap(call.value, tuple(at))(*given), torch.stack([v for v, _ in right])
+        )
         gradients = torch.vmap(torch.func.grad(call.value, argnums=places(call)), tuple(at))(*given)
         for here, gradient in enumerate(gradients):
             close(f"gradients of leaf {here} over leaf {place}", gradient, torch.stack([g[here] for _, g in right]))
