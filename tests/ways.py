@@ -146,6 +146,7 @@ CALLS = (
     Call("hop_decomposition", "hop_decomposition", options=_FINITE),
     Call("resolvent_info", "resolvent_info", **_NEITHER, options=_FINITE),
 )
+DIVERGING = Call("infinite, diverging", options={"hops": None, "alpha": 50.0})
 # Matrices large enough for LAPACK to use threads, as a batch.
 LARGE_BATCHES = (
     Call("large batch, infinite, all pairs", **_NEITHER, n=170, batch=(3,), options=_INFINITE),
@@ -223,14 +224,16 @@ def directions(leaves: Leaves) -> list[Tensor]:
     return [cosines(leaf) for leaf in leaves]
 
 
-def second_derivative(function: Callable[..., Tensor], leaves: list[Tensor]) -> Tensor:
-    """Along one direction, twice."""
+def inner_product(gradients: Leaves, tangents: Leaves) -> Tensor:
+    return torch.stack([(g * t.to(g)).sum() for g, t in zip(gradients, tangents, strict=True)]).sum()
+
+
+def second_derivative(function: Callable[..., Tensor], leaves: Leaves) -> Tensor:
+    """Twice along one direction, by differentiating the gradient."""
     fresh = [leaf.detach().clone().requires_grad_() for leaf in leaves]
-    along = directions([leaf.cpu() for leaf in leaves])
+    along = directions([leaf.detach() for leaf in leaves])
     gradients = torch.autograd.grad(function(*fresh), fresh, create_graph=True)
-    slope = torch.stack([(g * t.to(g)).sum() for g, t in zip(gradients, along, strict=True)]).sum()
-    second = torch.autograd.grad(slope, fresh)
-    return torch.stack([(g * t.to(g)).sum() for g, t in zip(second, along, strict=True)]).sum()
+    return inner_product(torch.autograd.grad(inner_product(gradients, along), fresh), along)
 
 
 def flat(call: Call, function: Callable[..., Tensor]) -> tuple[Callable[[Tensor], Tensor], Tensor]:
@@ -287,17 +290,28 @@ def check_large_batch(call: Call) -> None:
     single = replace(call, batch=())
     (direction,) = directions([recurrent[0]])
 
-    def along(function: Callable[..., Tensor], w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        w = w.detach().requires_grad_()
+    def along(function: Callable[..., Tensor], given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        w = given.detach().requires_grad_()
         value = function(w, *sides)
         (gradient,) = torch.autograd.grad(value.sum(), w, create_graph=True)
         (second,) = torch.autograd.grad((gradient * direction).sum(), w)
         return value.detach(), gradient.detach(), second
 
+    def along_in_transforms(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def slope(w: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            gradient, value = torch.func.grad_and_value(single.value)(w, *sides)
+            return (gradient * direction).sum(), (value, gradient)
+
+        second, (value, gradient) = torch.func.grad(slope, has_aux=True)(w)
+        return value, gradient, second
+
     each = [along(single.true_value, w) for w in recurrent]
     right = [torch.stack(parts) for parts in zip(*each, strict=True)]
-    batch = along(call.with_options(reduction="none").result, recurrent)
-    vmapped = along(torch.vmap(single.value, (0, *(None for _ in sides))), recurrent)
-    for how, parts in (("batch", batch), ("vmap", vmapped)):
+    ways = {
+        "a batch": along(call.with_options(reduction="none").result, recurrent),
+        "vmap": along(torch.vmap(single.value, (0, *(None for _ in sides))), recurrent),
+        "vmap of derivatives": torch.vmap(along_in_transforms)(recurrent),
+    }
+    for how, parts in ways.items():
         for what, part, truth in zip(("value", "gradient", "second derivative"), parts, right, strict=True):
             close(f"{how}: {what}", part, truth, 1e-8)

@@ -15,6 +15,7 @@ from ways import (
     directions,
     expected,
     flat,
+    inner_product,
     true_hessian,
     value_and_gradients,
     way,
@@ -209,7 +210,7 @@ def _(call: Call) -> None:
     tangents = directions(leaves)
     value, slope = torch.func.jvp(call.value, tuple(leaves), tuple(tangents))
     check(call, value)
-    close("slope", slope, sum(((g * t).sum() for g, t in zip(right, tangents, strict=True)), torch.zeros_like(slope)))
+    close("slope", slope, inner_product(right, tangents))
 
 
 @way("`torch.func.linearize`", SMALL)
@@ -301,10 +302,7 @@ def _(call: Call) -> None:
     tangents = directions(call.leaves())
     slopes = torch.vmap(lambda *leaves: torch.func.jvp(call.value, leaves, tuple(tangents))[1])(*batched)
     right = [
-        sum(
-            ((g * t).sum() for g, t in zip(value_and_gradients(call.true_value, leaves)[1], tangents, strict=True)),
-            torch.zeros_like(slopes[0]),
-        )
+        inner_product(value_and_gradients(call.true_value, leaves)[1], tangents)
         for leaves in zip(*batched, strict=True)
     ]
     close("slopes", slopes, torch.stack(right))

@@ -18,7 +18,7 @@ TIMEOUT = 60  # seconds; it takes a few
 
 @cache
 def tried(what: str) -> tuple[frozenset[str], str]:
-    """The names of the calls that were right, and what the process says of the others."""
+    """The names of the calls that were right, and what else the process says."""
     command = [sys.executable, __file__, what, *sys.path]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
@@ -26,7 +26,7 @@ def tried(what: str) -> tuple[frozenset[str], str]:
         output = expired.stdout or b""
         lines = output.decode() if isinstance(output, bytes) else output
         return frozenset(lines.splitlines()), f"it hangs after {lines.splitlines()[-1:]}"
-    return frozenset(done.stdout.splitlines()), done.stderr
+    return frozenset(done.stdout.splitlines()), done.stdout + done.stderr
 
 
 def _report(name: str, attempt: Callable[[], None]) -> None:
