@@ -27,7 +27,7 @@ def fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-def matrices(i: int | None = 3, o: int | None = 2) -> dict[str, Tensor]:
+def matrices(i: int | None = 3, o: int | None = 2) -> dict[str, Any]:
     return weights(6, i, o, seed=5)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from device import DEVICE
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from ways import (
     CALLS,
     LARGE_BATCHES,
@@ -103,25 +106,23 @@ def _(call: Call) -> None:
 @way("`torch.set_default_dtype`", CALLS)
 def _(call: Call) -> None:
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
-        check_under(call, lambda dtype=dtype: default_dtype(dtype))
+        check_under(call, partial(default_dtype, dtype))
         if call in SMALL:
-            check_under(call, lambda dtype=dtype: default_dtype(dtype), torch.float32)
+            check_under(call, partial(default_dtype, dtype), torch.float32)
 
 
 @way("deterministic algorithms", CALLS)
 def _(call: Call) -> None:
-    """Where memory that nobody wrote is NaN."""
+    """PyTorch then fills memory that nobody wrote yet with NaN."""
 
     @contextmanager
     def deterministic() -> Iterator[None]:
-        before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+        before = torch.are_deterministic_algorithms_enabled()
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = True
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before[0])
-            torch.utils.deterministic.fill_uninitialized_memory = before[1]
+            torch.use_deterministic_algorithms(before)
 
     check_under(call, deterministic)
 
@@ -134,6 +135,30 @@ def _(call: Call) -> None:
 @way("`torch.autograd.set_multithreading_enabled(False)`", CALLS)
 def _(call: Call) -> None:
     check_under(call, lambda: torch.autograd.set_multithreading_enabled(False))
+
+
+class PassingFunctions(TorchFunctionMode):
+    """Sees each call of PyTorch, and lets it pass."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+class PassingOps(TorchDispatchMode):
+    """Sees each op, and lets it pass."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+@way("`TorchFunctionMode`", CALLS)
+def _(call: Call) -> None:
+    check_under(call, PassingFunctions)
+
+
+@way("`TorchDispatchMode`", CALLS)
+def _(call: Call) -> None:
+    check_under(call, PassingOps)
 
 
 # ---------------------------------------------------------------------------------------------------------- autocast

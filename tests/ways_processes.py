@@ -29,13 +29,13 @@ def tried(what: str) -> tuple[frozenset[str], str]:
     return frozenset(done.stdout.splitlines()), done.stdout + done.stderr
 
 
-def _report(name: str, attempt: Callable[[], None]) -> None:
+def _report(call: Any, attempt: Callable[[Any], None]) -> None:
     try:
-        attempt()
+        attempt(call)
     except Exception:
-        print(name, traceback.format_exc(), file=sys.stderr, flush=True)
+        print(call.name, traceback.format_exc(), file=sys.stderr, flush=True)
     else:
-        print(name, flush=True)
+        print(call.name, flush=True)
 
 
 def _fork(after_use: bool) -> None:
@@ -46,7 +46,7 @@ def _fork(after_use: bool) -> None:
     def child() -> None:
         torch.set_num_threads(1)  # as torch.utils.data does in its workers: OpenMP's threads do not survive a fork
         for call in CALLS:
-            _report(call.name, lambda call=call: check_eager(call))
+            _report(call, check_eager)
 
     for call in CALLS:
         expected(call)  # known from here on
@@ -66,7 +66,7 @@ def _large_batches() -> None:
 
     torch.set_num_threads(2)
     for call in LARGE_BATCHES:
-        _report(call.name, lambda call=call: check_large_batch(call))
+        _report(call, check_large_batch)
 
 
 if __name__ == "__main__":

@@ -54,24 +54,26 @@ def _(call: Call) -> None:
 class Wrapped(Tensor):
     """Holds another tensor and computes with that one: the usual wrapper with __torch_dispatch__."""
 
-    inner: Tensor
+    held: Any
 
     @staticmethod
     def __new__(cls, inner: Tensor) -> Wrapped:
-        wrapper: Wrapped = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        wrapper: Wrapped = Tensor._make_wrapper_subclass(
             cls, inner.shape, strides=inner.stride(), dtype=inner.dtype, device=inner.device
         )
-        wrapper.inner = inner
+        wrapper.held = inner
         return wrapper
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         args, kwargs = tree_map(unwrapped, (args, kwargs or {}))
         return tree_map(lambda each: Wrapped(each) if isinstance(each, Tensor) else each, func(*args, **kwargs))
 
 
 def unwrapped(each: Any) -> Any:
-    return each.inner if isinstance(each, Wrapped) else each
+    return each.held if isinstance(each, Wrapped) else each
 
 
 @way("a subclass with `__torch_dispatch__`", CALLS)
@@ -155,7 +157,7 @@ def _(call: Call) -> None:
     network.weight_hh = nn.Parameter(call.leaves()[0])
     parametrize.register_parametrization(network, "weight_hh", Halved())
     rest = call.leaves()[1:]
-    raw = network.parametrizations.weight_hh.original  # type: ignore[union-attr]
+    raw: Any = network.parametrizations.weight_hh.original  # type: ignore[union-attr]
     for cached in (False, True):
         with parametrize.cached() if cached else torch.enable_grad():
             value = call.value(network.weight_hh, *rest)
