@@ -50,8 +50,7 @@ def check_changes(
     assert graphs[CHANGES_THAT_COMPILE:] == graphs[CHANGES_THAT_COMPILE - 1 : -1]
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-@pytest.mark.parametrize("requires_grad", [False, True])
+@pytest.mark.parametrize(("requires_grad", "backend"), [(False, "inductor"), (True, "aot_eager")])
 def test_an_alpha_that_is_computed_from_a_float(requires_grad: bool, backend: str) -> None:
     """The float is used beside the penalty too, so that the compiler makes a variable of it."""
 

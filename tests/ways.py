@@ -149,10 +149,10 @@ CALLS = (
 DIVERGING = Call("infinite, diverging", options={"hops": None, "alpha": 50.0})
 # Matrices large enough for LAPACK to use threads, as a batch.
 LARGE_BATCHES = (
-    Call("large batch, infinite, all pairs", **_NEITHER, n=170, batch=(3,), options=_INFINITE),
-    Call("large batch, infinite", n=185, batch=(3,), options=_INFINITE),
-    Call("large batch, infinite, rectified", n=200, batch=(3,), options={**_INFINITE, "rectify": True}),
-    Call("large batch, inverse", n=180, batch=(3,), options={**_FINITE, "method": "inverse"}),
+    Call("large batch, infinite, all pairs", **_NEITHER, n=170, batch=(2,), options=_INFINITE),
+    Call("large batch, infinite", n=185, batch=(2,), options=_INFINITE),
+    Call("large batch, infinite, rectified", n=200, batch=(2,), options={**_INFINITE, "rectify": True}),
+    Call("large batch, inverse", n=180, batch=(2,), options={**_FINITE, "method": "inverse"}),
 )
 DIFFERENTIABLE = tuple(call for call in CALLS if call.differentiable)
 SMALL = tuple(call for call in DIFFERENTIABLE if call.n <= 6)

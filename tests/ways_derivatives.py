@@ -151,12 +151,24 @@ def _(call: Call) -> None:
 
 @way("dual numbers (`torch.autograd.forward_ad`)")
 def _(call: Call) -> None:
+    check_dual_numbers(call)
+
+
+@way("dual numbers under `torch.no_grad`")
+def _(call: Call) -> None:
+    with torch.no_grad():  # which is no matter of forward mode
+        check_dual_numbers(call)
+
+
+def check_dual_numbers(call: Call) -> None:
     """Of all weights at once and of each alone, whether or not they require a gradient."""
-    leaves, (right_value, right) = call.leaves(), expected(call)
+    with torch.enable_grad():
+        right_value, right = expected(call)
+    leaves = call.leaves()
     tangents = directions(leaves)
     slopes = [(gradient * tangent).sum() for gradient, tangent in zip(right, tangents, strict=True)]
     for requires_grad in (False, True):
-        for chosen in (range(len(leaves)), *([place] for place in range(len(leaves)))):
+        for chosen in ([*range(len(leaves))], *([place] for place in range(len(leaves)))):
             given = [leaf.clone().requires_grad_(requires_grad) for leaf in leaves]
             with forward_ad.dual_level():
                 dual = [
@@ -165,10 +177,8 @@ def _(call: Call) -> None:
                 ]
                 value, slope = forward_ad.unpack_dual(call.value(*dual))
             close("value", value, right_value)
-            assert slope is not None, f"no tangent with dual numbers at {list(chosen)}, {requires_grad=}"
-            close(
-                f"slope along {list(chosen)}", slope, sum((slopes[place] for place in chosen), torch.zeros_like(slope))
-            )
+            assert slope is not None, f"no tangent with dual numbers at {chosen}, {requires_grad=}"
+            close(f"slope along {chosen}", slope, torch.stack([slopes[place] for place in chosen]).sum())
 
 
 @way("dual numbers in a gradient (forward over reverse)", SMALL)
@@ -195,6 +205,14 @@ def places(call: Call) -> tuple[int, ...]:
 @way("`torch.func.grad`")
 def _(call: Call) -> None:
     gradients, value = torch.func.grad_and_value(call.value, argnums=places(call))(*call.leaves())
+    check(call, value, gradients)
+
+
+@way("`torch.func.grad` under `torch.no_grad`")
+def _(call: Call) -> None:
+    expected(call)  # known from here on
+    with torch.no_grad():
+        gradients, value = torch.func.grad_and_value(call.value, argnums=places(call))(*call.leaves())
     check(call, value, gradients)
 
 

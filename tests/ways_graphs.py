@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
+import pytest
 import torch
 from device import DEVICE
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from ways import CALLS, Call, check, close, directions, expected, inner_product, named, value_and_gradients, way
@@ -110,12 +112,8 @@ def _(call: Call) -> None:
     leaves, right = tuple(call.leaves()), expected(call)[1]
     tangents = tuple(directions(leaves))
     with fresh_compiler():
-        compiled = torch.compile(
-            lambda leaves, tangents: torch.func.jvp(call.value, leaves, tangents)[:2],
-            fullgraph=True,
-            backend="aot_eager",
-        )
-        value, slope = compiled(leaves, tangents)
+        compiled = torch.compile(partial(torch.func.jvp, call.value), fullgraph=True, backend="aot_eager")
+        value, slope, *_ = compiled(leaves, tangents)
     check(call, value)
     close("slope", slope, inner_product(right, tangents))
 
@@ -180,6 +178,23 @@ def _(call: Call) -> None:
     traced = torch.jit.trace(call.value, tuple(leaves), check_trace=False)
     value = traced(*leaves)
     check(call, value.detach(), torch.autograd.grad(value, leaves))
+
+
+class Passing(nn.Module):
+    """A call whose weights are arguments."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, weight_hh: Tensor, weight_in: Tensor, weight_out: Tensor) -> Tensor:
+        return self.call.value(weight_hh, weight_in, weight_out)
+
+
+@way("`torch.fx.symbolic_trace`", named("finite", "infinite", "resolvent", "hop_decomposition"), error=TypeError)
+def _(call: Call) -> None:
+    with pytest.raises(TypeError, match="weight_hh must be a tensor, got Proxy"):
+        torch.fx.symbolic_trace(Passing(call))
 
 
 # ----------------------------------------------------------------------------------------------- fake and meta tensors
