@@ -80,19 +80,20 @@ py::dict build_info() {
 // needs.
 STABLE_TORCH_LIBRARY(rrnn_ext, m) {
   m.def(
-      "walk_sums(Tensor weight_hh, Tensor? weight_in, Tensor? weight_out, Tensor? hop_weights, float alpha, int hops, "
+      "walk_sums(Tensor weight_hh, Tensor? weight_in, Tensor? weight_out, Tensor? hop_weights, float alpha, SymInt "
+      "hops, "
       "bool rectify, bool per_hop, bool keep_chain) -> (Tensor walks, Tensor chain)");
   m.def(
       "walk_sums_backward(Tensor grad_walks, Tensor chain, Tensor weight_hh, Tensor? weight_in, Tensor? weight_out, "
-      "Tensor? hop_weights, float alpha, int hops, bool rectify, bool per_hop) "
+      "Tensor? hop_weights, float alpha, SymInt hops, bool rectify, bool per_hop) "
       "-> (Tensor grad_hh, Tensor grad_in, Tensor grad_out)");
   m.def(
       "walk_penalty(Tensor weight_hh, Tensor? weight_in, Tensor? weight_out, Tensor? hop_weights, "
-      "Tensor? pair_weights, float alpha, int hops, bool rectify, bool per_hop, bool squared, bool keep_chain) "
+      "Tensor? pair_weights, float alpha, SymInt hops, bool rectify, bool per_hop, bool squared, bool keep_chain) "
       "-> (Tensor value, Tensor walks, Tensor chain)");
   m.def(
       "walk_penalty_backward(Tensor grad_value, Tensor walks, Tensor chain, Tensor weight_hh, Tensor? weight_in, "
-      "Tensor? weight_out, Tensor? hop_weights, Tensor? pair_weights, float alpha, int hops, bool rectify, "
+      "Tensor? weight_out, Tensor? hop_weights, Tensor? pair_weights, float alpha, SymInt hops, bool rectify, "
       "bool per_hop, bool squared) -> (Tensor grad_hh, Tensor grad_in, Tensor grad_out)");
 
   // Infinite sums of a batch, weight_hh (b, n, n), vectors (b, n). `found` and `converges`, (b), are 1 where the sum

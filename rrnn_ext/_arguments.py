@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import numbers
+import operator
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from rrnn_ext._ops import CUDA_ARCHS, transforming
+from rrnn_ext._ops import CUDA_ARCHS, has_values, transforming
 
 _HALVES = (torch.float16, torch.bfloat16)
-_NO_CONTEXT = nullcontext()  # one for all: making one takes as long as a check
 
 
 class Graph(NamedTuple):
@@ -25,7 +26,8 @@ class Graph(NamedTuple):
     hop_weights: Tensor | None
     pair_weights: Tensor | None
     alpha: float  # what the ops have to apply: 1 where alpha is a tensor, which is in the weights then
-    given_alpha: float | Tensor  # (), or (b,): what the user gave, for messages
+    given_alpha: float | Tensor  # (), or (b,): what the user gave, and
+    given_hh: Tensor  # the recurrent weight without it
     batch: tuple[int, ...]
     dtype: torch.dtype  # of the result
 
@@ -35,16 +37,23 @@ def check_choice(name: str, value: str, known: Collection[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
-def check_hops(hops: int | None, *, infinite: bool = True) -> None:
-    if hops is None and infinite:
-        return
-    if hops is None:
-        raise ValueError("hops must be an int >= 1, got None")
+def check_hops(hops: int | None) -> int | None:
+    return None if hops is None else _checked_hops(hops, "an int >= 1 or None")
+
+
+def check_finite_hops(hops: int) -> int:
+    return _checked_hops(hops, "an int >= 1")
+
+
+def _checked_hops(hops: int, wanted: str) -> int:
+    """Whatever counts as an int, such as NumPy's."""
     if isinstance(hops, bool) or not isinstance(hops, (int, torch.SymInt)):
-        wanted = "an int >= 1" + (" or None" if infinite else "")
-        raise TypeError(f"hops must be {wanted}, got {hops!r} ({type(hops).__name__})")
+        if isinstance(hops, (bool, Tensor)) or not hasattr(hops, "__index__"):
+            raise TypeError(f"hops must be {wanted}, got {hops!r} ({type(hops).__name__})")
+        hops = operator.index(hops)
     if hops < 1:
         raise ValueError(f"hops must be at least 1, got {hops}")
+    return hops
 
 
 def _shape(tensor: Tensor) -> str:
@@ -89,18 +98,16 @@ def check_weight_hh(weight_hh: Tensor) -> None:
         )
 
 
-def _within_reach(tensor: Tensor) -> bool:
-    """Whether its values can be looked at: neither unknown nor to be waited for."""
-    return not (tensor.is_cuda or transforming())
-
-
 def check_alpha(alpha: float | Tensor, weight_hh: Tensor, batch: tuple[int, ...]) -> float | Tensor:
     """A float, or a tensor that is NaN where it is not a positive number."""
     if not isinstance(alpha, Tensor):
-        if isinstance(alpha, bool) or not isinstance(alpha, (int, float, torch.SymFloat)):
+        if isinstance(alpha, bool) or not isinstance(alpha, (int, float, torch.SymFloat, numbers.Real)):
             raise TypeError(f"alpha must be a float or a tensor, got {alpha!r} ({type(alpha).__name__})")
         if not 0 < alpha < math.inf:
             raise ValueError(f"alpha must be finite and positive, got {alpha}")
+        if torch.compiler.is_compiling() and alpha != 1:
+            # A graph keeps the float that it was made with: what may change has to be a tensor.
+            return torch.ones((), dtype=torch.float64, device="cpu") * alpha
         return float(alpha)
     if not alpha.is_floating_point():
         raise TypeError(f"alpha must be of a floating-point dtype, got {alpha.dtype}")
@@ -109,7 +116,7 @@ def check_alpha(alpha: float | Tensor, weight_hh: Tensor, batch: tuple[int, ...]
     if alpha.dim() > 0 and not _broadcasts_to(alpha.shape, batch):
         raise ValueError(f"alpha must be a scalar or of the batch's shape {tuple(batch)}, got {_shape(alpha)}")
     valid = alpha.isfinite() & (alpha > 0)
-    if not _within_reach(alpha):
+    if not has_values(alpha):
         return torch.where(valid, alpha, torch.nan)  # no number instead of an error
     if not bool(valid.all()):
         raise ValueError(f"alpha must be finite and positive, got {alpha.detach()[~valid].flatten()[0].item()}")
@@ -123,7 +130,22 @@ def _check_factors(name: str, factors: Tensor, weight_hh: Tensor) -> Tensor:
         raise TypeError(f"{name} must be of a floating-point dtype, got {factors.dtype}")
     if factors.device != weight_hh.device:
         raise ValueError(f"{name} must be on the device of weight_hh, {weight_hh.device}, got {factors.device}")
-    return factors.detach()
+    is_dual = forward_ad._current_level >= 0 and forward_ad.unpack_dual(factors).tangent is not None
+    if factors.requires_grad or is_dual:
+        raise ValueError(
+            f"{name} must be a constant, and nothing is differentiated by it; got a tensor that has or "
+            f"requires a gradient: pass {name}.detach()"
+        )
+    return factors
+
+
+def _only_valid(name: str, factors: Tensor, valid: Tensor, wanted: str) -> Tensor:
+    """The factors; where some are not valid an error, or NaN for them where their values cannot be seen."""
+    if not has_values(factors):
+        return torch.where(valid, factors, torch.nan)
+    if not bool(valid.all()):
+        raise ValueError(f"{name} must {wanted}, got {factors[~valid].flatten()[0].item()}")
+    return factors
 
 
 def _autocast(weight_hh: Tensor, *weights: Tensor | None) -> list[Tensor | None]:
@@ -133,12 +155,6 @@ def _autocast(weight_hh: Tensor, *weights: Tensor | None) -> list[Tensor | None]
         if weight is not None and weight.is_floating_point():
             dtype = torch.promote_types(dtype, weight.dtype)
     return [weight if weight is None or not weight.is_floating_point() else weight.to(dtype) for weight in weights]
-
-
-def without_autocast(weight_hh: Tensor) -> AbstractContextManager[object]:
-    """For what comes after `prepare`: the dtypes are settled."""
-    device = weight_hh.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NO_CONTEXT
 
 
 def prepare(
@@ -153,7 +169,8 @@ def prepare(
 ) -> Graph:
     """Checks the weights and everything that has a shape; halves to float32, a tensor alpha into the weights."""
     check_weight_hh(weight_hh)
-    if torch.is_autocast_enabled(weight_hh.device.type):
+    device = weight_hh.device.type
+    if device != "meta" and torch.is_autocast_enabled(device):
         cast = _autocast(weight_hh, weight_hh, weight_in, weight_out)
         assert cast[0] is not None
         weight_hh, weight_in, weight_out = cast[0], cast[1], cast[2]
@@ -170,6 +187,7 @@ def prepare(
         if hop_weights.dim() < 1 or hop_weights.shape[-1] != hops:
             raise ValueError(f"hop_weights must be (..., {hops}) to match hops={hops}, got {_shape(hop_weights)}")
         _check_batch("hop_weights", hop_weights, 1, batch)
+        hop_weights = _only_valid("hop_weights", hop_weights, hop_weights.isfinite(), "be finite")
     if pair_weights is not None:
         pair_weights = _check_pair_weights(pair_weights, weight_hh, weight_in, weight_out, batch)
 
@@ -181,10 +199,10 @@ def prepare(
         hop_weights = hop_weights.to(weight_hh.dtype)
     if pair_weights is not None and pair_weights.dtype != weight_hh.dtype:
         pair_weights = pair_weights.to(weight_hh.dtype)
-    given_alpha = alpha
+    given_alpha, given_hh = alpha, weight_hh
     if isinstance(alpha, Tensor):
         # alpha scales every edge: let autograd, vmap and the rest see it do so.
-        if alpha.dim() == 0 and not transforming():
+        if alpha.dim() == 0 and not transforming(alpha):
             factor = alpha.to(weight_hh.dtype)  # one on the CPU stays there: to copy it would wait for the device
         else:
             factor = alpha.to(dtype=weight_hh.dtype, device=weight_hh.device)[..., None, None]
@@ -194,7 +212,8 @@ def prepare(
         given_alpha, alpha = alpha.detach(), 1.0
 
     if batch:
-        weight_hh = _flatten(weight_hh, batch, 2)
+        given_hh = _flatten(given_hh, batch, 2)
+        weight_hh = _flatten(weight_hh, batch, 2) if isinstance(given_alpha, Tensor) else given_hh
         weight_in = None if weight_in is None else _flatten(weight_in, batch, 2)
         weight_out = None if weight_out is None else _flatten(weight_out, batch, 2)
         if hop_weights is not None and hop_weights.dim() > 1:
@@ -203,7 +222,9 @@ def prepare(
             pair_weights = _flatten(pair_weights, batch, 2)
         if isinstance(given_alpha, Tensor) and given_alpha.dim() > 0:
             given_alpha = _flatten(given_alpha, batch, 0)
-    return Graph(weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha, given_alpha, batch, dtype)
+    return Graph(
+        weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha, given_alpha, given_hh, batch, dtype
+    )
 
 
 def _check_pair_weights(
@@ -222,10 +243,8 @@ def _check_pair_weights(
     if not fits:
         raise ValueError(f"pair_weights must be (..., {pairs[0]}, {pairs[1]}), (..., o, i), got {_shape(pair_weights)}")
     _check_batch("pair_weights", pair_weights, 2, batch)
-    if not _within_reach(pair_weights):
-        pair_weights = torch.where(pair_weights < 0, torch.nan, pair_weights)  # no number instead of an error
-    elif bool((pair_weights < 0).any()):
-        raise ValueError(f"pair_weights must not be negative, got {pair_weights.min().item()}")
+    valid = pair_weights.isfinite() & (pair_weights >= 0)
+    pair_weights = _only_valid("pair_weights", pair_weights, valid, "be finite and not negative")
     return pair_weights.expand(*pair_weights.shape[:-2], *pairs).contiguous()
 
 

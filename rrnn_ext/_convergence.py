@@ -1,79 +1,217 @@
-"""The check before every infinite sum: rho(A) < 1, or an error. Cheap where it is clear, exact where it is not.
+"""The check before every infinite sum: a proof that rho(A) < 1, or an error. Cheap where it is clear.
 
-On a GPU to be clear would mean to wait; there a bound is computed whatever the matrix.
+On a GPU to be clear would mean to wait; there a bound is computed whatever the matrix. The proofs, in the order in
+which they are tried, and their flops for a matrix of n units:
+
+    norm          ||A||_1 or ||A||_inf < 1                                  2 n^2
+    images        ||A^k|| < 1 seen from a few vectors, k = 64, 256, 1024    16 k n^2
+    balance       ||D^{-1} A D|| < 1 for a diagonal D                       200 n^2
+    eigenvalues   |lambda| < 1 by more than rounding can have moved it      some 50 n^3
+
+The last one is not tried where so many units make it dear and an estimate of the radius is 1 or more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rrnn_ext._ops import _native
-from rrnn_ext.diagnostics import ResolventDivergenceError, is_below_one, spectral_radius
+from rrnn_ext.diagnostics import ResolventConditionError, ResolventDivergenceError
 
 _PROBES = 8
-_PROBED_HOPS = (64, 192, 768)
+_PROBED_HOPS = (64, 256, 1024)
+_MOST_PROBED_HOPS = 2**15  # for a series, which needs a power of A that shrinks
+_SHRUNK = 0.99  # below this, rounding cannot have made the image of vectors so small
+_MANY_UNITS = 256  # above this, eigenvalues are for matrices that probably converge
+_VERY_MANY_UNITS = 1024  # above this, so are long chains
+_BALANCING_SWEEPS = 40
 _TF32_ROUNDING = 2e-3  # of a product, with room
 _SQUARINGS = 16  # of A, on a GPU: walks of 2^16 edges
 
 
-def check_convergence(a: Tensor, alpha: Tensor, nonnegative: bool) -> None:
-    """Raises ResolventDivergenceError unless rho < 1 for each of ``a`` (b, n, n), which is ``alpha`` times the weights,
-    () or (b,). Matrices with NaN or Inf pass: their sum is no number anyway."""
+class Source(NamedTuple):
+    """What a matrix A = alpha phi(W) is made of. In float32 it is rounded, and near a spectral radius of 1 that counts.
+
+    ``weights`` (b, n, n); ``alpha`` () or (b,), float64; phi is the absolute value where ``nonnegative``.
+    """
+
+    weights: Tensor
+    alpha: Tensor
+    nonnegative: bool
+
+    def in_float64(self, entries: Tensor | None = None) -> Tensor:
+        """A of all, or of some ``entries`` of the batch."""
+        weights = (self.weights if entries is None else self.weights[entries]).double()
+        alpha = self.alpha if entries is None or self.alpha.dim() == 0 else self.alpha[entries]
+        return alpha[..., None, None] * (weights.abs() if self.nonnegative else weights)
+
+    def alpha_of(self, entry: int) -> float:
+        return float(self.alpha if self.alpha.dim() == 0 else self.alpha[entry])
+
+
+class Proof(NamedTuple):
+    """What is known of a batch of matrices whose walks have a sum.
+
+    ``norm``, (b,), is the smaller one of ||A||_1 and ||A||_inf. ``shrinks`` is (k, q) with ||A^k|| <= q < 1 for each of
+    them, in the 1-norm, the 2-norm or the inf-norm; None where convergence was seen in another way.
+    """
+
+    norm: Tensor
+    shrinks: tuple[int, float] | None
+
+
+def prove_convergence(a: Tensor, source: Source) -> Proof:
+    """Raises ResolventDivergenceError unless rho < 1 was proved for each of ``a`` (b, n, n), which was made of
+    ``source``. Matrices with NaN or Inf pass: their sum is no number anyway."""
     if a.numel() == 0:
-        return
-    sizes = a.abs()
-    norm = torch.minimum(sizes.sum(-1).amax(-1), sizes.sum(-2).amax(-1))
+        return Proof(a.new_zeros(a.shape[0]), (1, 0.0))
+    norm = norm_of(a)
     unclear = norm >= 1 - a.shape[-1] * torch.finfo(a.dtype).eps  # NaN compares false: nothing to be clear about
     unclear &= norm.isfinite()
+    clear = float(torch.where(unclear | ~norm.isfinite(), 0, norm).max())
     if not bool(unclear.any()):
-        return
-    alpha = alpha.expand(a.shape[0])[unclear]
-    if not bool(unclear.all()):
-        a = a[unclear]
-    shrinks = _nonnegative_power_shrinks(a) if nonnegative else _power_shrinks(a)
-    if bool(shrinks.all()):
-        return
-    radius = spectral_radius(a[~shrinks])
-    if not bool(is_below_one(radius).all()):
-        worst = radius.argmax()
-        raise ResolventDivergenceError(radius[worst].item(), alpha[~shrinks][worst].item(), nonnegative)
+        return Proof(norm, (1, clear))
+    entries = unclear.nonzero().squeeze(-1)
+    images = _Images(a if entries.numel() == a.shape[0] else a[entries], source.nonnegative)
+    for hops in _PROBED_HOPS:
+        images.advance(hops)
+        left = images.factor >= _SHRUNK
+        if not bool(left.any()):
+            return Proof(norm, (hops, max(float(images.factor.max()), clear)))
+        is_last = hops == _PROBED_HOPS[-1]
+        if a.shape[-1] > (_MANY_UNITS if is_last else _VERY_MANY_UNITS):
+            estimate = images.radius(left)
+            if float(estimate.max()) >= (1.05 if hops == _PROBED_HOPS[0] else 1.0):
+                upper = images.factor.double().log().div(hops).exp().minimum(norm[entries].double())
+                _refuse(estimate, upper[left], entries[left], source)
+    balanced = _balanced(source.in_float64(entries[left]))
+    still_open = norm_of(balanced) >= _SHRUNK
+    if bool(still_open.any()):
+        radius, upper = _radius(balanced[still_open])
+        if not bool((upper < 1).all()):
+            _refuse(radius, upper, entries[left][still_open], source)
+    return Proof(norm, None)
 
 
-def block_of_walks(a: Tensor, vectors: Tensor, hops: int) -> tuple[Tensor, Tensor]:
-    """(sum of A^m V over m < hops, A^{hops-1} V) for (..., n, n) and (..., n, c)."""
+def shrinking_power(a: Tensor, proof: Proof, nonnegative: bool) -> tuple[int, float]:
+    """(k, q) with ||A^k|| <= q < 1 for each of ``a`` (b, n, n); ResolventConditionError where k would be very large."""
+    if proof.shrinks is not None:
+        return proof.shrinks
+    images = _Images(a, nonnegative)
+    hops = _PROBED_HOPS[0]
+    while hops <= _MOST_PROBED_HOPS:
+        images.advance(hops)
+        if bool((images.factor < _SHRUNK).all()):
+            return hops, float(images.factor.max())
+        hops *= 2
+    raise ResolventConditionError(
+        math.inf, a.dtype, f'its terms do not shrink within {_MOST_PROBED_HOPS} hops; use method="inverse"'
+    )
+
+
+def norm_of(a: Tensor) -> Tensor:
+    """(b,): the smaller one of ||A||_1 and ||A||_inf."""
+    sizes = a.abs()
+    return torch.minimum(sizes.sum(-1).amax(-1), sizes.sum(-2).amax(-1))
+
+
+def _refuse(estimate: Tensor, upper: Tensor, entries: Tensor, source: Source) -> None:
+    """Raises the error of the worst one of what was not proved to converge."""
+    worst = int(estimate.argmax())
+    entry = int(entries[worst])
+    raise ResolventDivergenceError(
+        float(estimate[worst]),
+        source.alpha_of(entry),
+        source.nonnegative,
+        None,
+        max(float(upper[worst]), float(estimate[worst])),
+        entry,
+    )
+
+
+class _Images:
+    """A^k Z for more and more hops k, and what it says of ||A^k||: ``factor`` (b,) is a bound of it.
+
+    With A >= 0 and Z = 1 that is ||A^k||_inf itself. Otherwise Z is Gaussian, of c columns: ||A^k Z||_F^2 / c estimates
+    ||A^k||_F^2, and with c = 8 it comes out 400 times too small with a probability below 1e-9, whatever A^k is (the
+    worst case is rank one: a chi-square of 8 degrees). What overflows in float32 goes on in float64.
+    """
+
+    def __init__(self, a: Tensor, nonnegative: bool) -> None:
+        self.nonnegative = nonnegative
+        self.a = a
+        self.hops = 0
+        if nonnegative:
+            self.start = torch.ones(*a.shape[:-1], 1, dtype=a.dtype, device=a.device)
+        else:
+            generator = torch.Generator(device="cpu").manual_seed(0)
+            probes = torch.randn(a.shape[-1], _PROBES, dtype=torch.float64, generator=generator, device="cpu")
+            self.start = probes.to(a).expand(a.shape[0], -1, -1)
+        self.vectors = self.start
+        self.factor = torch.full(a.shape[:1], math.inf, dtype=a.dtype, device=a.device)
+
+    def advance(self, hops: int) -> None:
+        """To ``hops`` in all."""
+        self.vectors = walks_in_blocks(self.a, self.vectors, hops - self.hops)[1]
+        if self.a.dtype == torch.float32 and not bool(self.vectors.isfinite().all()):
+            self.a, self.start = self.a.double(), self.start.double()
+            self.vectors = walks_in_blocks(self.a, self.start, hops)[1]
+        self.hops = hops
+        if self.nonnegative:
+            size = self.vectors.abs().amax((-2, -1))
+        else:
+            size = 20 / _PROBES**0.5 * self.vectors.square().sum((-2, -1)).sqrt()
+        self.factor = size.nan_to_num(nan=math.inf)
+
+    def radius(self, chosen: Tensor) -> Tensor:
+        """An estimate of rho of the chosen ones, (b,): the largest eigenvalue of A between the images. Where these have
+        overflowed they begin anew, with norm 1 at each hop."""
+        a, vectors = self.a[chosen], self.vectors[chosen]
+        if not bool(vectors.isfinite().all()):
+            vectors = self.start[chosen]
+            for _ in range(self.hops):
+                vectors = a @ (vectors / vectors.abs().amax((-2, -1), keepdim=True))
+        basis = torch.linalg.qr(vectors / vectors.abs().amax((-2, -1), keepdim=True))[0]
+        return torch.linalg.eigvals((basis.mT @ (a @ basis)).double()).abs().amax(-1)
+
+
+def walks_in_blocks(a: Tensor, vectors: Tensor, hops: int) -> tuple[Tensor, Tensor]:
+    """(sum of A^m V over m < hops, A^hops V) for (b, n, n) and (b, n, c)."""
     walks, chain = _native.walk_sums(a, vectors, None, None, 1.0, hops, False, False, True)
     last = chain.reshape(*vectors.shape[:-2], hops, vectors.shape[-1], vectors.shape[-2])[..., -1, :, :].mT
-    return walks.squeeze(-3), last
+    return walks.squeeze(-3), a @ last
 
 
-def _nonnegative_power_shrinks(a: Tensor) -> Tensor:
-    """||A^k||_inf = max A^k 1 < 1 for some k, which proves rho < 1."""
-    return _shrinks(a, torch.ones(*a.shape[:-1], 1, dtype=a.dtype), lambda image: image.abs().amax((-2, -1)))
-
-
-def _power_shrinks(a: Tensor) -> Tensor:
-    """||A^k||_F < 1 for some k, from its action on random vectors.
-
-    For Gaussian Z of c columns ||A^k Z||_F^2 / c estimates ||A^k||_F^2; with c = 8 it comes out 400 times too small
-    with a probability below 1e-9, whatever A^k is (the worst case is rank one: a chi-square of 8 degrees).
-    """
-    generator = torch.Generator().manual_seed(0)
-    probes = torch.randn(a.shape[-1], _PROBES, dtype=a.dtype, generator=generator)
-    scale = 20 / _PROBES**0.5
-    return _shrinks(a, probes.expand(a.shape[0], -1, -1), lambda image: scale * image.square().sum((-2, -1)).sqrt())
-
-
-def _shrinks(a: Tensor, vectors: Tensor, size: Callable[[Tensor], Tensor]) -> Tensor:
-    shrinks = torch.zeros(a.shape[0], dtype=torch.bool)
-    for hops in _PROBED_HOPS:
-        vectors = block_of_walks(a, vectors, hops)[1]
-        shrinks = shrinks | (size(vectors) < 0.99)
-        if bool(shrinks.all()):
+def _balanced(a: Tensor) -> Tensor:
+    """D^{-1} A D of (b, n, n), for a D of powers of two that brings rows and columns of each unit to like sizes. It
+    is exact, eigenvalues stay, the norm is often less, and near 0 for a graph without cycles (Osborne 1960)."""
+    tiny = torch.finfo(a.dtype).tiny
+    for _ in range(_BALANCING_SWEEPS):
+        others = torch.diagonal_scatter(a.abs(), torch.zeros_like(a[..., 0]), dim1=-2, dim2=-1)
+        rows, columns = others.sum(-1).clamp(min=tiny), others.sum(-2).clamp(min=tiny)
+        steps = ((rows / columns).log2() / 4).round()  # half way: all units move at once
+        if not bool(steps.any()):
             break
-    return shrinks
+        a = a * torch.exp2(steps).unsqueeze(-2) * torch.exp2(-steps).unsqueeze(-1)
+    return a
+
+
+def _radius(a: Tensor) -> tuple[Tensor, Tensor]:
+    """(b,) of balanced (b, n, n) in float64: rho, and the most that it can be when rounding moved each eigenvalue by
+    its condition number times that of A (Wilkinson 1965)."""
+    radii, bounds = [], []
+    for matrix in a.cpu():
+        values, right = torch.linalg.eig(matrix)
+        left = torch.linalg.inv_ex(right)[0]
+        condition = torch.linalg.vector_norm(left, dim=-1) * torch.linalg.vector_norm(right, dim=-2)
+        moved = 4 * torch.finfo(a.dtype).eps * torch.linalg.matrix_norm(matrix) * condition.nan_to_num(nan=math.inf)
+        radii.append(values.abs().amax())
+        bounds.append((values.abs() + moved).amax())
+    return torch.stack(radii).to(a.device), torch.stack(bounds).to(a.device)
 
 
 def surely_converges(a: Tensor) -> Tensor:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rrnn_ext import _lapack, _ops
+from rrnn_ext import _walks
+from rrnn_ext._all_pairs import all_pairs_sum
 from rrnn_ext._arguments import Graph
+from rrnn_ext._product import product
+from rrnn_ext._truncated import truncated_inverse
 
 
 def with_a_side(graph: Graph) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, float]:
@@ -20,7 +23,7 @@ def with_a_side(graph: Graph) -> tuple[Tensor, Tensor | None, Tensor | None, Ten
 def walk_sums(graph: Graph, hops: int, rectify: bool, per_hop: bool) -> Tensor:
     """(..., terms, o, i)."""
     weight_hh, weight_in, weight_out, hop_weights, _, alpha = with_a_side(graph)
-    return _ops.walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop)
+    return _walks.walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop)
 
 
 def single_pathway(graph: Graph) -> Graph:
@@ -38,33 +41,18 @@ def single_pathway(graph: Graph) -> Graph:
     return graph._replace(weight_in=sources, weight_out=targets)
 
 
-def doubling(graph: Graph, hops: int, rectify: bool) -> Tensor:
-    """A + .. + A^hops in O(log hops) products: S_{2m} = S_m + A^m S_m, S_{m+1} = A + A S_m."""
-    a = graph.alpha * (graph.weight_hh.abs() if rectify else graph.weight_hh)
-    total = power = a
-    hops = int(hops)
-    for place in reversed(range(hops.bit_length() - 1)):
-        total = total + power @ total
-        power = power @ power
-        if hops >> place & 1:
-            total = a + a @ total
-            power = a @ power
-    return total
+def all_pairs(graph: Graph, hops: int, rectify: bool) -> Tensor:
+    """A + .. + A^hops."""
+    return all_pairs_sum(graph.alpha * (graph.weight_hh.abs() if rectify else graph.weight_hh), hops)
 
 
-def truncated_inverse(graph: Graph, hops: int, rectify: bool) -> Tensor:
+def by_inverse(graph: Graph, hops: int, rectify: bool) -> Tensor:
     """c phi(V) (I - A)^{-1} (I - A^hops) phi(U); between all pairs A (I - A)^{-1} (I - A^hops)."""
     weight_hh, weight_in, weight_out, _, _, alpha = with_a_side(graph)
-    phi = torch.abs if rectify else torch.clone
-    a = alpha * phi(weight_hh)
-    eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    missing = eye - torch.linalg.matrix_power(a, hops)
-    right = missing if weight_in is None else missing @ (alpha * phi(weight_in))
-    try:
-        walks = _lapack.checked_solve(eye - a, right)
-    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        raise ValueError(
-            'method="inverse" needs I - alpha * weight_hh to be invertible, and it is singular; '
-            'use method="series", which finite hops always allow'
-        ) from error
-    return walks if weight_out is None else (alpha * phi(weight_out)) @ walks
+    a = alpha * (weight_hh.abs() if rectify else weight_hh)
+    if weight_in is None:
+        start = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
+    else:
+        start = alpha * (weight_in.abs() if rectify else weight_in)
+    walks = truncated_inverse(a, start, hops)
+    return walks if weight_out is None else product(alpha * (weight_out.abs() if rectify else weight_out), walks)

@@ -6,36 +6,37 @@ or returns wrong numbers, once torch.set_num_threads was called (https://github.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
+
+Solver: TypeAlias = Callable[[Tensor], Tensor]  # (b, n, c) -> (b, n, c)
 
 _SAFE_BATCH = 96  # the largest n that goes in as a batch
 
 
 def inverse(matrices: Tensor) -> Tensor:
-    """torch.linalg.inv_ex without the error code, (..., n, n). Differentiable, as the others are."""
-    return _each(lambda matrix: torch.linalg.inv_ex(matrix)[0], matrices)
+    """torch.linalg.inv_ex without the error code, (b, n, n): what a singular matrix has is no number."""
+    return _joined([torch.linalg.inv_ex(part)[0] for part in _parts(matrices)])
 
 
-def solve(matrices: Tensor, right: Tensor) -> Tensor:
-    """torch.linalg.solve_ex without the error code, (..., n, n) and (..., n, c)."""
-    return _each(lambda matrix, side: torch.linalg.solve_ex(matrix, side)[0], matrices, right)
+def factorised(matrices: Tensor) -> Solver:
+    """The solutions X of M X = B for each of ``matrices`` (b, n, n), from one LU factorisation of each."""
+    factors = [torch.linalg.lu_factor_ex(part)[:2] for part in _parts(matrices)]
+
+    def solve(right: Tensor) -> Tensor:
+        sides = [right] if len(factors) == 1 else right.split(1)
+        return _joined([torch.linalg.lu_solve(*lu, side) for lu, side in zip(factors, sides, strict=True)])
+
+    return solve
 
 
-def checked_solve(matrices: Tensor, right: Tensor) -> Tensor:
-    """torch.linalg.solve: raises torch.linalg.LinAlgError where a matrix is singular. On CUDA, where that would wait
-    for the device, the solution is NaN there."""
-    if matrices.is_cuda:
-        solution, info = torch.linalg.solve_ex(matrices, right)
-        return torch.where((info == 0).unsqueeze(-1).unsqueeze(-1), solution, torch.nan)
-    return _each(torch.linalg.solve, matrices, right)
+def _parts(matrices: Tensor) -> Sequence[Tensor]:
+    is_safe = matrices.shape[0] <= 1 or matrices.shape[-1] <= _SAFE_BATCH or matrices.is_cuda
+    return [matrices] if is_safe else matrices.split(1)
 
 
-def _each(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    batch = torch.broadcast_shapes(*(tensor.shape[:-2] for tensor in tensors))
-    if batch.numel() <= 1 or tensors[0].shape[-1] <= _SAFE_BATCH or tensors[0].is_cuda:
-        return function(*tensors)
-    graphs = zip(*(tensor.expand(*batch, -1, -1).flatten(0, -3).unbind() for tensor in tensors), strict=True)
-    return torch.stack([function(*graph) for graph in graphs]).unflatten(0, batch)
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -1,4 +1,5 @@
-"""Loads the native library, and makes its ops what PyTorch expects of an op: fake kernels, gradients, vmap.
+"""Loads the native library, and makes its ops what PyTorch expects of an op: fake kernels; and what their gradients
+share.
 
 Each op takes one graph, ``weight_hh`` (n, n), ``weight_in`` (n, i) or None, ``weight_out`` (o, n) or None, or a batch
 of them, (b, n, n) and so on, in float32 or float64. ``alpha`` is a float, ``hop_weights`` (hops,) or (b, hops).
@@ -6,14 +7,15 @@ of them, (b, n, n) and so on, in float32 or float64. ``alpha`` is a float, ``hop
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.autograd import Function
-
-from rrnn_ext import reference
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd import Function, forward_ad
 
 try:
     from rrnn_ext import _C
@@ -28,9 +30,68 @@ CUDA_ARCHS = tuple(_C.build_info()["cuda_archs"])
 CUDA_EMULATED = _C.build_info()["cuda_emulated"]
 
 
-def transforming() -> bool:
-    """Whether torch.compile or a torch.func transform is looking at what runs now."""
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+_NO_CONTEXT = nullcontext()  # one for all: making one takes as long as a check
+
+
+def transforming(tensor: Tensor) -> bool:
+    """Whether something is looking at what runs now, or at this tensor, that has to see PyTorch's own operations and
+    ops with rules: torch.compile, torch.func, forward-mode derivatives, a dispatch mode or a tensor without values."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch._C._len_torch_dispatch_stack() > 0
+        or not (type(tensor) is Tensor or type(tensor) is nn.Parameter)
+        or tensor.is_meta
+    )
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether its values can be looked at: neither unknown nor to be waited for."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or tensor.is_cuda
+        or tensor.is_meta
+        or isinstance(tensor, FakeTensor)
+    )
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Weights are computed in their own dtype."""
+    if device == "meta" or not torch.is_autocast_enabled(device):
+        return _NO_CONTEXT
+    return torch.autocast(device, enabled=False)
+
+
+class Differentiable(Function):
+    """A Function with a rule for forward-mode derivatives, ``tangent``: its jvp, by another name because torch.compile
+    refuses a Function that has one. Call it by ``differentiable``."""
+
+    in_eager_mode: type[Function]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "tangent" in cls.__dict__:
+            cls.in_eager_mode = type(cls.__name__, (cls,), {"jvp": cls.__dict__["tangent"]})
+
+
+def differentiable(function: type[Differentiable], *arguments: Any) -> Any:
+    """``function`` of the arguments, with derivatives of both modes, or of reverse mode under torch.compile."""
+    return (function if torch.compiler.is_compiling() else function.in_eager_mode).apply(*arguments)
+
+
+def outside_autocast(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """For the backward or jvp of a Function, which may be called where autocast is on."""
+
+    @functools.wraps(rule)
+    def in_own_dtype(ctx: Any, *gradients: Any) -> Any:
+        device = next((each.device.type for each in gradients if isinstance(each, Tensor)), "meta")
+        with without_autocast(device):
+            return rule(ctx, *gradients)
+
+    return in_own_dtype
 
 
 # ------------------------------------------------------------------------------------------------------ fake kernels
@@ -159,11 +220,7 @@ def _all_pairs_penalty_backward_fake(
     return weight_hh.new_empty(weight_hh.shape)
 
 
-# ----------------------------------------------------------------------------------------------------- walks and vmap
-
-
-def _present(gradients: Sequence[Tensor], weights: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
-    return tuple(None if weight is None else gradient for gradient, weight in zip(gradients, weights, strict=True))
+# -------------------------------------------------------------------------------------------------------------- vmap
 
 
 def fold_batch(
@@ -189,202 +246,3 @@ def fold_batch(
 
     folded = [fold(*each) for each in zip(tensors, in_dims, dims, batched, strict=True)]
     return folded, lambda result: result.reshape(batch_size, *inner, *result.shape[1:])
-
-
-class _Walks(Function):
-    @staticmethod
-    def forward(
-        weight_hh: Tensor,
-        weight_in: Tensor | None,
-        weight_out: Tensor | None,
-        hop_weights: Tensor | None,
-        alpha: float,
-        hops: int,
-        rectify: bool,
-        per_hop: bool,
-    ) -> Any:
-        return _native.walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop, True)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        weight_hh, weight_in, weight_out, hop_weights, *ctx.options = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, output[1])
-
-    @staticmethod
-    def backward(ctx: Any, grad_walks: Tensor, _: Tensor) -> Any:
-        weight_hh, weight_in, weight_out, hop_weights, chain = ctx.saved_tensors
-        weights = weight_hh, weight_in, weight_out
-        gradients = _WalksBackward.apply(grad_walks, chain, *weights, hop_weights, *ctx.options)
-        return *_present(gradients, weights), None, None, None, None, None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-        graph, unfold = fold_batch(info.batch_size, in_dims[:4], args[:4], (2, 2, 2, 1))
-        walks, chain = _Walks.apply(*graph, *args[4:])
-        return (unfold(walks), unfold(chain)), (0, 0)
-
-
-class _WalksBackward(Function):
-    @staticmethod
-    def forward(
-        grad_walks: Tensor,
-        chain: Tensor,
-        weight_hh: Tensor,
-        weight_in: Tensor | None,
-        weight_out: Tensor | None,
-        hop_weights: Tensor | None,
-        alpha: float,
-        hops: int,
-        rectify: bool,
-        per_hop: bool,
-    ) -> Any:
-        return _native.walk_sums_backward(
-            grad_walks, chain, weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop
-        )
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        grad_walks, _, weight_hh, weight_in, weight_out, hop_weights, *ctx.options = inputs
-        ctx.save_for_backward(grad_walks, weight_hh, weight_in, weight_out, hop_weights)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_gradients: Tensor) -> Any:
-        """Second derivatives are rare, and plain PyTorch has all of them."""
-        grad_walks, weight_hh, weight_in, weight_out, hop_weights = ctx.saved_tensors
-        alpha, hops, rectify, per_hop = ctx.options
-        weights = weight_hh, weight_in, weight_out
-        given = [weight for weight in weights if weight is not None]
-
-        def walks(*given: Tensor) -> Tensor:
-            each = iter(given)
-            graph: list[Any] = [None if weight is None else next(each) for weight in weights]
-            terms = reference.hop_decomposition(*graph, hops=hops, alpha=alpha, rectify=rectify)
-            if per_hop:
-                return terms
-            return (terms if hop_weights is None else hop_weights[..., None, None] * terms).sum(-3, keepdim=True)
-
-        def gradients(grad_walks: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
-            return torch.func.vjp(walks, *given)[1](grad_walks)
-
-        pull_back = torch.func.vjp(gradients, grad_walks, *given)[1]
-        pulled = pull_back(tuple(g for g, weight in zip(grad_gradients, weights, strict=True) if weight is not None))
-        each = iter(pulled[1:])
-        in_place = [None if weight is None else next(each) for weight in weights]
-        return pulled[0], None, *in_place, None, None, None, None, None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-        graph, unfold = fold_batch(info.batch_size, in_dims[:6], args[:6], (3, 1, 2, 2, 2, 1))
-        return tuple(map(unfold, _WalksBackward.apply(*graph, *args[6:]))), (0, 0, 0)
-
-
-def walk_sums(
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    hop_weights: Tensor | None,
-    alpha: float,
-    hops: int,
-    rectify: bool,
-    per_hop: bool,
-) -> Tensor:
-    """The walks (..., terms, o, i): each P_m where ``per_hop``, else their weighted sum. A side must be given."""
-    return _Walks.apply(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop)[0]
-
-
-# ---------------------------------------------------------------------------------------------------- penalty, eager
-
-
-# Everything here is on the path of each training step, where a small call costs more than its arithmetic.
-_walk_penalty = _native.walk_penalty.default
-_walk_penalty_backward = _native.walk_penalty_backward.default
-
-
-class _WalkPenalty(Function):
-    """Of the weights, and of everything that takes no gradient as one argument more."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, constants: tuple[Any, ...]
-    ) -> Tensor:
-        value, walks, chain = _walk_penalty(weight_hh, weight_in, weight_out, *constants, True)
-        hop_weights, pair_weights, *ctx.options = constants
-        ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, grad_value: Tensor) -> Any:
-        weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain = ctx.saved_tensors
-        graph = weight_hh, weight_in, weight_out, hop_weights, pair_weights
-        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-            value = walk_norm(*graph, *ctx.options)
-            return *differentiable_gradients(value, graph[:3], grad_value), None
-        grad_hh, grad_in, grad_out = _walk_penalty_backward(grad_value, walks, chain, *graph, *ctx.options)
-        return grad_hh, None if weight_in is None else grad_in, None if weight_out is None else grad_out, None
-
-
-def differentiable_gradients(
-    value: Tensor, weights: Sequence[Tensor | None], grad_value: Tensor
-) -> tuple[Tensor | None, ...]:
-    """The gradients of a value that was computed in differentiable operations; None for what requires none."""
-    wanted = [weight is not None and weight.requires_grad for weight in weights]
-    given = [weight for weight, is_wanted in zip(weights, wanted, strict=True) if weight is not None and is_wanted]
-    gradients = iter(torch.autograd.grad(value, given, grad_value, create_graph=True, materialize_grads=True))
-    return tuple(next(gradients) if is_wanted else None for is_wanted in wanted)
-
-
-def walk_norm(
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    hop_weights: Tensor | None,
-    pair_weights: Tensor | None,
-    alpha: float,
-    hops: int,
-    rectify: bool,
-    per_hop: bool,
-    squared: bool,
-) -> Tensor:
-    """The norm of :func:`walk_sums` in PyTorch's own operations, for transforms and second derivatives."""
-    walks = walk_sums(weight_hh, weight_in, weight_out, None if per_hop else hop_weights, alpha, hops, rectify, per_hop)
-    pairs = pair_norm(walks, pair_weights if pair_weights is None else pair_weights.unsqueeze(-3), squared)
-    if per_hop and hop_weights is not None:
-        pairs = hop_weights * pairs
-    return pairs.sum(-1)
-
-
-def pair_norm(matrices: Tensor, pair_weights: Tensor | None, squared: bool) -> Tensor:
-    """sum D|M| or sum D M^2 over the last two dimensions."""
-    sizes = matrices.square() if squared else matrices.abs()
-    return (sizes if pair_weights is None else pair_weights * sizes).sum((-2, -1))
-
-
-def walk_penalty(
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    hop_weights: Tensor | None,
-    pair_weights: Tensor | None,
-    alpha: float,
-    hops: int,
-    rectify: bool,
-    per_hop: bool,
-    squared: bool,
-) -> Tensor:
-    """The penalty of each graph, (...)."""
-    if transforming():
-        return walk_norm(
-            weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha, hops, rectify, per_hop, squared
-        )
-    constants = hop_weights, pair_weights, alpha, hops, rectify, per_hop, squared
-    if torch.is_grad_enabled() and (
-        weight_hh.requires_grad
-        or (weight_in is not None and weight_in.requires_grad)
-        or (weight_out is not None and weight_out.requires_grad)
-    ):
-        # Function.apply without its Python part, which serves functorch and takes half of a small call's time.
-        apply: Callable[..., Tensor] = super(Function, _WalkPenalty).apply
-        return apply(weight_hh, weight_in, weight_out, constants)
-    value, _, _ = _walk_penalty(weight_hh, weight_in, weight_out, *constants, False)
-    return value

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rrnn_ext import _arguments, _finite, _infinite, _ops
+from rrnn_ext import _arguments, _finite, _infinite, _walks
+from rrnn_ext._all_pairs_penalty import all_pairs_penalty
+from rrnn_ext._ops import transforming, without_autocast
 
 _METHODS = ("auto", "series", "inverse")
 
@@ -64,11 +66,12 @@ def resolvent_penalty(
     """
     _arguments.check_choice("norm", norm, ("l1", "l2"))
     _arguments.check_choice("reduction", reduction, ("sum", "mean", "none"))
+    hops = _arguments.check_hops(hops)
     _check_method(method, hops, per_hop, hop_weights)
     graph = _arguments.prepare(
         weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, hop_weights=hop_weights, pair_weights=pair_weights
     )
-    with _arguments.without_autocast(weight_hh):
+    with without_autocast(weight_hh.device.type):
         value = _penalty(graph, hops, rectify, per_hop, norm == "l2", method)
     if graph.batch:
         value = value.reshape(graph.batch) if reduction == "none" else getattr(value, reduction)()
@@ -90,9 +93,10 @@ def resolvent(
 
     Arguments and errors as of :func:`resolvent_penalty`.
     """
+    hops = _arguments.check_hops(hops)
     _check_method(method, hops, False, hop_weights)
     graph = _arguments.prepare(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, hop_weights=hop_weights)
-    with _arguments.without_autocast(weight_hh):
+    with without_autocast(weight_hh.device.type):
         total = _sum(graph, hops, rectify, method)
     return _arguments.unflatten(total, graph, 2)
 
@@ -111,16 +115,15 @@ def hop_decomposition(
     ``P_m`` carries what an input brought m steps before the read-out (without weight_in and weight_out: m + 1).
     Arguments and errors as of :func:`resolvent_penalty`.
     """
-    _arguments.check_hops(hops, infinite=False)
+    hops = _arguments.check_finite_hops(hops)
     graph = _arguments.prepare(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops)
-    with _arguments.without_autocast(weight_hh):
+    with without_autocast(weight_hh.device.type):
         walks = _finite.walk_sums(graph, hops, rectify, per_hop=True)
     return _arguments.unflatten(walks, graph, 3)
 
 
 def _check_method(method: str, hops: int | None, per_hop: bool, hop_weights: Tensor | None) -> None:
     _arguments.check_choice("method", method, _METHODS)
-    _arguments.check_hops(hops)
     if not per_hop and hop_weights is None:
         return
     option = "per_hop=True" if per_hop else "hop_weights"
@@ -136,9 +139,9 @@ def _sum(graph: _arguments.Graph, hops: int | None, rectify: bool, method: str) 
     if hops is None:
         return _infinite.resolvent_sum(graph, rectify, method == "series")
     if method == "inverse":
-        return _finite.truncated_inverse(graph, hops, rectify)
+        return _finite.by_inverse(graph, hops, rectify)
     if graph.weight_in is None and graph.weight_out is None and graph.hop_weights is None:
-        return _finite.doubling(graph, hops, rectify)
+        return _finite.all_pairs(graph, hops, rectify)
     return _finite.walk_sums(graph, hops, rectify, per_hop=False).squeeze(-3)
 
 
@@ -151,14 +154,14 @@ def _penalty(
         graph, per_hop = _finite.single_pathway(graph), False
         if graph.hop_weights is not None:
             return _sum(graph, hops, rectify, method).squeeze((-2, -1))
-        if hops is None and method == "auto" and not _ops.transforming():
+        if hops is None and method == "auto" and not transforming(graph.weight_hh):
             value = _infinite.pathway_sum(graph)
             if value is not None:
                 return value
     between_all = graph.weight_in is None and graph.weight_out is None
-    if hops is None and between_all and method == "auto" and not _ops.transforming():
-        return _infinite.all_pairs_penalty(graph, rectify, squared)
+    if hops is None and between_all and method == "auto" and not transforming(graph.weight_hh):
+        return all_pairs_penalty(graph, rectify, squared)
     plain = between_all and graph.hop_weights is None and not per_hop
     if hops is None or method == "inverse" or plain:
-        return _ops.pair_norm(_sum(graph, hops, rectify, method), graph.pair_weights, squared)
-    return _ops.walk_penalty(*_finite.with_a_side(graph), hops, rectify, per_hop, squared)
+        return _walks.pair_norm(_sum(graph, hops, rectify, method), graph.pair_weights, squared)
+    return _walks.walk_penalty(*_finite.with_a_side(graph), hops, rectify, per_hop, squared)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import rrnn_ext  # noqa: F401  (registers torch.ops.rrnn_ext)
-from rrnn_ext import _ops
+from rrnn_ext import _walks
 
 ALPHA = 0.875
 DTYPES = (torch.float32, torch.float64)
@@ -132,9 +132,25 @@ def all_walks(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     graph = case.graph(dtype)
     a = ALPHA * (graph["weight_hh"].abs() if case.rectify else graph["weight_hh"])
     b = graph["weight_in"] if case.i is not None else a.mT.contiguous()
-    alpha = torch.full(a.shape[:-2] if case.hop_weights == "own" else (), ALPHA, dtype=dtype, device=DEVICE)
-    for series in (False, True):
-        yield {"a": a, "b": b, "alpha": alpha, "nonnegative": case.rectify, "series": series}
+    alpha = torch.full(a.shape[:-2] if case.hop_weights == "own" else (), ALPHA, dtype=torch.float64, device=DEVICE)
+    for series, proved in ((False, False), (True, False), (False, True)):
+        options = {"nonnegative": case.rectify, "series": series, "proved": proved}
+        yield {"a": a, "b": b, "weights": graph["weight_hh"], "alpha": alpha, **options}
+
+
+def truncated_inverse(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    graph = case.graph(dtype)
+    b = graph["weight_in"] if case.i is not None else graph["weight_hh"].mT.contiguous()
+    yield {"a": graph["weight_hh"], "b": b, "hops": case.hops}
+
+
+def all_pairs_sum(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    yield {"a": case.graph(dtype)["weight_hh"], "hops": case.hops}
+
+
+def all_pairs_slope(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    a = case.graph(dtype)["weight_hh"]
+    yield {"a": a, "direction": drawn(a.shape, dtype), "hops": case.hops}
 
 
 def pathway_solve(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
@@ -172,6 +188,7 @@ CALLS: dict[str, Callable[[Case, torch.dtype], Iterator[Arguments]]] = {
     for make in (
         *(walk_sums, walk_sums_backward, walk_penalty, walk_penalty_backward, all_walks),
         *(pathway_solve, pathway_solve_backward, all_pairs_penalty, all_pairs_penalty_backward),
+        *(truncated_inverse, all_pairs_sum, all_pairs_slope),
     )
 }
 
@@ -398,7 +415,7 @@ def leaves(case: Case) -> tuple[list[Tensor], Callable[..., Any]]:
 def sums_of(case: Case) -> tuple[Callable[..., Tensor], list[Tensor]]:
     given, in_place = leaves(case)
     options = {"hop_weights": case.graph()["hop_weights"], **case.options()}
-    return lambda *matrices: _ops.walk_sums(*in_place(*matrices), **options), given
+    return lambda *matrices: _walks.walk_sums(*in_place(*matrices), **options), given
 
 
 def penalty_of(case: Case, function: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], list[Tensor]]:
@@ -412,19 +429,19 @@ def penalty_of(case: Case, function: Callable[..., Tensor]) -> tuple[Callable[..
 class TestDerivatives:
     def test_walk_sums(self, case: Case) -> None:
         function, given = sums_of(case)
-        assert gradcheck(function, given)
-        assert gradgradcheck(function, given)
+        assert gradcheck(function, given, check_forward_ad=True, check_batched_grad=True)
+        assert gradgradcheck(function, given, check_fwd_over_rev=True)
 
     def test_walk_penalty(self, case: Case) -> None:
-        function, given = penalty_of(case, _ops.walk_penalty)
-        assert gradcheck(function, given)
-        assert gradgradcheck(function, given)
+        function, given = penalty_of(case, _walks.walk_penalty)
+        assert gradcheck(function, given, check_forward_ad=True, check_batched_grad=True)
+        assert gradgradcheck(function, given, check_fwd_over_rev=True)
 
     @pytest.mark.emulated
     def test_light_path_is_the_general_one(self, case: Case) -> None:
         """walk_penalty, one op for eager calls, against walk_norm: the value, first and second derivatives."""
         results = []
-        for path in (_ops.walk_penalty, _ops.walk_norm):
+        for path in (_walks.walk_penalty, _walks.walk_norm):
             function, given = penalty_of(case, path)
             value = function(*given)
             upstream = torch.linspace(0.5, 2.0, value.numel(), dtype=value.dtype, device=DEVICE)
@@ -438,7 +455,7 @@ class TestDerivatives:
 
     @pytest.mark.emulated
     def test_light_path_without_gradients(self, case: Case) -> None:
-        function, given = penalty_of(case, _ops.walk_penalty)
+        function, given = penalty_of(case, _walks.walk_penalty)
         with_gradients = function(*given)
         with torch.no_grad():
             value = function(*given)
@@ -448,7 +465,7 @@ class TestDerivatives:
 
     def test_gradients_of_some_weights_alone(self, case: Case) -> None:
         """The light path gives what is wanted, at first and at second order, whichever weights are leaves."""
-        function, given = penalty_of(case, _ops.walk_penalty)
+        function, given = penalty_of(case, _walks.walk_penalty)
         everything = torch.autograd.grad(function(*given).sum(), given)
         for position, full in enumerate(everything):
             some = [leaf.detach().requires_grad_(at == position) for at, leaf in enumerate(given)]

@@ -1,0 +1,129 @@
+"""Finite sums between all pairs of units, S_L = A + A^2 + .. + A^L, by doubling: S_{2m} = S_m + A^m S_m.
+
+Their derivative in a direction E is the upper right block of S_L([[A, E], [0, A]]). It is made by the same doubling,
+which keeps that block alone beside S_m and A^m: three products where the sum has one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rrnn_ext._ops import Differentiable, differentiable, fold_batch, outside_autocast
+from rrnn_ext._walks import block_triangular
+
+
+@torch.library.custom_op("rrnn_ext::all_pairs_sum", mutates_args=())
+def _all_pairs_sum(a: Tensor, hops: int) -> Tensor:
+    """S_hops of (..., n, n), in O(log hops) products."""
+    total = power = a = a.contiguous()
+    for place in reversed(range(hops.bit_length() - 1)):
+        total = total + power @ total
+        power = power @ power
+        if hops >> place & 1:
+            total = a + a @ total
+            power = a @ power
+    return total.clone(memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("rrnn_ext::all_pairs_slope", mutates_args=())
+def _all_pairs_slope(a: Tensor, direction: Tensor, hops: int) -> Tensor:
+    """The derivative of S_hops in a direction, (..., n, n)."""
+    total = power = a = a.contiguous()
+    d_total = d_power = direction = direction.contiguous()
+    for place in reversed(range(hops.bit_length() - 1)):
+        d_total = d_total + d_power @ total + power @ d_total
+        total = total + power @ total
+        d_power = d_power @ power + power @ d_power
+        power = power @ power
+        if hops >> place & 1:
+            d_total = direction + direction @ total + a @ d_total
+            total = a + a @ total
+            d_power = direction @ power + a @ d_power
+            power = a @ power
+    return d_total.clone(memory_format=torch.contiguous_format)
+
+
+@_all_pairs_sum.register_fake
+def _(a: Tensor, hops: int) -> Tensor:
+    return a.new_empty(a.shape)
+
+
+@_all_pairs_slope.register_fake
+def _(a: Tensor, direction: Tensor, hops: int) -> Tensor:
+    return a.new_empty(a.shape)
+
+
+class _Sum(Differentiable):
+    @staticmethod
+    def forward(a: Tensor, hops: int) -> Tensor:
+        return _all_pairs_sum(a, hops)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        a, ctx.hops = inputs
+        ctx.save_for_backward(a)
+        ctx.save_for_forward(a)
+
+    @staticmethod
+    @outside_autocast
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (a,) = ctx.saved_tensors
+        return differentiable(_Slope, a.mT, grad, ctx.hops), None
+
+    @staticmethod
+    @outside_autocast
+    def tangent(ctx: Any, d_a: Tensor, _: Any) -> Tensor:
+        (a,) = ctx.saved_tensors
+        return differentiable(_Slope, a, d_a, ctx.hops)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, a: Tensor, hops: int) -> Any:
+        (folded,), unfold = fold_batch(info.batch_size, in_dims[:1], (a,), (2,))
+        return unfold(differentiable(_Sum, folded, hops)), 0
+
+
+class _Slope(Differentiable):
+    """Linear in the direction; its derivatives by A are those of graphs of twice the units."""
+
+    @staticmethod
+    def forward(a: Tensor, direction: Tensor, hops: int) -> Tensor:
+        return _all_pairs_slope(a, direction, hops)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        *tensors, ctx.hops = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    @outside_autocast
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        a, direction = ctx.saved_tensors
+        n = a.shape[-1]
+        beside = torch.zeros_like(grad)
+        corner = torch.cat([torch.cat([beside, grad], -1), torch.cat([beside, beside], -1)], -2)
+        slope = differentiable(_Slope, block_triangular(a, direction).mT, corner, ctx.hops)
+        return slope[..., :n, :n] + slope[..., n:, n:], slope[..., :n, n:], None
+
+    @staticmethod
+    @outside_autocast
+    def tangent(ctx: Any, d_a: Tensor | None, d_direction: Tensor | None, _: Any) -> Tensor:
+        a, direction = ctx.saved_tensors
+        n = a.shape[-1]
+        d_a = torch.zeros_like(a) if d_a is None else d_a
+        d_direction = torch.zeros_like(a) if d_direction is None else d_direction
+        doubled = block_triangular(a, direction), block_triangular(d_a, d_direction)
+        return differentiable(_Slope, *doubled, ctx.hops)[..., :n, n:]
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, a: Tensor, direction: Tensor, hops: int) -> Any:
+        pair, unfold = fold_batch(info.batch_size, in_dims[:2], (a, direction), (2, 2))
+        return unfold(differentiable(_Slope, *pair, hops)), 0
+
+
+def all_pairs_sum(a: Tensor, hops: int) -> Tensor:
+    """A + .. + A^hops of (..., n, n), differentiable any number of times."""
+    return differentiable(_Sum, a, hops)

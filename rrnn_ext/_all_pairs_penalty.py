@@ -1,0 +1,149 @@
+"""The penalty of all walks between all pairs of units, in eager mode: the inverse of I - A, by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from rrnn_ext import _deferred, _lapack
+from rrnn_ext._arguments import Graph
+from rrnn_ext._convergence import Source, prove_convergence
+from rrnn_ext._infinite import inverse, resolvent_sum, source_of
+from rrnn_ext._ops import CUDA_EMULATED, _native, outside_autocast, transforming
+from rrnn_ext._solve import LARGEST_ERROR, one_minus, refined
+from rrnn_ext._walks import differentiable_gradients, pair_norm
+
+# The largest graph whose inverse one thread makes in cache; on a GPU, the largest one for our own kernels.
+_SMALL_GRAPH = 160
+_SMALL_GRAPH_CUDA = 1024
+# The largest one that LAPACK inverts as fast as products do.
+_LAPACK_GRAPH = 256
+
+
+class _AllPairsPenalty(Function):
+    """The penalty of each graph, (b,), once its walks are known."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        weight_hh: Tensor,
+        pair_weights: Tensor | None,
+        value: Tensor,
+        walks: Tensor,
+        graph: Graph,
+        rectify: bool,
+        squared: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(weight_hh, pair_weights, walks)
+        ctx.graph = graph
+        ctx.rectify, ctx.squared = rectify, squared
+        return value.clone()
+
+    @staticmethod
+    @outside_autocast
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        weight_hh, pair_weights, walks = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
+            graph = ctx.graph._replace(weight_hh=weight_hh)
+            total = resolvent_sum(graph, ctx.rectify, series=False, proved=True)
+            value = pair_norm(total, pair_weights, ctx.squared)
+            (grad_hh,) = differentiable_gradients(value, (weight_hh,), grad)
+        elif transforming(grad):  # many upstream gradients at once: is_grads_batched
+            ones = walks.new_ones(walks.shape[:1])
+            grad_hh = grad.unsqueeze(-1).unsqueeze(-1) * _gradient(ctx, ones, weight_hh, pair_weights, walks)
+        else:
+            grad_hh = _gradient(ctx, grad, weight_hh, pair_weights, walks)
+        return grad_hh, None, None, None, None, None, None
+
+
+def _gradient(ctx: Any, grad: Tensor, weight_hh: Tensor, pair_weights: Tensor | None, walks: Tensor) -> Tensor:
+    options = ctx.graph.alpha, ctx.rectify, ctx.squared
+    if _is_small(weight_hh):
+        return _native.all_pairs_penalty_backward(grad, walks, weight_hh, pair_weights, *options)
+    grad_walks = 2 * walks if ctx.squared else walks.sign()
+    if pair_weights is not None:
+        grad_walks *= pair_weights
+    grad_walks *= ctx.graph.alpha * grad[:, None, None]
+    back = walks.mT  # Q' G Q' for Q = I + walks, without making Q
+    half = torch.baddbmm(grad_walks, back, grad_walks)
+    grad_hh = torch.baddbmm(half, half, back)
+    if ctx.rectify:
+        grad_hh *= weight_hh.sign()
+    return grad_hh
+
+
+def _is_small(weight_hh: Tensor) -> bool:
+    return weight_hh.shape[-1] <= (_SMALL_GRAPH_CUDA if weight_hh.is_cuda or CUDA_EMULATED else _SMALL_GRAPH)
+
+
+def _inverse_by_halves(a: Tensor) -> Tensor:
+    """(I - A)^{-1} of (b, n, n): walks within the first half of the units, and those of the second half by way of the
+    first. Mostly products, which run at twice the rate of a factorisation; without pivoting, so look at the result."""
+    n = a.shape[-1]
+    if n <= _LAPACK_GRAPH:
+        return _lapack.inverse(one_minus(a))
+    half = n // 2
+    into, out = a[..., :half, half:], a[..., half:, :half]
+    first = _inverse_by_halves(a[..., :half, :half])
+    through = first @ into
+    second = _inverse_by_halves(torch.baddbmm(a[..., half:, half:], out, through))
+    whole = torch.empty_like(a)
+    whole[..., half:, half:] = second
+    whole[..., :half, half:] = through @ second
+    whole[..., half:, :half] = second @ (out @ first)
+    whole[..., :half, :half] = torch.baddbmm(first, through, whole[..., half:, :half])
+    return whole
+
+
+def _inverse(a: Tensor, source: Source) -> Tensor:
+    """(I - A)^{-1} of (b, n, n), which converges; NaN where A has a NaN or an infinity."""
+    quick = _inverse_by_halves(a)
+    finite = (0 * a.sum((-2, -1), keepdim=True)).isfinite()
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    probes = torch.randn(a.shape[-1], 4, dtype=torch.float64, generator=generator, device="cpu").to(a)
+    _, left, rounding = refined(a, probes.expand(a.shape[0], -1, -1), lambda right: quick @ right, finite)
+    # A backward stable inverse leaves a few units of rounding on top of what rounding does; pivot where there is more.
+    if not left <= max(16 * torch.finfo(a.dtype).eps * a.shape[-1] ** 0.5, rounding) or left + rounding > LARGEST_ERROR:
+        return inverse(a, source)  # with pivoting, in float64 where that is needed
+    return quick + 0 * a.sum((-2, -1), keepdim=True) if not bool(finite.all()) else quick
+
+
+def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
+    """The penalty of all walks between all pairs."""
+    weight_hh, pair_weights, alpha = graph.weight_hh, graph.pair_weights, graph.alpha
+    if not graph.batch:
+        weight_hh = weight_hh.unsqueeze(0)
+    weights = weight_hh.detach()
+    source = source_of(graph, rectify)
+    source = source._replace(weights=source.weights.reshape(weights.shape))
+    eye = torch.eye(weights.shape[-1], dtype=weights.dtype, device=weights.device)
+    if _is_small(weights):
+        value, walks, converges = _native.all_pairs_penalty(weights, pair_weights, alpha, rectify, squared)
+        if converges.is_cuda:
+            _deferred.note(converges)
+        elif bool((unclear := converges == 0).any()):
+            a = alpha * (weights.abs() if rectify else weights)
+            prove_convergence(a, source)
+            weighed = source._replace(weights=source.weights[unclear])
+            if source.alpha.dim():
+                weighed = weighed._replace(alpha=source.alpha[unclear])
+            walks[unclear] = inverse(a[unclear], weighed) - eye
+            value = pair_norm(walks, pair_weights, squared)
+    else:
+        a = alpha * weights
+        a = a.abs_() if rectify else a
+        if a.is_cuda:
+            walks = inverse(a, source, proved=False)
+        else:
+            prove_convergence(a, source)
+            walks = _inverse(a, source)
+        walks.diagonal(dim1=-2, dim2=-1).sub_(1)
+        if pair_weights is None and not squared:
+            value = torch.linalg.vector_norm(walks, ord=1, dim=(-2, -1))  # in one pass
+        else:
+            value = pair_norm(walks, pair_weights, squared)
+    value = _AllPairsPenalty.apply(weight_hh, pair_weights, value, walks, graph, rectify, squared)
+    return value if graph.batch else value.squeeze(0)

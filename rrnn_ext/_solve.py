@@ -1,0 +1,151 @@
+"""Solutions X of (I - A) X = B that are right or an error: every solution comes with an estimate of its error.
+
+Two things make X wrong: what the solver left, and rounding. The first is the residual; the second is what becomes of a
+relative rounding of every term, |X| + |A| |X|, on its way through (I - A)^{-1}. Both go through the same solver once
+more: the residual itself, which also corrects X (iterative refinement), and the terms d times Gaussian numbers, whose
+images have the size sqrt(sum_j (M^{-1})_ij^2 d_j^2) in row i. Where float32 is not enough the solution is made in
+float64 and rounded; where that is not enough it is an error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from rrnn_ext import _lapack
+from rrnn_ext._convergence import walks_in_blocks
+from rrnn_ext._lapack import Solver
+from rrnn_ext.diagnostics import ResolventConditionError
+
+# The largest estimate of a column's error, relative to its largest entry, with which a solution is returned.
+LARGEST_ERROR = 2.0**-11
+_TERMS = 4.0  # roundings of each term
+_PROBES = 8
+_CERTAINTY = 4.0  # eight Gaussian numbers underestimate a size by this with a probability below 1e-4 in each row
+_REFINEMENTS = 2
+_CHUNK = 64  # hops of a series at a time
+_PROBED_ELEMENTS = 2**24
+
+MakeSolver: TypeAlias = Callable[[Tensor], Solver]
+Right: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # B, and what it may be wrong by, each (b, n, c)
+
+
+def by_factorisation(a: Tensor) -> Solver:
+    return _lapack.factorised(one_minus(a))
+
+
+def one_minus(a: Tensor) -> Tensor:
+    return torch.eye(a.shape[-1], dtype=a.dtype, device=a.device) - a
+
+
+def by_series(power: int, factor: float) -> MakeSolver:
+    """B + A B + A^2 B + ... until what is left out is below rounding, for ||A^power|| <= factor < 1.
+
+    The walks beyond a block of k hops are that block times A^k, A^2k, ..., and so at most q / (1 - q) of it for
+    q = ||A^k||. (The size of a term says nothing: terms can vanish and come back.)
+    """
+    hops = -(-power // _CHUNK) * _CHUNK
+    factor **= hops // power
+    most = 16 + math.ceil(800 / -math.log(factor)) if factor > 0 else 16  # by then everything has underflowed
+
+    def solver(a: Tensor) -> Solver:
+        def solve(right: Tensor) -> Tensor:
+            total, vectors = torch.zeros_like(right), right
+            for _ in range(most):
+                block = torch.zeros_like(right)
+                for _ in range(hops // _CHUNK):
+                    walks, vectors = walks_in_blocks(a, vectors, _CHUNK)
+                    block = block + walks
+                total = total + block
+                left_out = block.abs().sum(-2) * (factor / (1 - factor))
+                rounding = torch.finfo(a.dtype).eps / 4 * total.abs().amax(-2)
+                if not bool((left_out > rounding).any()):  # NaN ends the sum too
+                    break
+            return total
+
+        return solve
+
+    return solver
+
+
+def solve(
+    a: Tensor, widened: Callable[[], Tensor], right: Right, make_solver: MakeSolver, norm: float, advice: str
+) -> Tensor:
+    """X (b, n, c) for ``a`` (b, n, n), ||A|| <= ``norm``; NaN where A has NaN or Inf, and in a column whose B has.
+
+    ``widened`` makes A in float64, where it may have been rounded to float32; ``right`` makes B in the precision of the
+    matrix it is given. Raises ResolventConditionError, with ``advice``, where X cannot be had to 2^-11.
+    """
+    poison = 0 * a.sum((-2, -1), keepdim=True)
+    if norm <= 0.9:  # ||(I - A)^{-1}|| <= 10: nothing to estimate
+        return make_solver(a)(right(a)[0]) + poison
+    error = math.inf
+    for dtype in (a.dtype,) if a.dtype == torch.float64 else (a.dtype, torch.float64):
+        wide = a if dtype == a.dtype else widened()
+        b, noise = right(wide)
+        finite = poison.isfinite() & b.isfinite().all(-2, keepdim=True)
+        solver = make_solver(wide)
+        x, left, rounding = refined(wide, b, solver, finite, noise)
+        if dtype == torch.float64 and left <= LARGEST_ERROR / 2 < rounding:
+            rounding = _rounding_by_column(wide, x, solver, finite, noise)
+        error = left + rounding
+        if error <= LARGEST_ERROR:
+            return x.to(a.dtype) + poison
+    raise ResolventConditionError(error / torch.finfo(torch.float64).eps, torch.float64, advice)
+
+
+def refined(
+    a: Tensor, b: Tensor, solver: Solver, finite: Tensor, noise: Tensor | None = None
+) -> tuple[Tensor, float, float]:
+    """X and what it may be wrong by, relative to the largest entry of a column: what the solver left, and rounding.
+
+    The largest of the columns that are ``finite``, (b, 1, c). ``noise``, (b, n, c), is what B itself may be wrong by.
+    """
+    x = solver(b)
+    probes = _gaussian(a)
+    left = rounding = math.inf
+    for _ in range(_REFINEMENTS):
+        residual = b - (x - a @ x)
+        terms, scale = _terms(a, x, noise)
+        shared = (terms / scale).where(finite, 0).amax(-1, keepdim=True)
+        image = solver(torch.cat([residual, shared * probes], -1))
+        correction, spread = image[..., : b.shape[-1]], image[..., b.shape[-1] :]
+        x = x + correction
+        left = _number((correction.abs().amax(-2, keepdim=True) / scale).where(finite, 0).amax())
+        rounding = _number(_CERTAINTY * spread.square().mean(-1).sqrt().amax())
+        if left <= LARGEST_ERROR / 2:
+            break
+    return x, left, rounding
+
+
+def _rounding_by_column(a: Tensor, x: Tensor, solver: Solver, finite: Tensor, noise: Tensor | None) -> float:
+    """The same for each column with its own terms: columns of a graded matrix may have little in common."""
+    if x.numel() * _PROBES > _PROBED_ELEMENTS:
+        return math.inf
+    terms, scale = _terms(a, x, noise)
+    probed = (terms / scale).unsqueeze(-1) * _gaussian(a).unsqueeze(-2)  # (b, n, c, probes)
+    sizes = solver(probed.flatten(-2)).unflatten(-1, probed.shape[-2:]).square().mean(-1).sqrt()
+    return _number(_CERTAINTY * sizes.amax(-2, keepdim=True).where(finite, 0).amax())
+
+
+def _terms(a: Tensor, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What rounding may have added to each residual, (b, n, c), and the largest entry of each column."""
+    sizes = x.abs()
+    terms = _TERMS * torch.finfo(a.dtype).eps * (sizes + a.abs() @ sizes)
+    scale = sizes.amax(-2, keepdim=True)
+    return terms if noise is None else terms + noise, torch.where(scale > 0, scale, 1)
+
+
+def _gaussian(a: Tensor) -> Tensor:
+    """(n, probes)."""
+    generator = torch.Generator(device="cpu").manual_seed(1)
+    return torch.randn(a.shape[-1], _PROBES, dtype=torch.float64, generator=generator, device="cpu").to(a)
+
+
+def _number(error: Tensor) -> float:
+    number = float(error)
+    return math.inf if math.isnan(number) else number

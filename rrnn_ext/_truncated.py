@@ -1,0 +1,88 @@
+"""Finite sums by factorisation, the truncated inverse (I - A)^{-1} (I - A^L) B = sum_{m < L} A^m B.
+
+Its derivatives are truncated inverses too, of the block matrices that rrnn_ext._walks explains, so none of them is less
+accurate than the value is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rrnn_ext._convergence import norm_of
+from rrnn_ext._ops import Differentiable, differentiable, fold_batch, outside_autocast
+from rrnn_ext._solve import by_factorisation, one_minus, solve
+from rrnn_ext._walks import block_triangular
+
+_ADVICE = 'I - alpha * weight_hh is singular or nearly so; use method="series", which finite hops always allow'
+
+
+@torch.library.custom_op("rrnn_ext::truncated_inverse", mutates_args=())
+def _truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
+    """sum_{m < hops} A^m B for (b, n, n) and (b, n, c), or without the batch. On the CPU it raises
+    ResolventConditionError; on CUDA, where that would wait for the device, a singular I - A gives NaN."""
+    if a.dim() == 2:
+        return _truncated_inverse(a.unsqueeze(0), b.unsqueeze(0), hops).squeeze(0)
+    if a.numel() == 0 or b.numel() == 0:
+        return b.clone(memory_format=torch.contiguous_format)
+
+    def right(a: Tensor) -> tuple[Tensor, Tensor]:
+        half = torch.linalg.matrix_power(a, hops // 2)
+        other = half @ a if hops % 2 else half
+        start = b.to(a.dtype)
+        sizes = start.abs()
+        beyond = half.abs() @ (other.abs() @ sizes)
+        return start - half @ (other @ start), 4 * torch.finfo(a.dtype).eps * (sizes + hops * beyond)
+
+    if a.is_cuda:
+        solution, info = torch.linalg.solve_ex(one_minus(a), right(a)[0])
+        return torch.where((info == 0).unsqueeze(-1).unsqueeze(-1), solution, torch.nan).contiguous()
+    return solve(a, a.double, right, by_factorisation, float(norm_of(a).max()), _ADVICE).contiguous()
+
+
+@_truncated_inverse.register_fake
+def _(a: Tensor, b: Tensor, hops: int) -> Tensor:
+    return b.new_empty(b.shape)
+
+
+class _TruncatedInverse(Differentiable):
+    @staticmethod
+    def forward(a: Tensor, b: Tensor, hops: int) -> Tensor:
+        return _truncated_inverse(a, b, hops)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        *tensors, ctx.hops = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    @outside_autocast
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        a, b = ctx.saved_tensors
+        n = a.shape[-1]
+        eye = torch.eye(n, dtype=a.dtype, device=a.device).expand_as(a)
+        lower = torch.cat([torch.zeros_like(a), eye], -2)
+        doubled = differentiable(_TruncatedInverse, block_triangular(a.mT, grad @ b.mT), lower, ctx.hops)
+        return doubled[..., :n, :], differentiable(_TruncatedInverse, a.mT, grad, ctx.hops), None
+
+    @staticmethod
+    @outside_autocast
+    def tangent(ctx: Any, d_a: Tensor | None, d_b: Tensor | None, _: Any) -> Tensor:
+        a, b = ctx.saved_tensors
+        d_a = torch.zeros_like(a) if d_a is None else d_a
+        d_b = torch.zeros_like(b) if d_b is None else d_b
+        doubled = differentiable(_TruncatedInverse, block_triangular(a, d_a), torch.cat([d_b, b], -2), ctx.hops)
+        return doubled[..., : a.shape[-1], :]
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, a: Tensor, b: Tensor, hops: int) -> Any:
+        pair, unfold = fold_batch(info.batch_size, in_dims[:2], (a, b), (2, 2))
+        return unfold(differentiable(_TruncatedInverse, *pair, hops)), 0
+
+
+def truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
+    """sum_{m < hops} A^m B for (..., n, n) and (..., n, c), differentiable any number of times."""
+    return differentiable(_TruncatedInverse, a, b, hops)

@@ -1,0 +1,283 @@
+"""Derivatives and vmap of finite walks: the sums of walks and their penalty, from ops to differentiable functions.
+
+Derivatives of derivatives need no formula of their own. With A = alpha phi(W), B = alpha phi(U), C = alpha phi(V), the
+derivative of C A^m B in a direction (dA, dB, dC) is a walk of the same length through a graph of twice the units,
+
+    [C, dC] [[A, dA], [0, A]]^m [[dB], [B]],
+
+and so the native kernels make tangents, second derivatives and all further ones (Mathias 1996, "A chain rule for matrix
+functions and applications", for the block matrix).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from rrnn_ext._ops import Differentiable, _native, differentiable, fold_batch, outside_autocast, transforming
+
+Sides: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]  # weight_hh, weight_in, weight_out
+Tangents: TypeAlias = tuple[Tensor | None, Tensor | None, Tensor | None]  # of these; None: it does not move
+
+
+def _present(gradients: Sequence[Tensor], weights: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    return tuple(None if weight is None else gradient for gradient, weight in zip(gradients, weights, strict=True))
+
+
+def block_triangular(a: Tensor, tangent: Tensor) -> Tensor:
+    """[[A, dA], [0, A]]: the upper right block of a function of it is the function's derivative."""
+    return torch.cat([torch.cat([a, tangent], -1), torch.cat([torch.zeros_like(a), a], -1)], -2)
+
+
+class _Doubled:
+    """The graph of twice the units whose walks are the derivative of those of ``weights`` in the direction
+    ``tangents``, and the way back from its gradients."""
+
+    def __init__(self, weights: Sides, tangents: Tangents, alpha: float, rectify: bool) -> None:
+        self.units = weights[0].shape[-1]
+        self.slopes: list[Any] = [alpha * (1 if weight is None or not rectify else weight.sign()) for weight in weights]
+        self.given = [weight is not None for weight in weights]
+        edges = [None if weight is None else alpha * (weight.abs() if rectify else weight) for weight in weights]
+        moved = [
+            None if weight is None else torch.zeros_like(weight) if tangent is None else slope * tangent
+            for weight, tangent, slope in zip(weights, tangents, self.slopes, strict=True)
+        ]
+        a, d_a = edges[0], moved[0]
+        assert a is not None
+        assert d_a is not None
+        eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
+        b, d_b = (eye, torch.zeros_like(a)) if weights[1] is None else (edges[1], moved[1])
+        c, d_c = (eye, torch.zeros_like(a)) if weights[2] is None else (edges[2], moved[2])
+        assert b is not None and d_b is not None and c is not None and d_c is not None  # noqa: PT018
+        self.graph = block_triangular(a, d_a), torch.cat([d_b, b], -2), torch.cat([c, d_c], -1)
+
+    def gradients(self, of_graph: Sequence[Tensor]) -> list[Tensor | None]:
+        """Of the weights, from those of ``graph``: each weight stands where its tangent does not."""
+        n = self.units
+        grad_a, grad_b, grad_c = of_graph
+        own = grad_a[..., :n, :n] + grad_a[..., n:, n:], grad_b[..., n:, :], grad_c[..., :n]
+        return [
+            slope * each if given else None for slope, each, given in zip(self.slopes, own, self.given, strict=True)
+        ]
+
+
+class _Walks(Differentiable):
+    @staticmethod
+    def forward(
+        weight_hh: Tensor,
+        weight_in: Tensor | None,
+        weight_out: Tensor | None,
+        hop_weights: Tensor | None,
+        alpha: float,
+        hops: int,
+        rectify: bool,
+        per_hop: bool,
+    ) -> Any:
+        return _native.walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop, True)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        weight_hh, weight_in, weight_out, hop_weights, *ctx.options = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, output[1])
+        ctx.save_for_forward(weight_hh, weight_in, weight_out, hop_weights, output[1])
+
+    @staticmethod
+    @outside_autocast
+    def backward(ctx: Any, grad_walks: Tensor, _: Tensor) -> Any:
+        weight_hh, weight_in, weight_out, hop_weights, chain = ctx.saved_tensors
+        weights = weight_hh, weight_in, weight_out
+        gradients = differentiable(_WalksBackward, grad_walks, chain, *weights, hop_weights, *ctx.options)
+        return *_present(gradients, weights), None, None, None, None, None
+
+    @staticmethod
+    @outside_autocast
+    def tangent(ctx: Any, d_hh: Tensor | None, d_in: Tensor | None, d_out: Tensor | None, *_: Any) -> Any:
+        weight_hh, weight_in, weight_out, hop_weights, _ = ctx.saved_tensors
+        alpha, hops, rectify, per_hop = ctx.options
+        doubled = _Doubled((weight_hh, weight_in, weight_out), (d_hh, d_in, d_out), alpha, rectify)
+        return differentiable(_Walks, *doubled.graph, hop_weights, 1.0, hops, False, per_hop)[0], None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        graph, unfold = fold_batch(info.batch_size, in_dims[:4], args[:4], (2, 2, 2, 1))
+        walks, chain = differentiable(_Walks, *graph, *args[4:])
+        return (unfold(walks), unfold(chain)), (0, 0)
+
+
+class _WalksBackward(Differentiable):
+    @staticmethod
+    def forward(
+        grad_walks: Tensor,
+        chain: Tensor,
+        weight_hh: Tensor,
+        weight_in: Tensor | None,
+        weight_out: Tensor | None,
+        hop_weights: Tensor | None,
+        alpha: float,
+        hops: int,
+        rectify: bool,
+        per_hop: bool,
+    ) -> Any:
+        return _native.walk_sums_backward(
+            grad_walks, chain, weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        *tensors, ctx.alpha, ctx.hops, ctx.rectify, ctx.per_hop = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def second(ctx: Any, tangents: Tangents) -> tuple[Tensor, list[Tensor | None]]:
+        """The derivative of the walks in the direction ``tangents``, and the gradients of its product with
+        grad_walks."""
+        grad_walks, _, *weights, hop_weights = ctx.saved_tensors
+        doubled = _Doubled((weights[0], weights[1], weights[2]), tangents, ctx.alpha, ctx.rectify)
+        options = hop_weights, 1.0, ctx.hops, False, ctx.per_hop
+        walks, chain = differentiable(_Walks, *doubled.graph, *options)
+        return walks, doubled.gradients(differentiable(_WalksBackward, grad_walks, chain, *doubled.graph, *options))
+
+    @staticmethod
+    @outside_autocast
+    def backward(ctx: Any, *tangents: Tensor) -> Any:
+        """What the gradients are multiplied with is a direction for the weights: <T, grad <G, P>> = <G, dP[T]>."""
+        moved, gradients = _WalksBackward.second(ctx, (tangents[0], tangents[1], tangents[2]))
+        return moved, None, *gradients, None, None, None, None, None
+
+    @staticmethod
+    @outside_autocast
+    def tangent(ctx: Any, d_grad: Tensor | None, _: Any, *rest: Any) -> Any:
+        d_hh, d_in, d_out, *_ = rest
+        _, *inputs = ctx.saved_tensors
+        _, gradients = _WalksBackward.second(ctx, (d_hh, d_in, d_out))
+        left_out = inputs[1].new_zeros((*inputs[1].shape[:-2], 0, 0))
+        moved = tuple(left_out if gradient is None else gradient for gradient in gradients)
+        if d_grad is None:
+            return moved
+        of_grad = differentiable(_WalksBackward, d_grad, *inputs, ctx.alpha, ctx.hops, ctx.rectify, ctx.per_hop)
+        return tuple(a + b for a, b in zip(moved, of_grad, strict=True))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        graph, unfold = fold_batch(info.batch_size, in_dims[:6], args[:6], (3, 1, 2, 2, 2, 1))
+        return tuple(map(unfold, differentiable(_WalksBackward, *graph, *args[6:]))), (0, 0, 0)
+
+
+def walk_sums(
+    weight_hh: Tensor,
+    weight_in: Tensor | None,
+    weight_out: Tensor | None,
+    hop_weights: Tensor | None,
+    alpha: float,
+    hops: int,
+    rectify: bool,
+    per_hop: bool,
+) -> Tensor:
+    """The walks (..., terms, o, i): each P_m where ``per_hop``, else their weighted sum. A side must be given."""
+    return differentiable(_Walks, weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop)[0]
+
+
+# Everything here is on the path of each training step, where a small call costs more than its arithmetic.
+_walk_penalty = _native.walk_penalty.default
+_walk_penalty_backward = _native.walk_penalty_backward.default
+
+
+class _WalkPenalty(Function):
+    """Of the weights, and of everything that takes no gradient as one argument more."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, constants: tuple[Any, ...]
+    ) -> Tensor:
+        value, walks, chain = _walk_penalty(weight_hh, weight_in, weight_out, *constants, True)
+        hop_weights, pair_weights, *ctx.options = constants
+        ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, grad_value: Tensor) -> Any:
+        weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain = ctx.saved_tensors
+        graph = weight_hh, weight_in, weight_out, hop_weights, pair_weights
+        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
+            value = walk_norm(*graph, *ctx.options)
+            return *differentiable_gradients(value, graph[:3], grad_value), None
+        if transforming(grad_value):  # many upstream gradients at once: is_grads_batched
+            ones = weight_hh.new_ones(weight_hh.shape[:-2])
+            gradients = _walk_penalty_backward(ones, walks, chain, *graph, *ctx.options)
+            scale = grad_value.unsqueeze(-1).unsqueeze(-1)
+            grad_hh, grad_in, grad_out = (scale * gradient for gradient in gradients)
+        else:
+            grad_hh, grad_in, grad_out = _walk_penalty_backward(grad_value, walks, chain, *graph, *ctx.options)
+        return grad_hh, None if weight_in is None else grad_in, None if weight_out is None else grad_out, None
+
+
+def differentiable_gradients(
+    value: Tensor, weights: Sequence[Tensor | None], grad_value: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The gradients of a value that was computed in differentiable operations; None for what requires none."""
+    wanted = [weight is not None and weight.requires_grad for weight in weights]
+    given = [weight for weight, is_wanted in zip(weights, wanted, strict=True) if weight is not None and is_wanted]
+    gradients = iter(torch.autograd.grad(value, given, grad_value, create_graph=True, materialize_grads=True))
+    return tuple(next(gradients) if is_wanted else None for is_wanted in wanted)
+
+
+def walk_norm(
+    weight_hh: Tensor,
+    weight_in: Tensor | None,
+    weight_out: Tensor | None,
+    hop_weights: Tensor | None,
+    pair_weights: Tensor | None,
+    alpha: float,
+    hops: int,
+    rectify: bool,
+    per_hop: bool,
+    squared: bool,
+) -> Tensor:
+    """The norm of :func:`walk_sums` in PyTorch's own operations, for transforms and second derivatives."""
+    walks = walk_sums(weight_hh, weight_in, weight_out, None if per_hop else hop_weights, alpha, hops, rectify, per_hop)
+    pairs = pair_norm(walks, pair_weights if pair_weights is None else pair_weights.unsqueeze(-3), squared)
+    if per_hop and hop_weights is not None:
+        pairs = hop_weights * pairs
+    return pairs.sum(-1)
+
+
+def pair_norm(matrices: Tensor, pair_weights: Tensor | None, squared: bool) -> Tensor:
+    """sum D|M| or sum D M^2 over the last two dimensions."""
+    sizes = matrices.square() if squared else matrices.abs()
+    return (sizes if pair_weights is None else pair_weights * sizes).sum((-2, -1))
+
+
+def walk_penalty(
+    weight_hh: Tensor,
+    weight_in: Tensor | None,
+    weight_out: Tensor | None,
+    hop_weights: Tensor | None,
+    pair_weights: Tensor | None,
+    alpha: float,
+    hops: int,
+    rectify: bool,
+    per_hop: bool,
+    squared: bool,
+) -> Tensor:
+    """The penalty of each graph, (...)."""
+    if transforming(weight_hh):
+        return walk_norm(
+            weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha, hops, rectify, per_hop, squared
+        )
+    constants = hop_weights, pair_weights, alpha, hops, rectify, per_hop, squared
+    if torch.is_grad_enabled() and (
+        weight_hh.requires_grad
+        or (weight_in is not None and weight_in.requires_grad)
+        or (weight_out is not None and weight_out.requires_grad)
+    ):
+        # Function.apply without its Python part, which serves functorch and takes half of a small call's time.
+        apply: Callable[..., Tensor] = super(Function, _WalkPenalty).apply
+        return apply(weight_hh, weight_in, weight_out, constants)
+    value, _, _ = _walk_penalty(weight_hh, weight_in, weight_out, *constants, False)
+    return value
