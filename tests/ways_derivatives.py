@@ -252,15 +252,22 @@ def _(call: Call) -> None:
 
 @way("`torch.func.hessian`", SMALL)
 def _(call: Call) -> None:
-    """And the three other orders of the two modes."""
+    """And the other orders that have a reverse mode in them."""
     function, vector = flat(call, call.value)
     close("hessian", torch.func.hessian(function)(vector), true_hessian(call))
-    for outer, inner in (
-        (torch.func.jacrev, torch.func.jacrev),
-        (torch.func.jacrev, torch.func.jacfwd),
-        (torch.func.jacfwd, torch.func.jacfwd),
-    ):
+    for outer, inner in ((torch.func.jacrev, torch.func.jacrev), (torch.func.jacrev, torch.func.jacfwd)):
         close(f"{outer.__name__} of {inner.__name__}", outer(inner(function))(vector), true_hessian(call))
+
+
+@way("`torch.func.jacfwd` of `jacfwd`", SMALL, error=NotImplementedError)
+def _(call: Call) -> None:
+    """Right, or an error: https://github.com/pytorch/pytorch/issues/197867 would make zeros of it."""
+    function, vector = flat(call, call.value)
+    try:
+        hessian = torch.func.jacfwd(torch.func.jacfwd(function))(vector)
+    except NotImplementedError:
+        return
+    close("Hessian", hessian, true_hessian(call))
 
 
 @way("third derivatives", SMALL)
