@@ -157,7 +157,7 @@ def _(call: Call) -> None:
             check(call, value.detach(), [by_name[name] for name in order])
 
 
-@way("`make_fx`")
+@way("`make_fx`", tuple(call for call in COMPILED if call.differentiable))
 def _(call: Call) -> None:
     """Of the value, which stays differentiable, and of the value with its gradients."""
     for tracing in ("real", "symbolic"):

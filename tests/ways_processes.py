@@ -1,11 +1,12 @@
 """Ways that want a process of their own, which a hang cannot outlive: `python ways_processes.py WHAT SYS_PATH...`
 
-The process prints the name of each call that was right, and the errors of the others.
+The process prints a line for each call that was right, and the errors of the others.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import subprocess
 import sys
 import traceback
@@ -18,45 +19,46 @@ TIMEOUT = 60  # seconds; it takes a few
 
 @cache
 def tried(what: str) -> tuple[frozenset[str], str]:
-    """The names of the calls that were right, and what else the process says."""
+    """The lines that say what was right, and all that the process says."""
     command = [sys.executable, __file__, what, *sys.path]
+    quiet = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the cores to others
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=quiet)
     except subprocess.TimeoutExpired as expired:
         output = expired.stdout or b""
-        lines = output.decode() if isinstance(output, bytes) else output
-        return frozenset(lines.splitlines()), f"it hangs after {lines.splitlines()[-1:]}"
+        lines = (output.decode() if isinstance(output, bytes) else output).splitlines()
+        return frozenset(lines), f"it hangs after {lines[-1:]}"
     return frozenset(done.stdout.splitlines()), done.stdout + done.stderr
 
 
-def _report(call: Any, attempt: Callable[[Any], None]) -> None:
+def _report(line: str, check: Callable[[Any], None], call: Any) -> None:
     try:
-        attempt(call)
+        check(call)
     except Exception:
-        print(call.name, traceback.format_exc(), file=sys.stderr, flush=True)
+        print(line, traceback.format_exc(), file=sys.stderr, flush=True)
     else:
-        print(call.name, flush=True)
+        print(line, flush=True)
 
 
-def _fork(after_use: bool) -> None:
-    """A child makes all calls, before or after its parent did."""
+def _forks() -> None:
+    """A child makes all calls before its parent did, and another one after."""
     import torch
     from ways import CALLS, check_eager, expected
 
-    def child() -> None:
+    def child(moment: str) -> None:
         torch.set_num_threads(1)  # as torch.utils.data does in its workers: OpenMP's threads do not survive a fork
         for call in CALLS:
-            _report(call, check_eager)
+            _report(f"{moment}: {call.name}", check_eager, call)
 
     for call in CALLS:
         expected(call)  # known from here on
     torch.set_num_threads(2)
-    if after_use:
+    for moment in ("before use", "after use"):
+        process: Any = multiprocessing.get_context("fork").Process(target=child, args=(moment,))
+        process.start()
+        process.join()
         for call in CALLS:
             call.value(*(leaf.requires_grad_(call.differentiable) for leaf in call.leaves()))
-    process: Any = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
-    process.join()
 
 
 def _large_batches() -> None:
@@ -66,9 +68,9 @@ def _large_batches() -> None:
 
     torch.set_num_threads(2)
     for call in LARGE_BATCHES:
-        _report(call, check_large_batch)
+        _report(call.name, check_large_batch, call)
 
 
 if __name__ == "__main__":
     what, *sys.path[:] = sys.argv[1:]
-    {"fork": lambda: _fork(False), "fork after use": lambda: _fork(True), "large batches": _large_batches}[what]()
+    {"forks": _forks, "large batches": _large_batches}[what]()
