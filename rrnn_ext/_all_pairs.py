@@ -74,9 +74,8 @@ class _Sum(Differentiable):
         return differentiable(_Slope, a.mT, grad, ctx.hops), None
 
     @staticmethod
-    @outside_autocast
-    def tangent(ctx: Any, d_a: Tensor, _: Any) -> Tensor:
-        (a,) = ctx.saved_tensors
+    def tangent(ctx: Any, saved: Any, d_a: Tensor, _: Any) -> Tensor:
+        (a,) = saved
         return differentiable(_Slope, a, d_a, ctx.hops)
 
     @staticmethod
@@ -109,14 +108,13 @@ class _Slope(Differentiable):
         return slope[..., :n, :n] + slope[..., n:, n:], slope[..., :n, n:], None
 
     @staticmethod
-    @outside_autocast
-    def tangent(ctx: Any, d_a: Tensor | None, d_direction: Tensor | None, _: Any) -> Tensor:
-        a, direction = ctx.saved_tensors
+    def tangent(ctx: Any, saved: Any, d_a: Tensor | None, d_direction: Tensor | None, _: Any) -> Tensor:
+        a, direction = saved
         n = a.shape[-1]
         d_a = torch.zeros_like(a) if d_a is None else d_a
         d_direction = torch.zeros_like(a) if d_direction is None else d_direction
         doubled = block_triangular(a, direction), block_triangular(d_a, d_direction)
-        return differentiable(_Slope, *doubled, ctx.hops)[..., :n, n:]
+        return differentiable(_Slope, *doubled, ctx.hops)[..., :n, n:].clone()  # a tangent may not be a view
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, direction: Tensor, hops: int) -> Any:

@@ -12,7 +12,7 @@ from rrnn_ext import _deferred, _lapack
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import Source, prove_convergence
 from rrnn_ext._infinite import inverse, resolvent_sum, source_of
-from rrnn_ext._ops import CUDA_EMULATED, _native, outside_autocast, transforming
+from rrnn_ext._ops import CUDA_EMULATED, _native, is_batched, outside_autocast
 from rrnn_ext._solve import LARGEST_ERROR, one_minus, refined
 from rrnn_ext._walks import differentiable_gradients, pair_norm
 
@@ -51,7 +51,7 @@ class _AllPairsPenalty(Function):
             total = resolvent_sum(graph, ctx.rectify, series=False, proved=True)
             value = pair_norm(total, pair_weights, ctx.squared)
             (grad_hh,) = differentiable_gradients(value, (weight_hh,), grad)
-        elif transforming(grad):  # many upstream gradients at once: is_grads_batched
+        elif is_batched(grad):
             ones = walks.new_ones(walks.shape[:1])
             grad_hh = grad.unsqueeze(-1).unsqueeze(-1) * _gradient(ctx, ones, weight_hh, pair_weights, walks)
         else:

@@ -123,13 +123,14 @@ def _refuse(estimate: Tensor, upper: Tensor, entries: Tensor, source: Source) ->
     """Raises the error of the worst one of what was not proved to converge."""
     worst = int(estimate.argmax())
     entry = int(entries[worst])
+    is_batch = source.weights.shape[0] > 1
     raise ResolventDivergenceError(
         float(estimate[worst]),
         source.alpha_of(entry),
         source.nonnegative,
         None,
         max(float(upper[worst]), float(estimate[worst])),
-        entry,
+        entry if is_batch else None,
     )
 
 
@@ -152,31 +153,39 @@ class _Images:
             probes = torch.randn(a.shape[-1], _PROBES, dtype=torch.float64, generator=generator, device="cpu")
             self.start = probes.to(a).expand(a.shape[0], -1, -1)
         self.vectors = self.start
-        self.factor = torch.full(a.shape[:1], math.inf, dtype=a.dtype, device=a.device)
+        self.factor = self._factor()
+        self.growth = torch.ones_like(self.factor)  # per hop, in the last ones
 
     def advance(self, hops: int) -> None:
         """To ``hops`` in all."""
-        self.vectors = walks_in_blocks(self.a, self.vectors, hops - self.hops)[1]
+        before, since = self.factor.double(), hops - self.hops
+        self.vectors = walks_in_blocks(self.a, self.vectors, since)[1]
         if self.a.dtype == torch.float32 and not bool(self.vectors.isfinite().all()):
             self.a, self.start = self.a.double(), self.start.double()
             self.vectors = walks_in_blocks(self.a, self.start, hops)[1]
         self.hops = hops
+        self.factor = self._factor()
+        self.growth = (self.factor / before).log().div(since).exp()
+
+    def _factor(self) -> Tensor:
         if self.nonnegative:
             size = self.vectors.abs().amax((-2, -1))
         else:
             size = 20 / _PROBES**0.5 * self.vectors.square().sum((-2, -1)).sqrt()
-        self.factor = size.nan_to_num(nan=math.inf)
+        return size.nan_to_num(nan=math.inf)
 
     def radius(self, chosen: Tensor) -> Tensor:
-        """An estimate of rho of the chosen ones, (b,): the largest eigenvalue of A between the images. Where these have
-        overflowed they begin anew, with norm 1 at each hop."""
+        """An estimate of rho of the chosen ones, (b,): the largest eigenvalue of A between the images, or their growth if
+        that is more. Where they have overflowed they begin anew, with norm 1 at each hop."""
         a, vectors = self.a[chosen], self.vectors[chosen]
         if not bool(vectors.isfinite().all()):
             vectors = self.start[chosen]
             for _ in range(self.hops):
                 vectors = a @ (vectors / vectors.abs().amax((-2, -1), keepdim=True))
         basis = torch.linalg.qr(vectors / vectors.abs().amax((-2, -1), keepdim=True))[0]
-        return torch.linalg.eigvals((basis.mT @ (a @ basis)).double()).abs().amax(-1)
+        between = torch.linalg.eigvals((basis.mT @ (a @ basis)).double()).abs().amax(-1)
+        growth = self.growth[chosen]
+        return between.maximum(torch.where(growth.isfinite(), growth, 0))
 
 
 def walks_in_blocks(a: Tensor, vectors: Tensor, hops: int) -> tuple[Tensor, Tensor]:

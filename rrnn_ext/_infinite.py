@@ -11,7 +11,7 @@ from torch.autograd import Function
 from rrnn_ext import _deferred
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import Source, norm_of, prove_convergence, shrinking_power, surely_converges
-from rrnn_ext._ops import Differentiable, _native, differentiable, fold_batch, outside_autocast, transforming
+from rrnn_ext._ops import Differentiable, _native, differentiable, fold_batch, is_batched, outside_autocast
 from rrnn_ext._product import product
 from rrnn_ext._solve import by_factorisation, by_series, solve
 from rrnn_ext._walks import differentiable_gradients
@@ -80,9 +80,8 @@ class _AllWalks(Differentiable):
         return adjoint @ x.mT, adjoint, None, None, None, None, None
 
     @staticmethod
-    @outside_autocast
-    def tangent(ctx: Any, d_a: Tensor | None, d_b: Tensor | None, *_: Any) -> Any:
-        a, weights, alpha, x = ctx.saved_tensors
+    def tangent(ctx: Any, saved: Any, d_a: Tensor | None, d_b: Tensor | None, *_: Any) -> Any:
+        a, weights, alpha, x = saved
         moved = torch.zeros_like(x) if d_b is None else d_b
         moved = moved if d_a is None else moved + d_a @ x
         return differentiable(_AllWalks, a, moved, weights, alpha, *ctx.options, True)
@@ -113,9 +112,8 @@ class _AllPairs(Differentiable):
         return product(walks.mT, product(grad, walks.mT)), None, None, None, None, None
 
     @staticmethod
-    @outside_autocast
-    def tangent(ctx: Any, d_a: Tensor, *_: Any) -> Any:
-        (walks,) = ctx.saved_tensors
+    def tangent(ctx: Any, saved: Any, d_a: Tensor, *_: Any) -> Any:
+        (walks,) = saved
         return product(walks, product(d_a, walks))
 
     @staticmethod
@@ -181,7 +179,7 @@ class _Pathway(Function):
             )
             value = resolvent_sum(graph, rectify=True, series=False, proved=True).squeeze((-2, -1))
             return *differentiable_gradients(value, (weight_hh, sources, targets), grad), None, None, None
-        batched = transforming(grad)  # many upstream gradients at once: is_grads_batched
+        batched = is_batched(grad)
         scale = alpha**2 * (torch.ones_like(x[..., 0]) if batched else grad)
         gradients = (
             _native.pathway_solve_backward(scale, weight_hh, x, y, alpha),

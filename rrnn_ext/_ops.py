@@ -70,11 +70,40 @@ class Differentiable(Function):
     refuses a Function that has one. Call it by ``differentiable``."""
 
     in_eager_mode: type[Function]
+    tangent: Callable[..., Any]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "tangent" in cls.__dict__:
-            cls.in_eager_mode = type(cls.__name__, (cls,), {"jvp": cls.__dict__["tangent"]})
+            cls.in_eager_mode = type(cls.__name__, (cls,), {"jvp": staticmethod(_forward_rule(cls.tangent))})
+
+
+def _forward_rule(tangent: Callable[..., Any]) -> Callable[..., Any]:
+    """``tangent`` of (ctx, saved tensors, tangents). PyTorch calls a jvp with derivatives of forward mode switched off,
+    and with saved tensors that carry their tangents; derivatives of derivatives need them on, of the plain tensors."""
+
+    @functools.wraps(tangent)
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        saved = [None if each is None else _primal(each) for each in ctx.saved_tensors]
+        device = next((each.device.type for each in saved if each is not None), "meta")
+        with forward_ad._set_fwd_grad_enabled(True), without_autocast(device):
+            return tangent(ctx, saved, *tangents)
+
+    return jvp
+
+
+def _primal(tensor: Tensor) -> Tensor:
+    """The tensor without its tangent of the innermost level."""
+    interpreter = torch._C._functorch.peek_interpreter_stack()
+    if interpreter is None:
+        return forward_ad.unpack_dual(tensor).primal
+    return torch._C._functorch._unwrap_for_grad(tensor, interpreter.level())
+
+
+def is_batched(gradient: Tensor) -> bool:
+    """Whether it stands for many upstream gradients at once, of torch.func.vmap or of is_grads_batched."""
+    keys = torch._C._dispatch_keys(gradient)
+    return keys.has(torch._C.DispatchKey.Batched) or torch._C._functorch.is_batchedtensor(gradient)
 
 
 def differentiable(function: type[Differentiable], *arguments: Any) -> Any:
@@ -83,7 +112,7 @@ def differentiable(function: type[Differentiable], *arguments: Any) -> Any:
 
 
 def outside_autocast(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """For the backward or jvp of a Function, which may be called where autocast is on."""
+    """For the backward of a Function, which may be called where autocast is on."""
 
     @functools.wraps(rule)
     def in_own_dtype(ctx: Any, *gradients: Any) -> Any:

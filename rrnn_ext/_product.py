@@ -6,12 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from rrnn_ext._ops import Differentiable, differentiable, outside_autocast
+from rrnn_ext._ops import Differentiable, differentiable, fold_batch, outside_autocast
 
 
 class _Product(Differentiable):
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(left: Tensor, right: Tensor) -> Tensor:
         return left @ right
@@ -28,16 +26,20 @@ class _Product(Differentiable):
         return product(grad, right.mT), product(left.mT, grad)
 
     @staticmethod
-    @outside_autocast
-    def tangent(ctx: Any, d_left: Tensor | None, d_right: Tensor | None) -> Any:
-        left, right = ctx.saved_tensors
+    def tangent(ctx: Any, saved: Any, d_left: Tensor | None, d_right: Tensor | None) -> Any:
+        left, right = saved
         of_left = None if d_left is None else product(d_left, right)
         of_right = None if d_right is None else product(left, d_right)
         if of_left is None or of_right is None:
             return of_right if of_left is None else of_left
         return of_left + of_right
 
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, left: Tensor, right: Tensor) -> Any:
+        pair, unfold = fold_batch(info.batch_size, in_dims, (left, right), (2, 2))
+        return unfold(product(pair[0], pair[1])), 0
 
-def product(left: Tensor, right: Tensor) -> Tensor:
+
+def product(left: Any, right: Any) -> Tensor:
     """left @ right for (..., n, k) and (..., k, m) of the same batch dimensions, or none."""
     return differentiable(_Product, left, right)

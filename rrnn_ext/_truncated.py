@@ -69,13 +69,12 @@ class _TruncatedInverse(Differentiable):
         return doubled[..., :n, :], differentiable(_TruncatedInverse, a.mT, grad, ctx.hops), None
 
     @staticmethod
-    @outside_autocast
-    def tangent(ctx: Any, d_a: Tensor | None, d_b: Tensor | None, _: Any) -> Tensor:
-        a, b = ctx.saved_tensors
+    def tangent(ctx: Any, saved: Any, d_a: Tensor | None, d_b: Tensor | None, _: Any) -> Tensor:
+        a, b = saved
         d_a = torch.zeros_like(a) if d_a is None else d_a
         d_b = torch.zeros_like(b) if d_b is None else d_b
         doubled = differentiable(_TruncatedInverse, block_triangular(a, d_a), torch.cat([d_b, b], -2), ctx.hops)
-        return doubled[..., : a.shape[-1], :]
+        return doubled[..., : a.shape[-1], :].clone()  # a tangent may not be a view
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, b: Tensor, hops: int) -> Any:

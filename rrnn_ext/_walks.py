@@ -18,7 +18,15 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rrnn_ext._ops import Differentiable, _native, differentiable, fold_batch, outside_autocast, transforming
+from rrnn_ext._ops import (
+    Differentiable,
+    _native,
+    differentiable,
+    fold_batch,
+    is_batched,
+    outside_autocast,
+    transforming,
+)
 
 Sides: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]  # weight_hh, weight_in, weight_out
 Tangents: TypeAlias = tuple[Tensor | None, Tensor | None, Tensor | None]  # of these; None: it does not move
@@ -95,9 +103,8 @@ class _Walks(Differentiable):
         return *_present(gradients, weights), None, None, None, None, None
 
     @staticmethod
-    @outside_autocast
-    def tangent(ctx: Any, d_hh: Tensor | None, d_in: Tensor | None, d_out: Tensor | None, *_: Any) -> Any:
-        weight_hh, weight_in, weight_out, hop_weights, _ = ctx.saved_tensors
+    def tangent(ctx: Any, saved: Any, d_hh: Tensor | None, d_in: Tensor | None, d_out: Tensor | None, *_: Any) -> Any:
+        weight_hh, weight_in, weight_out, hop_weights, _ = saved
         alpha, hops, rectify, per_hop = ctx.options
         doubled = _Doubled((weight_hh, weight_in, weight_out), (d_hh, d_in, d_out), alpha, rectify)
         return differentiable(_Walks, *doubled.graph, hop_weights, 1.0, hops, False, per_hop)[0], None
@@ -134,10 +141,10 @@ class _WalksBackward(Differentiable):
         ctx.save_for_forward(*tensors)
 
     @staticmethod
-    def second(ctx: Any, tangents: Tangents) -> tuple[Tensor, list[Tensor | None]]:
+    def second(ctx: Any, saved: Sequence[Any], tangents: Tangents) -> tuple[Tensor, list[Tensor | None]]:
         """The derivative of the walks in the direction ``tangents``, and the gradients of its product with
         grad_walks."""
-        grad_walks, _, *weights, hop_weights = ctx.saved_tensors
+        grad_walks, _, *weights, hop_weights = saved
         doubled = _Doubled((weights[0], weights[1], weights[2]), tangents, ctx.alpha, ctx.rectify)
         options = hop_weights, 1.0, ctx.hops, False, ctx.per_hop
         walks, chain = differentiable(_Walks, *doubled.graph, *options)
@@ -147,15 +154,14 @@ class _WalksBackward(Differentiable):
     @outside_autocast
     def backward(ctx: Any, *tangents: Tensor) -> Any:
         """What the gradients are multiplied with is a direction for the weights: <T, grad <G, P>> = <G, dP[T]>."""
-        moved, gradients = _WalksBackward.second(ctx, (tangents[0], tangents[1], tangents[2]))
+        moved, gradients = _WalksBackward.second(ctx, ctx.saved_tensors, (tangents[0], tangents[1], tangents[2]))
         return moved, None, *gradients, None, None, None, None, None
 
     @staticmethod
-    @outside_autocast
-    def tangent(ctx: Any, d_grad: Tensor | None, _: Any, *rest: Any) -> Any:
+    def tangent(ctx: Any, saved: Any, d_grad: Tensor | None, _: Any, *rest: Any) -> Any:
         d_hh, d_in, d_out, *_ = rest
-        _, *inputs = ctx.saved_tensors
-        _, gradients = _WalksBackward.second(ctx, (d_hh, d_in, d_out))
+        _, *inputs = saved
+        _, gradients = _WalksBackward.second(ctx, saved, (d_hh, d_in, d_out))
         left_out = inputs[1].new_zeros((*inputs[1].shape[:-2], 0, 0))
         moved = tuple(left_out if gradient is None else gradient for gradient in gradients)
         if d_grad is None:
@@ -207,7 +213,7 @@ class _WalkPenalty(Function):
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
             value = walk_norm(*graph, *ctx.options)
             return *differentiable_gradients(value, graph[:3], grad_value), None
-        if transforming(grad_value):  # many upstream gradients at once: is_grads_batched
+        if is_batched(grad_value):  # many upstream gradients at once: is_grads_batched
             ones = weight_hh.new_ones(weight_hh.shape[:-2])
             gradients = _walk_penalty_backward(ones, walks, chain, *graph, *ctx.options)
             scale = grad_value.unsqueeze(-1).unsqueeze(-1)
