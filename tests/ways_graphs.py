@@ -12,8 +12,23 @@ import torch
 from device import DEVICE
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
-from ways import CALLS, Call, check, close, directions, expected, inner_product, named, value_and_gradients, way
+from ways import (
+    CALLS,
+    Call,
+    check,
+    close,
+    directions,
+    expected,
+    flat,
+    inner_product,
+    named,
+    second_derivative,
+    true_hessian,
+    value_and_gradients,
+    way,
+)
 from ways_derivatives import Network
 
 # A compiler takes a second for each of them. tests/test_transforms.py compiles more.
@@ -125,6 +140,70 @@ def _(call: Call) -> None:
     with fresh_compiler():
         compiled = torch.compile(torch.vmap(call.value), fullgraph=True, backend="aot_eager")
         close("values", compiled(*leaves), right)
+
+
+@way("`torch.compile` of `torch.func.vmap` of `grad`", FEWER)
+def _(call: Call) -> None:
+    leaves = [torch.stack([leaf, 0.875 * leaf]) for leaf in call.leaves()]
+    right = [value_and_gradients(call.true_value, each)[1][0] for each in zip(*leaves, strict=True)]
+    with fresh_compiler():
+        compiled = torch.compile(torch.vmap(torch.func.grad(call.value)), fullgraph=True, backend="aot_eager")
+        close("gradients", compiled(*leaves), torch.stack(right))
+
+
+@way("`torch.compile` of second derivatives", FEWER)
+def _(call: Call) -> None:
+    """A row of the Hessian, in reverse mode twice; and the Hessian times a direction, forward over reverse."""
+    function, vector = flat(call, call.value)
+    (direction,) = directions([vector])
+    gradient = torch.func.grad(function)
+    products = (
+        torch.func.grad(lambda x: (gradient(x) * direction).sum()),
+        lambda x: torch.func.jvp(gradient, (x,), (direction,))[1],
+    )
+    for product in products:
+        with fresh_compiler():
+            compiled = torch.compile(product, fullgraph=True, backend="aot_eager")
+            close("Hessian times direction", compiled(vector), true_hessian(call) @ direction)
+
+
+@way("`torch.compile`, then dual numbers", FEWER)
+def _(call: Call) -> None:
+    """In the compiled function, and into it."""
+    leaves, right = call.leaves(), expected(call)[1]
+    tangents = directions(leaves)
+
+    def slope(function: Callable[..., Tensor], leaves: list[Tensor], tangents: list[Tensor]) -> Tensor | None:
+        with forward_ad.dual_level():
+            dual = [forward_ad.make_dual(leaf, tangent) for leaf, tangent in zip(leaves, tangents, strict=True)]
+            return forward_ad.unpack_dual(function(*dual)).tangent
+
+    with fresh_compiler():
+        inside = torch.compile(partial(slope, call.value), backend="aot_eager")(leaves, tangents)
+        outside = slope(torch.compile(call.value, backend="aot_eager"), leaves, tangents)
+    for what, actual in (("inside", inside), ("outside", outside)):
+        assert actual is not None, f"no tangent: {what}"
+        close(f"slope, {what}", actual, inner_product(right, tangents))
+
+
+@way("`torch.compile`, then double backward", FEWER, error=RuntimeError)
+def _(call: Call) -> None:
+    with fresh_compiler(), pytest.raises(RuntimeError):
+        second_derivative(torch.compile(call.value, backend="aot_eager"), call.leaves())
+
+
+@way("compiled autograd", FEWER)
+def _(call: Call) -> None:
+    network = Network(call)
+
+    def step() -> Tensor:
+        value = network()
+        value.backward()
+        return value.detach()
+
+    with fresh_compiler(), torch._dynamo.config.patch(compiled_autograd=True):
+        value = torch.compile(step, backend="aot_eager")()
+    check(call, value, [leaf.grad for leaf in network.leaves])
 
 
 @way("`torch.compile` under autocast", FEWER)
