@@ -231,7 +231,7 @@ def _(call: Call) -> None:
     close("slope", slope, inner_product(right, tangents))
 
 
-@way("`torch.func.linearize`", SMALL)
+@way("`torch.func.linearize`", SMALL[::3])
 def _(call: Call) -> None:
     function, vector = flat(call, call.value)
     value, slope = torch.func.linearize(function, vector)

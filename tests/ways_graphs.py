@@ -33,7 +33,6 @@ from ways_derivatives import Network
 
 # A compiler takes a second for each of them. tests/test_transforms.py compiles more.
 COMPILED = named(
-    "finite",
     "finite, per hop, weighted",
     "finite, rectified, per hop, weighted",
     "finite, all pairs, per hop",
@@ -42,7 +41,6 @@ COMPILED = named(
     "infinite",
     "infinite, rectified",
     "infinite, all pairs, large",
-    "hop_decomposition",
     "resolvent_info",
 )
 FEW = named("finite, per hop, weighted", "infinite, tensor alpha", "resolvent")
