@@ -13,6 +13,7 @@ from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import Source, prove_convergence
 from rrnn_ext._infinite import inverse, resolvent_sum, source_of
 from rrnn_ext._ops import CUDA_EMULATED, _native, is_batched, outside_autocast
+from rrnn_ext._probes import gaussian
 from rrnn_ext._solve import LARGEST_ERROR, one_minus, refined
 from rrnn_ext._walks import differentiable_gradients, pair_norm
 
@@ -102,9 +103,8 @@ def _inverse(a: Tensor, source: Source) -> Tensor:
     """(I - A)^{-1} of (b, n, n), which converges; NaN where A has a NaN or an infinity."""
     quick = _inverse_by_halves(a)
     finite = (0 * a.sum((-2, -1), keepdim=True)).isfinite()
-    generator = torch.Generator(device="cpu").manual_seed(0)
-    probes = torch.randn(a.shape[-1], 4, dtype=torch.float64, generator=generator, device="cpu").to(a)
-    _, left, rounding = refined(a, probes.expand(a.shape[0], -1, -1), lambda right: quick @ right, finite)
+    probes = gaussian(a.shape[-1], 4, a).expand(a.shape[0], -1, -1)
+    _, left, rounding = refined(a, probes, lambda right: quick @ right, finite)
     # A backward stable inverse leaves a few units of rounding on top of what rounding does; pivot where there is more.
     if not left <= max(16 * torch.finfo(a.dtype).eps * a.shape[-1] ** 0.5, rounding) or left + rounding > LARGEST_ERROR:
         return inverse(a, source)  # with pivoting, in float64 where that is needed

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._ops import _native
+from rrnn_ext._probes import gaussian
 from rrnn_ext.diagnostics import ResolventConditionError, ResolventDivergenceError
 
 _PROBES = 8
@@ -149,9 +150,7 @@ class _Images:
         if nonnegative:
             self.start = torch.ones(*a.shape[:-1], 1, dtype=a.dtype, device=a.device)
         else:
-            generator = torch.Generator(device="cpu").manual_seed(0)
-            probes = torch.randn(a.shape[-1], _PROBES, dtype=torch.float64, generator=generator, device="cpu")
-            self.start = probes.to(a).expand(a.shape[0], -1, -1)
+            self.start = gaussian(a.shape[-1], _PROBES, a).expand(a.shape[0], -1, -1)
         self.vectors = self.start
         self.factor = self._factor()
         self.growth = torch.ones_like(self.factor)  # per hop, in the last ones
@@ -175,8 +174,8 @@ class _Images:
         return size.nan_to_num(nan=math.inf)
 
     def radius(self, chosen: Tensor) -> Tensor:
-        """An estimate of rho of the chosen ones, (b,): the largest eigenvalue of A between the images, or their growth if
-        that is more. Where they have overflowed they begin anew, with norm 1 at each hop."""
+        """An estimate of rho of the chosen ones, (b,): the largest eigenvalue of A between the images, or their growth
+        if that is more. Where they have overflowed they begin anew, with norm 1 at each hop."""
         a, vectors = self.a[chosen], self.vectors[chosen]
         if not bool(vectors.isfinite().all()):
             vectors = self.start[chosen]

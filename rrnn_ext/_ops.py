@@ -30,6 +30,7 @@ CUDA_ARCHS = tuple(_C.build_info()["cuda_archs"])
 CUDA_EMULATED = _C.build_info()["cuda_emulated"]
 
 
+_BATCHED: Any = tuple(map(torch._C._parse_dispatch_key, ("Batched", "FuncTorchBatched")))
 _NO_CONTEXT = nullcontext()  # one for all: making one takes as long as a check
 
 
@@ -103,7 +104,7 @@ def _primal(tensor: Tensor) -> Tensor:
 def is_batched(gradient: Tensor) -> bool:
     """Whether it stands for many upstream gradients at once, of torch.func.vmap or of is_grads_batched."""
     keys = torch._C._dispatch_keys(gradient)
-    return keys.has(torch._C.DispatchKey.Batched) or torch._C._functorch.is_batchedtensor(gradient)
+    return any(keys.has(key) for key in _BATCHED)
 
 
 def differentiable(function: type[Differentiable], *arguments: Any) -> Any:

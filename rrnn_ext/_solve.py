@@ -19,6 +19,7 @@ from torch import Tensor
 from rrnn_ext import _lapack
 from rrnn_ext._convergence import walks_in_blocks
 from rrnn_ext._lapack import Solver
+from rrnn_ext._probes import gaussian
 from rrnn_ext.diagnostics import ResolventConditionError
 
 # The largest estimate of a column's error, relative to its largest entry, with which a solution is returned.
@@ -106,7 +107,7 @@ def refined(
     The largest of the columns that are ``finite``, (b, 1, c). ``noise``, (b, n, c), is what B itself may be wrong by.
     """
     x = solver(b)
-    probes = _gaussian(a)
+    probes = gaussian(a.shape[-1], _PROBES, a)
     left = rounding = math.inf
     for _ in range(_REFINEMENTS):
         residual = b - (x - a @ x)
@@ -127,7 +128,7 @@ def _rounding_by_column(a: Tensor, x: Tensor, solver: Solver, finite: Tensor, no
     if x.numel() * _PROBES > _PROBED_ELEMENTS:
         return math.inf
     terms, scale = _terms(a, x, noise)
-    probed = (terms / scale).unsqueeze(-1) * _gaussian(a).unsqueeze(-2)  # (b, n, c, probes)
+    probed = (terms / scale).unsqueeze(-1) * gaussian(a.shape[-1], _PROBES, a).unsqueeze(-2)  # (b, n, c, probes)
     sizes = solver(probed.flatten(-2)).unflatten(-1, probed.shape[-2:]).square().mean(-1).sqrt()
     return _number(_CERTAINTY * sizes.amax(-2, keepdim=True).where(finite, 0).amax())
 
@@ -138,12 +139,6 @@ def _terms(a: Tensor, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
     terms = _TERMS * torch.finfo(a.dtype).eps * (sizes + a.abs() @ sizes)
     scale = sizes.amax(-2, keepdim=True)
     return terms if noise is None else terms + noise, torch.where(scale > 0, scale, 1)
-
-
-def _gaussian(a: Tensor) -> Tensor:
-    """(n, probes)."""
-    generator = torch.Generator(device="cpu").manual_seed(1)
-    return torch.randn(a.shape[-1], _PROBES, dtype=torch.float64, generator=generator, device="cpu").to(a)
 
 
 def _number(error: Tensor) -> float:
