@@ -1,0 +1,35 @@
+"""What a planted bug is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bug:
+    """``text``, which occurs once in ``file``, with ``instead`` in its place."""
+
+    name: str
+    file: str
+    text: str
+    instead: str
+    breaks: str  # in a sentence, for the table
+    tests: tuple[str, ...] = ()  # where it is likely noticed: tests/test_NAME.py, which run first
+    why_not: str = ""  # nobody can notice it: the reason, for an equivalent change
+
+    @property
+    def is_native(self) -> bool:
+        return self.file.startswith("csrc/")
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether the tests of the emulated CUDA kernels have to notice it."""
+        return self.file.startswith("csrc/cuda/")
+
+    def planted(self, source: str) -> str:
+        if source.count(self.text) != 1:
+            raise ValueError(
+                f"the text of the planted bug {self.name} must occur once in {self.file}, "
+                f"it occurs {source.count(self.text)} times"
+            )
+        return source.replace(self.text, self.instead)
