@@ -156,7 +156,7 @@ def plant(bug: Bug, runner: Runner, only_likely: bool) -> str:
     """Where it was caught; empty where it survived."""
     path = TREE / bug.file
     stat, source = path.stat(), path.read_text()
-    likely = [name for name in runner.files() if Path(name).stem.removeprefix("test_") in bug.tests]
+    likely = bug.likely_tests()
     others = [] if only_likely else [name for name in runner.files() if name not in likely]
     while True:
         found = None

@@ -14,7 +14,7 @@ class Bug:
     text: str
     instead: str
     breaks: str  # in a sentence, for the table
-    tests: tuple[str, ...] = ()  # where it is likely noticed: tests/test_NAME.py, which run first
+    tests: tuple[str, ...] = ()  # NAME or NAME::TEST of tests/test_NAME.py, where it is likely noticed: these run first
     why_not: str = ""  # nobody can notice it: the reason, for an equivalent change
 
     @property
@@ -25,6 +25,10 @@ class Bug:
     def is_emulated(self) -> bool:
         """Whether the tests of the emulated CUDA kernels have to notice it."""
         return self.file.startswith("csrc/cuda/")
+
+    def likely_tests(self) -> list[str]:
+        """For pytest's command line."""
+        return [f"tests/test_{name}.py{colons}{test}" for name, colons, test in (t.partition("::") for t in self.tests)]
 
     def planted(self, source: str) -> str:
         if source.count(self.text) != 1:

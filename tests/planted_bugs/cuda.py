@@ -67,6 +67,6 @@ CUDA = (
         text="if (problem.hops > 1) return;",
         instead="if (problem.hops >= 1) return;",
         breaks="a single hop does not pass W, and its NaN is lost",
-        tests=("walk_kernels", "numerics"),
+        tests=("walk_kernels",),
     ),
 )

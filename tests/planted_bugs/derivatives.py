@@ -11,7 +11,7 @@ DERIVATIVES = (
         text="pairs = hop_weights * pairs",
         instead="pairs = hop_weights.abs() * pairs",
         breaks="the norm per hop that transforms and second derivatives use counts negative hop weights as positive",
-        tests=("transforms", "gradients"),
+        tests=("ops::TestDerivatives::test_light_path_is_the_general_one", "transforms::TestFunc"),
     ),
     Bug(
         name="tangent-of-the-upstream-gradient",
@@ -19,7 +19,7 @@ DERIVATIVES = (
         text="return tuple(a + b for a, b in zip(moved, of_grad, strict=True))",
         instead="return tuple(a - b for a, b in zip(moved, of_grad, strict=True))",
         breaks="forward mode over reverse mode: the part of a moving upstream gradient has the wrong sign",
-        tests=("ops", "constants_in_derivatives", "transforms", "gradients"),
+        tests=("ops::TestDerivatives::test_walk_penalty",),
     ),
     Bug(
         name="half-of-a-doubled-graph",
@@ -27,7 +27,7 @@ DERIVATIVES = (
         text="own = grad_a[..., :n, :n] + grad_a[..., n:, n:], grad_b",
         instead="own = grad_a[..., n:, n:], grad_b",
         breaks="second derivatives by the recurrent weight lack one of its two places in the doubled graph",
-        tests=("gradients", "ops"),
+        tests=("transforms::TestFunc",),
     ),
     Bug(
         name="batch-beside-the-vmapped-dimension",
@@ -35,7 +35,7 @@ DERIVATIVES = (
         text="own.shape[0 if in_dims[batched.index(True)] != 0 else 1]",
         instead="own.shape[0 if in_dims[batched.index(True)] is None else 1]",
         breaks="vmap over another dimension than the first takes the vmapped size for that of the batch",
-        tests=("transforms",),
+        tests=("transforms::TestFunc",),
     ),
     Bug(
         name="adjoint-of-the-wrong-weights",
@@ -43,7 +43,7 @@ DERIVATIVES = (
         text="differentiable(_AllWalks, a.mT, grad, weights.mT, alpha,",
         instead="differentiable(_AllWalks, a.mT, grad, weights, alpha,",
         breaks="where float32 is not enough, the gradient is solved with W in place of its transpose",
-        tests=("diagnostics", "known_answers", "gradients"),
+        tests=("diagnostics", "known_answers"),
     ),
     Bug(
         name="slope-by-one-block",
@@ -51,6 +51,6 @@ DERIVATIVES = (
         text="return slope[..., :n, :n] + slope[..., n:, n:], slope[..., :n, n:], None",
         instead="return slope[..., :n, :n], slope[..., :n, n:], None",
         breaks="second derivatives of finite sums between all pairs lack one of the two places of W",
-        tests=("gradients", "transforms"),
+        tests=("gradients::test_resolvent", "transforms::TestFunc"),
     ),
 )
