@@ -45,7 +45,7 @@ def imported(path: Path) -> set[str]:
 
 def library_tests() -> list[str]:
     """Those of the library, the slowest ones last."""
-    tests = [path for path in (ROOT / "tests").glob("test_*.py") if not imported(path) & NOT_THE_LIBRARYS]
+    tests = [path for path in (TREE / "tests").glob("test_*.py") if not imported(path) & NOT_THE_LIBRARYS]
     last = ["test_hurting_matrices", "test_ways_to_run"]
     return [f"tests/{path.name}" for path in sorted(tests, key=lambda path: (path.stem in last, path.stem))]
 
@@ -115,7 +115,7 @@ class Runner:
 
     def files(self) -> list[str]:
         tests = library_tests()
-        return [name for name in tests if not self.emulated or "mark.emulated" in (ROOT / name).read_text()]
+        return [name for name in tests if not self.emulated or "mark.emulated" in (TREE / name).read_text()]
 
     def options(self) -> list[str]:
         emulated = ["-o", "pythonpath=build/emulated", "-m", "emulated"] if self.emulated else []

@@ -205,6 +205,12 @@ class TestInfo:
         assert info.converges.item() is False
         assert info.max_alpha.item() == pytest.approx(1 / 0.9, rel=1e-14)
 
+    def test_a_radius_of_one_does_not_converge(self) -> None:
+        info = resolvent_info(torch.stack([torch.eye(2), -torch.eye(2), ROTATION]).double(), hops=2)
+        assert not info.converges.any()
+        assert info.tail_bound is not None
+        assert info.tail_bound.isinf().all()
+
     @pytest.mark.parametrize("rectify", [False, True])
     def test_eigenvalues_of_scipy(self, rectify: bool) -> None:
         w = ginibre(50, 3.0)

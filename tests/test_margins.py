@@ -73,6 +73,39 @@ def test_a_rectified_pathway_of_radius_one_whose_alpha_is_rounded_down() -> None
     assert rounded_down >= 5
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_residual_that_is_small_where_the_error_is_not(seed: int) -> None:
+    """One eigenvalue of six units, far from 1 and with powers that first grow: rounding alone is too much."""
+    turned = rotation(6, seed)
+    a = torch.tensor(turned @ (np.diag(np.full(6, -0.5)) + np.diag(np.full(5, 300.0), 1)) @ turned.T)
+    b = torch.tensor(np.random.default_rng(seed).standard_normal((6, 1)))
+    with mpmath.workdps(60):
+        exact = mpmath.lu_solve(mpmath.eye(6) - mpmath.matrix(a.tolist()), mpmath.matrix(b.tolist()))
+        expected = torch.tensor([[float(value)] for value in exact], dtype=torch.float64)
+    allowed = 2**-11 * expected.abs().max()
+    plain = torch.linalg.solve(torch.eye(6, dtype=torch.float64) - a, b)
+    assert (plain - expected).abs().max() > allowed, "the case is not hard enough"
+    try:
+        walks = rrnn_ext.resolvent(a, b)
+    except (rrnn_ext.ResolventConditionError, rrnn_ext.ResolventDivergenceError):
+        return
+    assert (walks - expected).abs().max() <= allowed
+
+
+@pytest.mark.parametrize("method", ["auto", "inverse"])
+def test_a_norm_just_below_one(method: str) -> None:
+    """It proves convergence, and says nothing of how far a float32 solution is right."""
+    n = 30
+    generator = torch.Generator().manual_seed(0)
+    w = torch.rand(n, n, generator=generator, dtype=torch.float64)
+    w = ((1 - 1e-6) * w / w.sum(-1, keepdim=True)).float()
+    u = torch.rand(n, 2, generator=generator)
+    expected = torch.linalg.solve(torch.eye(n, dtype=torch.float64) - w.double(), u.double())
+    assert 1 - 1e-5 < w.double().sum(-1).max() < 1
+    actual = rrnn_ext.resolvent(w, u, method=method)
+    torch.testing.assert_close(actual.double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize("hops", [30, 33])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_truncated_inverse_whose_power_is_rounding_alone(seed: int, hops: int) -> None:

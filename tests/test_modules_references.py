@@ -227,6 +227,15 @@ class TestFollows:
         model(torch.zeros(3, 2))
         torch.testing.assert_close(stepped, expected(model), rtol=1e-6, atol=0)
 
+    @pytest.mark.filterwarnings("ignore:.*spectral_norm.*:FutureWarning")
+    def test_to_look_at_a_spectral_norm_does_not_move_it(self) -> None:
+        """A forward in training iterates once; the penalty must not make it twice."""
+        model = Model().train()
+        spectral_norm(model.rnn, "weight_hh_l0")
+        before = model.rnn.weight_hh_l0_u.clone()
+        model.penalty().backward()
+        assert torch.equal(model.rnn.weight_hh_l0_u, before)
+
 
 class TestTransforms:
     @pytest.mark.parametrize("layers", [1, 2])
