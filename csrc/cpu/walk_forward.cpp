@@ -76,8 +76,12 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* sh
     } else {
       const T weight = problem.hop_weight(m);
       for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
-        for (int64_t r = part.units.begin; r < part.units.end; ++r)
-          sum[c * n + r] = m == 0 ? weight * x[c * n + r] : sum[c * n + r] + weight * x[c * n + r];
+        if (weight == 0) {  // it takes no part, whatever is there
+          if (m == 0) std::fill(sum + c * n + part.units.begin, sum + c * n + part.units.end, T(0));
+        } else {
+          for (int64_t r = part.units.begin; r < part.units.end; ++r)
+            sum[c * n + r] = m == 0 ? weight * x[c * n + r] : sum[c * n + r] + weight * x[c * n + r];
+        }
     }
     if (m + 1 == problem.hops) break;
     advance_chain<T>(problem, x, nullptr, step(m + 1), problem.from_inputs(), m % 2, part);
