@@ -13,9 +13,9 @@
 #include "checks.h"
 #include "cpu/overflow.h"
 #include "cpu/penalty.h"
-#include "cpu/scaled_walks.h"
 #include "cpu/scratch.h"
 #include "cpu/walks.h"
+#include "cpu/wide_walks.h"
 #include "graphs.h"
 #include "pair_weights.h"
 #include "tensors.h"
@@ -37,7 +37,8 @@ Walks<T> problem(const Graphs& graphs, int64_t index, bool terms_are_weighted = 
           static_cast<T>(graphs.alpha),
           graphs.rectify,
           graphs.per_hop,
-          graphs.per_hop ? nullptr : graphs.hop_weights_of<T>(index)};
+          graphs.per_hop ? nullptr : graphs.hop_weights_of<T>(index),
+          graphs.hops};
 }
 
 // The largest that a graph of these has.
@@ -56,9 +57,9 @@ void redo_overflowed(const Graphs& graphs, const Finite& finite, const Redo& red
 }
 
 template <typename T>
-std::vector<Wide> wide_walks(const Graphs& graphs, int64_t index, bool terms_are_weighted) {
+std::vector<Wide> redone_walks(const Graphs& graphs, int64_t index, bool terms_are_weighted) {
   std::vector<Wide> walks(graphs.terms() * graphs.pairs());
-  scaled_walks(problem<T>(graphs, index, terms_are_weighted), graphs.alpha, walks.data());
+  wide_walks(problem<T>(graphs, index, terms_are_weighted), graphs.alpha, walks.data());
   return walks;
 }
 
@@ -93,7 +94,7 @@ std::tuple<Tensor, Tensor> forward(const Graphs& graphs, bool keep_chain, bool t
       redo_overflowed<T>(
           graphs, [&](int64_t index) { return all_finite(at<T>(walks, index, walks_size), walks_size); },
           [&](int64_t index) {
-            const std::vector<Wide> wide = wide_walks<T>(graphs, index, terms_are_weighted);
+            const std::vector<Wide> wide = redone_walks<T>(graphs, index, terms_are_weighted);
             std::copy(wide.begin(), wide.end(), at<T>(walks, index, walks_size));
           });
     return chain;
@@ -169,8 +170,8 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Graphs& graphs, const Tensor& 
       std::vector<Wide> gradient(walks_size);
       grad_walks(index, gradient.data());
       if (std::all_of(gradient.begin(), gradient.end(), [](Wide g) { return std::isfinite(g); }))
-        scaled_gradients(walk_of(index, gradient.data()), graphs.alpha, gradient.data(), to_hh(index), to_in(index),
-                         to_out(index));
+        wide_gradients(walk_of(index, gradient.data()), graphs.alpha, gradient.data(), to_hh(index), to_in(index),
+                       to_out(index));
     });
   return {grad_hh, grad_in, grad_out};
 }
@@ -217,7 +218,7 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty(Tensor weight_hh, std::optional<
     // A weight may bring back what is beyond the range.
     redo_overflowed<T>(
         graphs, [&](int64_t index) { return std::isfinite(*to(index)); },
-        [&](int64_t index) { *to(index) = value_of(index, wide_walks<T>(graphs, index, true).data()); });
+        [&](int64_t index) { *to(index) = value_of(index, redone_walks<T>(graphs, index, true).data()); });
   });
   return {value, walks, chain};
 }
@@ -238,7 +239,7 @@ std::tuple<Tensor, Tensor, Tensor> walk_penalty_backward(Tensor grad_value, Tens
     return backward<T>(graphs, chain, [&](int64_t index, auto* to) {
       using V = std::remove_pointer_t<decltype(to)>;
       std::vector<Wide> wide;
-      if constexpr (std::is_same_v<V, Wide>) wide = wide_walks<T>(graphs, index, true);
+      if constexpr (std::is_same_v<V, Wide>) wide = redone_walks<T>(graphs, index, true);
       const V* from;
       if constexpr (std::is_same_v<V, Wide>)
         from = wide.data();

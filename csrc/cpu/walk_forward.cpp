@@ -92,7 +92,7 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* sh
     read_out(problem, sum, walks, part.vectors, others, buffer);
   }
   team.wait();
-  if (problem.hops == 1 && team.leads()) {
+  if (problem.asked_hops == 1 && team.leads()) {
     // A single hop does not pass W, but a NaN or an infinity in W must not yield a number all the same.
     T* zeros = shared + walk_forward_scratch(problem, chain != nullptr) - 2 * n;
     T* nothing = zeros + n;
