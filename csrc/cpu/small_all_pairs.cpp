@@ -43,9 +43,9 @@ T probe(uint32_t index) {
   return bits & 1 ? size : -size;
 }
 
-// Whether X = I + walks, the inverse of I - A, is seen to be within kTolerance: of a vector z it makes w = X z, from
-// which (I - A) w leaves the residual r, and so the error is about X r. (Elimination may lose all digits where I - A is
-// nearly singular.) Uses 3 kProbes n numbers of scratch.
+// Whether X = I + walks, the inverse of I - A, is seen to be within kTolerance: of a vector z it makes w' = z' X, from
+// which w' (I - A) leaves the residual r', and so the error is about r' X. (Elimination may lose all digits where I - A
+// is nearly singular.) From the left, because that adds up no vectors. Uses 3 kProbes n numbers of scratch.
 template <typename T>
 bool is_accurate(const Kernels<T>& k, int64_t n, const T* a, const T* walks, T* scratch) {
   constexpr int kProbes = 2;
@@ -53,7 +53,7 @@ bool is_accurate(const Kernels<T>& k, int64_t n, const T* a, const T* walks, T* 
   const int64_t size = kProbes * n;
   T *z = scratch, *w = z + size, *error = w + size;
   const auto times = [&](const T* matrix, const T* x, const T* add, T* to) {
-    k.apply({0, n}, n, matrix, n, x, n, kProbes, T(1), add, n, to, n, false);
+    k.apply_transposed({0, n}, n, matrix, n, x, n, kProbes, T(1), add, n, to, n, false);
   };
   for (int64_t i = 0; i < size; ++i) z[i] = probe<T>(static_cast<uint32_t>(i));
   times(walks, z, z, w);
