@@ -70,9 +70,10 @@ struct Graphs {
   // Up to the last hop that has a weight; at least one.
   template <typename T>
   int64_t weighted_hops(int64_t index) const {
-    const T* weights = hop_weights_of<T>(index);
     int64_t last = hops;
-    while (weights && last > 1 && weights[last - 1] == 0) --last;
+    if (!hop_weights || hop_weights->numel() == 0) return last;
+    const T* weights = hop_weights_of<T>(index);
+    while (last > 1 && weights[last - 1] == 0) --last;
     return last;
   }
 

@@ -30,14 +30,9 @@ __device__ __forceinline__ T gradient_at(const WalkGradient<T>& gradient, int64_
   const int64_t at = (graph * norm.terms + term) * norm.pairs + pair;
   if (gradient.given) return gradient.given[at];
   T scale = gradient.grad_value[graph];
-  bool takes_part = true;
-  const auto weigh = [&](T weight) {
-    scale *= weight;
-    takes_part = takes_part && weight != 0;
-  };
-  if (norm.term_weights) weigh(norm.term_weights[graph * norm.term_weights_stride + term]);
-  if (norm.pair_weights) weigh(norm.pair_weights[graph * norm.pair_weights_stride + pair]);
-  return takes_part ? scale * walk_size_derivative(norm.walks[at], norm.squared) : T(0);
+  if (norm.term_weights) scale *= norm.term_weights[graph * norm.term_weights_stride + term];
+  if (norm.pair_weights) scale *= norm.pair_weights[graph * norm.pair_weights_stride + pair];
+  return weighed(scale, walk_size_derivative(norm.walks[at], norm.squared));
 }
 
 // What the kernels here share.
