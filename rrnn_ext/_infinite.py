@@ -48,8 +48,13 @@ def _all_walks_op(
         make_solver,
         norm,
         _ADVICE,
-        (lambda wide, x: wide @ x) if b is None else (lambda wide, x: x),
+        without_the_empty_walk if b is None else (lambda wide, x: x),
     ).contiguous()
+
+
+def without_the_empty_walk(a: Tensor, inverse: Tensor) -> Tensor:
+    """A (I - A)^{-1}: the inverse but for its diagonal, where 1 taken off would leave little of small walks."""
+    return torch.diagonal_scatter(inverse, (a * inverse.mT).sum(-1), dim1=-2, dim2=-1)
 
 
 def _identity(a: Tensor) -> Tensor:

@@ -83,7 +83,13 @@ bool small_all_pairs(const SmallGraph<T>& graph, T* walks, T* scratch) {
   }
   for (int64_t i = 0; i < n; ++i) other[i * n + i] += 1;
   k.gauss_jordan(n, other, walks, scratch + 2 * n * n);
-  for (int64_t i = 0; i < n; ++i) walks[i * n + i] -= 1;
+  // R = A + A R. On the diagonal, what returns to a unit is not X - 1, where a small walk would drown in the 1; nothing
+  // else there reads the diagonal of another unit.
+  for (int64_t i = 0; i < n; ++i) {
+    T returns = 0;
+    for (int64_t m = 0; m < n; ++m) returns += a[i * n + m] * walks[m * n + i];
+    walks[i * n + i] = returns;
+  }
   // The inverse of an infinite weight can be finite; a sum of walks through it is not.
   const T size = frobenius(k, n, a);
   if (!std::isfinite(size)) std::fill_n(walks, n * n, std::numeric_limits<T>::quiet_NaN());

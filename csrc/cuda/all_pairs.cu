@@ -346,16 +346,24 @@ __global__ void __launch_bounds__(kFinishThreads, 1)
 
   bool good = proofs[graph] != kOpen, finite = true;
   double total = 0;
+  // Part of what returns to unit i, (A X)_ii: X_ii - 1 would be nothing where the walks are small.
+  const auto returns = [&](int64_t i, int first, int step) {
+    T sum = 0;
+    for (int64_t m = first; m < n; m += step)
+      sum += edge(weights[i * n + m], graphs.alpha, graphs.rectify) * walks[m * n + i];
+    return sum;
+  };
   const auto pass = [&] {
     total = 0;
     for (int i = warp; i < n; i += warps) {
+      const T own = warp_sum(returns(i, lane, kWarp));
       T image[kProbes] = {}, sum = 0;
       for (int j = lane; j < n; j += kWarp) {
         const T element = walks[static_cast<int64_t>(i) * n + j];
         const unsigned bits = probes(j);
 #pragma unroll
         for (int p = 0; p < kProbes; ++p) image[p] += bits >> p & 1 ? element : -element;
-        const T walk = walk_size(element - (i == j ? T(1) : T(0)), graphs.squared);
+        const T walk = walk_size(i == j ? own : element, graphs.squared);
         sum += pairs ? weighed(pairs[static_cast<int64_t>(i) * n + j], walk) : walk;
       }
       total += static_cast<double>(sum);
@@ -430,7 +438,7 @@ __global__ void __launch_bounds__(kFinishThreads, 1)
     converges[graph] = good || !finite ? kProved : kOpen;
   }
   if (good) {
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) walks[i * n + i] -= 1;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) walks[i * n + i] = returns(i, 0, 1);
   } else {
     for (int64_t e = threadIdx.x; e < size; e += blockDim.x) walks[e] = not_a_number<T>();
   }

@@ -193,7 +193,11 @@ __global__ void __launch_bounds__(TileShape<T, N>::kThreads)
   for (int e = threadIdx.x; e < n * N; e += blockDim.x) {
     const int i = e / N, j = e % N;
     if (j >= n) continue;
-    const T walk = memory.matrix[i * Shape::kPitch + j] - (i == j ? T(1) : T(0));
+    T walk = memory.matrix[i * Shape::kPitch + j];
+    if (i == j) {  // what returns to a unit is not X - 1, where a small walk would drown in the 1
+      walk = 0;
+      for (int m = 0; m < n; ++m) walk += a(i, m) * memory.matrix[m * Shape::kPitch + i];
+    }
     walks[i * n + j] = walk;
     const T size_of_walk = walk_size(walk, graphs.squared);
     total += pairs ? weighed(pairs[i * n + j], size_of_walk) : size_of_walk;
