@@ -56,7 +56,7 @@ emulate: .venv/requirements.stamp
 	$(BIN)/python setup.py --quiet build --build-lib $(EMULATED)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider -o pythonpath=$(EMULATED) -m emulated -n auto \
 		tests/test_ops.py tests/test_parity.py tests/test_native.py tests/test_walk_kernels.py \
-		tests/test_all_walks_kernels.py
+		tests/test_all_walks_kernels.py tests/test_zero_weights.py tests/test_condition.py
 
 # On a machine with a GPU: with $(PYTHON), its PyTorch and its packages as they are, as it is the machine that decides
 # which PyTorch fits. Examples: make gpu PYTHON=python3.12, make gpu-test TESTS="tests/test_ops.py -x"

@@ -95,7 +95,7 @@ std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::opti
     each_small_graph<T>(batch, [&](int64_t index, T* memory) {
       T* to = at<T>(walks, index, size);
       *at<T>(converges, index, 1) = small_all_pairs(small_graph<T>(batch, index, alpha, rectify), to, memory);
-      *at<T>(value, index, 1) = penalty<T>({squared}, to, 1, size, nullptr, pairs.of<T>(index));
+      *at<T>(value, index, 1) = penalty<T, T>({squared}, to, 1, size, nullptr, pairs.of<T>(index));
     });
   });
   return {value, walks, converges};
@@ -114,8 +114,8 @@ Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight
     using T = decltype(zero);
     each_small_graph<T>(batch, [&](int64_t index, T* memory) {
       T* grad_walks = memory + small_graph_scratch<T>(batch.n);
-      penalty_backward<T>({squared}, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(index),
-                          *at<T>(grads, index, 1), grad_walks);
+      penalty_backward<T, T>({squared}, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(index),
+                             *at<T>(grads, index, 1), grad_walks);
       small_all_pairs_backward(small_graph<T>(batch, index, alpha, rectify), at<T>(sums, index, size), grad_walks,
                                at<T>(grad_hh, index, size), memory);
     });

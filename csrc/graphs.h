@@ -67,6 +67,16 @@ struct Graphs {
     return data<T>(hop_weights, hop_weights && hop_weights->dim() == 2 ? index : 0, hops);
   }
 
+  // Up to the last hop that has a weight; at least one.
+  template <typename T>
+  int64_t weighted_hops(int64_t index) const {
+    int64_t last = hops;
+    if (!hop_weights || hop_weights->numel() == 0) return last;
+    const T* weights = hop_weights_of<T>(index);
+    while (last > 1 && weights[last - 1] == 0) --last;
+    return last;
+  }
+
   Tensor empty(std::initializer_list<int64_t> own) const {
     int64_t sizes[4], dims = 0;
     if (batch) sizes[dims++] = *batch;

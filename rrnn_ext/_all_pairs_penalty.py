@@ -11,7 +11,7 @@ from torch.autograd import Function
 from rrnn_ext import _deferred, _lapack
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import Source, prove_convergence
-from rrnn_ext._infinite import all_pairs, resolvent_sum, source_of
+from rrnn_ext._infinite import all_pairs, resolvent_sum, source_of, without_the_empty_walk
 from rrnn_ext._ops import CUDA_EMULATED, _native, is_batched
 from rrnn_ext._probes import gaussian
 from rrnn_ext._solve import LARGEST_ERROR, one_minus, refined
@@ -110,10 +110,7 @@ def _all_pairs(a: Tensor, source: Source) -> Tensor:
     # A backward stable inverse leaves a few units of rounding on top of what rounding does; pivot where there is more.
     if not left <= max(16 * torch.finfo(a.dtype).eps * a.shape[-1] ** 0.5, rounding) or left + rounding > LARGEST_ERROR:
         return all_pairs(a, source)  # with pivoting, in float64 where that is needed
-    walks = quick.clone()
-    walks.diagonal(dim1=-2, dim2=-1).sub_(1)
-    if bool((walks.square().sum((-2, -1)) < a.shape[-1] / 16).any()):  # small walks drown in the 1 of the empty one
-        walks = a @ quick
+    walks = without_the_empty_walk(a, quick)
     return walks + poison if not bool(poison.isfinite().all()) else walks
 
 

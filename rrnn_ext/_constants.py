@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
+from rrnn_ext._ops import may_be_batched
+
 
 class Constant:
     """A tensor that stays as it was given, whatever happens to the model, and its copy where the weights are."""
@@ -29,7 +31,7 @@ class Constant:
             return weight.fake_mode.from_tensor(given)
         if given.device == device:
             return given
-        if _is_transforming() or isinstance(weight, FakeTensor) or given.requires_grad:  # a leak that learns
+        if may_be_batched() or isinstance(weight, FakeTensor) or given.requires_grad:  # a leak that learns
             return given.to(device)
         if self._copy is None or self._copy.device != device or self._version != given._version:
             with torch.inference_mode(False):
@@ -38,12 +40,3 @@ class Constant:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_copy": None}
-
-
-def in_sight(tensor: Tensor) -> bool:
-    """Whether its values can be looked at: they exist, and nothing has to be waited for."""
-    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor) and not _is_transforming()
-
-
-def _is_transforming() -> bool:
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()

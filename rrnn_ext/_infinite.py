@@ -48,8 +48,13 @@ def _all_walks_op(
         make_solver,
         norm,
         _ADVICE,
-        (lambda wide, x: wide @ x) if b is None else (lambda wide, x: x),
+        without_the_empty_walk if b is None else (lambda wide, x: x),
     ).contiguous()
+
+
+def without_the_empty_walk(a: Tensor, inverse: Tensor) -> Tensor:
+    """A (I - A)^{-1}: the inverse but for its diagonal, where 1 taken off would leave little of small walks."""
+    return torch.diagonal_scatter(inverse, (a * inverse.mT).sum(-1), dim1=-2, dim2=-1)
 
 
 def _identity(a: Tensor) -> Tensor:
@@ -200,8 +205,7 @@ class _Pathway(Function):
                 )
                 return resolvent_sum(graph, rectify=True, series=False, proved=True).squeeze((-2, -1))
 
-            gradients = differentiable_gradients(value, (weight_hh, sources, targets), grad)
-            return *gradients, None, None, None
+            return *differentiable_gradients(value, (weight_hh, sources, targets), grad), None, None, None
         batched = is_batched(grad)
         scale = alpha**2 * (torch.ones_like(x[..., 0]) if batched else grad)
         gradients = (

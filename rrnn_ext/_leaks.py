@@ -7,7 +7,8 @@ import numbers
 import torch
 from torch import Tensor
 
-from rrnn_ext._constants import Constant, in_sight
+from rrnn_ext._constants import Constant
+from rrnn_ext._ops import has_values
 
 
 def checked_leak(leak: object) -> float | Tensor:
@@ -21,7 +22,7 @@ def checked_leak(leak: object) -> float | Tensor:
     if not leak.is_floating_point():
         raise TypeError(f"leak must be of a floating-point dtype, got {leak.dtype}")
     valid = (leak > 0) & (leak <= 1)
-    if not in_sight(leak):
+    if not has_values(leak):
         return leak.masked_fill(~valid, torch.nan)  # no number instead of an error
     if not bool(valid.all()):
         raise ValueError(f"leak must be in (0, 1], got {leak.detach()[~valid].flatten()[0].item()}")

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from rrnn_ext import functional
-from rrnn_ext._constants import Constant, in_sight
+from rrnn_ext._constants import Constant
 from rrnn_ext._leaks import checked_leak
+from rrnn_ext._ops import has_values
 from rrnn_ext._sources import WeightSource, check_source, read
 
 NumberSource: TypeAlias = float | WeightSource
@@ -56,7 +57,7 @@ def _check_constant(name: str, constant: object) -> None:
 def _let_the_function_refuse(options: dict[str, Any]) -> None:
     """In its own words: it is asked for graphs without an edge, of the shapes that the options have."""
     alpha, hop_weights, pair_weights = options["alpha"], options["hop_weights"], options["pair_weights"]
-    if isinstance(alpha, str) or callable(alpha) or (isinstance(alpha, Tensor) and not in_sight(alpha)):
+    if isinstance(alpha, str) or callable(alpha) or (isinstance(alpha, Tensor) and not has_values(alpha)):
         alpha = 1.0  # it is looked at in the call
     hop_weights, pair_weights = _in_sight(hop_weights), _in_sight(pair_weights)
     batch = torch.broadcast_shapes(
@@ -79,7 +80,7 @@ def _in_sight(constant: Tensor | None) -> Tensor | None:
         return None
     return (
         Constant(constant).given
-        if in_sight(constant)
+        if has_values(constant)
         else torch.ones(constant.shape, dtype=torch.float32, device="cpu")
     )
 

@@ -54,11 +54,11 @@ def by_series(power: int, factor: float) -> MakeSolver:
     def solver(a: Tensor) -> Solver:
         def solve(right: Tensor) -> Tensor:
             total, vectors, hops = torch.zeros_like(right), right, 0
-            per_block = max(1, min(_CHUNK_ELEMENTS // max(1, right.numel()), 4096) // power)
-            chunk = min(power, 4096)
+            # The powers are of two, and so are the chunks, whose chain of walks is kept in memory.
+            chunk = 2 ** max(6, min(12, (_CHUNK_ELEMENTS // max(1, right.numel())).bit_length() - 1))
             while hops < _MOST_HOPS:
                 block = torch.zeros_like(right)
-                for _ in range(per_block * (power // chunk)):
+                for _ in range(max(1, power // chunk)):
                     walks, vectors = walks_in_blocks(a, vectors, chunk)
                     block, hops = block + walks, hops + chunk
                 total = total + block

@@ -252,14 +252,22 @@ def walk_norm(
 ) -> Tensor:
     """The norm of :func:`walk_sums` in PyTorch's own operations, for transforms and second derivatives."""
     walks = walk_sums(weight_hh, weight_in, weight_out, None if per_hop else hop_weights, alpha, hops, rectify, per_hop)
+    if per_hop and hop_weights is not None:
+        walks = _of_weight(walks, hop_weights.unsqueeze(-1).unsqueeze(-1))
     pairs = pair_norm(walks, pair_weights if pair_weights is None else pair_weights.unsqueeze(-3), squared)
     if per_hop and hop_weights is not None:
         pairs = hop_weights * pairs
     return pairs.sum(-1)
 
 
+def _of_weight(walks: Tensor, factors: Tensor) -> Tensor:
+    """The walks that have a weight: what has none takes no part, even where it overflows."""
+    return torch.where(factors == 0, 0, walks)
+
+
 def pair_norm(matrices: Tensor, pair_weights: Tensor | None, squared: bool) -> Tensor:
     """sum D|M| or sum D M^2 over the last two dimensions."""
+    matrices = matrices if pair_weights is None else _of_weight(matrices, pair_weights)
     sizes = matrices.square() if squared else matrices.abs()
     return (sizes if pair_weights is None else pair_weights * sizes).sum((-2, -1))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from rrnn_ext import functional
 from rrnn_ext._graphs import GivenWeights, ModuleWeights
+from rrnn_ext._ops import without_autocast
 from rrnn_ext._options import CONSTANTS, NumberSource, check_options, constants_of, read_alpha
 from rrnn_ext._sources import WeightSource, describe, read
 from rrnn_ext.diagnostics import ResolventDivergenceError
@@ -176,7 +176,7 @@ class ResolventPenalty(nn.Module):
     def forward(self) -> Tensor:
         """The penalty, a 0-d tensor with gradients for every weight of the graph, for ``alpha`` and for ``leak``."""
         # Autocast may lower the precision of activations, not that of weights, nor of what is computed from them.
-        with _without_autocast("cpu"), _without_autocast("cuda"):
+        with without_autocast("cpu"), without_autocast("cuda"):
             return self._penalty()
 
     def _penalty(self) -> Tensor:
@@ -196,7 +196,7 @@ class ResolventPenalty(nn.Module):
             value = functional.resolvent_penalty(graphs.weight_hh, graphs.weight_in, graphs.weight_out, **options)
         except ResolventDivergenceError as error:
             if error.device is None:  # that of an earlier sum, on a GPU, may be of other weights
-                error.where = graphs.where(getattr(error, "entry", None), options["rectify"])
+                error.where = graphs.where(error.entry, options["rectify"])
             raise
         return value.to(graphs.dtype)
 
@@ -239,7 +239,3 @@ _DEFAULTS = {
     for name, parameter in inspect.signature(ResolventPenalty).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
 }
-
-
-def _without_autocast(device: str) -> AbstractContextManager[object]:
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()

@@ -58,7 +58,7 @@ def resolvent(
     alpha = _per_batch(alpha)
     a = alpha * phi(weight_hh)
     eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    walks = torch.linalg.inv(eye - a)
+    walks = _inverse(eye - a)
     if weight_in is None and weight_out is None:
         return walks - eye
     if weight_in is not None:
@@ -105,6 +105,13 @@ def resolvent_penalty(
         "none": lambda batch: batch,
     }
     return reductions[reduction](value)
+
+
+def _inverse(matrices: Tensor) -> Tensor:
+    """One matrix at a time: LAPACK's batches can hang (https://github.com/pytorch/pytorch/issues/141358)."""
+    if matrices.dim() == 2 or matrices.numel() == 0:
+        return torch.linalg.inv(matrices)
+    return torch.stack([_inverse(matrix) for matrix in matrices])
 
 
 def _per_batch(alpha: float | Tensor) -> float | Tensor:

@@ -212,7 +212,7 @@ class TestBackward:
 @pytest.mark.parametrize(("name", "shape"), [("hop_weights", (3,)), ("pair_weights", (2, 2))])
 def test_constants_that_require_a_gradient_are_refused(name: str, shape: tuple[int, ...]) -> None:
     """They would get none, and nobody would hear of it."""
-    factors = torch.ones(shape, dtype=torch.float64, device=DEVICE, requires_grad=True)
+    factors: Any = torch.ones(shape, dtype=torch.float64, device=DEVICE, requires_grad=True)
     with pytest.raises(ValueError, match=rf"{name} must be a constant.*pass {name}.detach\(\)"):
         rrnn_ext.resolvent_penalty(**weights(3, 2, 2), hops=3, **{name: factors})
     rrnn_ext.resolvent_penalty(**weights(3, 2, 2), hops=3, **{name: factors.detach()})

@@ -1,8 +1,9 @@
-// The norm of walks, and its derivative.
+// The norm of walks, and its derivative. What has a weight of zero takes no part: it may have overflowed.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 namespace rrnn {
 
@@ -10,12 +11,15 @@ struct Norm {
   bool squared;  // sum of squares rather than of sizes
 };
 
+template <typename T>
+using Total = std::conditional_t<(sizeof(T) > sizeof(double)), T, double>;
+
 // The sum of a size over n elements: in lanes, which vectorise, and in blocks, which keep the rounding of a long sum
 // small.
 template <typename T, typename F>
-double lane_sum(int64_t n, const F& size) {
+Total<T> lane_sum(int64_t n, const F& size) {
   constexpr int64_t kLanes = 16, kBlock = 1024;
-  double total = 0;
+  Total<T> total = 0;
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t end = n - begin < kBlock ? n : begin + kBlock;
     T lanes[kLanes] = {};
@@ -28,31 +32,38 @@ double lane_sum(int64_t n, const F& size) {
   return total;
 }
 
-// sum over terms of w_term sum over pairs of D |P| (or D P^2); null weights are ones.
-template <typename T>
-T penalty(Norm norm, const T* walks, int64_t terms, int64_t pairs, const T* term_weights, const T* pair_weights) {
-  double total = 0;
+// sum over terms of w_term sum over pairs of D |P| (or D P^2); null weights are ones. T may be wider than the weights'
+// type.
+template <typename T, typename W>
+T penalty(Norm norm, const T* walks, int64_t terms, int64_t pairs, const W* term_weights, const W* pair_weights) {
+  Total<T> total = 0;
   for (int64_t m = 0; m < terms; ++m) {
+    if (term_weights && term_weights[m] == 0) continue;
     const T* term = walks + m * pairs;
     const auto size = [&](int64_t p) { return norm.squared ? term[p] * term[p] : std::abs(term[p]); };
-    const double sum = pair_weights ? lane_sum<T>(pairs, [&](int64_t p) { return pair_weights[p] * size(p); })
-                                    : lane_sum<T>(pairs, size);
+    const auto weighted = [&](int64_t p) {
+      const T product = pair_weights[p] * size(p);
+      return pair_weights[p] == 0 ? T(0) : product;
+    };
+    const Total<T> sum = pair_weights ? lane_sum<T>(pairs, weighted) : lane_sum<T>(pairs, size);
     total += term_weights ? term_weights[m] * sum : sum;
   }
   return static_cast<T>(total);
 }
 
 // grad_walks = grad * d penalty / d walks.
-template <typename T>
-void penalty_backward(Norm norm, const T* walks, int64_t terms, int64_t pairs, const T* term_weights,
-                      const T* pair_weights, T grad, T* grad_walks) {
+template <typename T, typename W>
+void penalty_backward(Norm norm, const T* walks, int64_t terms, int64_t pairs, const W* term_weights,
+                      const W* pair_weights, T grad, T* grad_walks) {
   for (int64_t m = 0; m < terms; ++m) {
     const T scale = term_weights ? grad * term_weights[m] : grad;
+    const bool takes_part = !term_weights || term_weights[m] != 0;
     for (int64_t p = 0; p < pairs; ++p) {
       const T walk = walks[m * pairs + p];
       const T weight = pair_weights ? scale * pair_weights[p] : scale;
       const T sign = walk > 0 ? T(1) : walk < 0 ? T(-1) : walk;  // 0, or NaN
-      grad_walks[m * pairs + p] = weight * (norm.squared ? 2 * walk : sign);
+      const T product = weight * (norm.squared ? 2 * walk : sign);
+      grad_walks[m * pairs + p] = takes_part && !(pair_weights && pair_weights[p] == 0) ? product : T(0);
     }
   }
 }

@@ -32,6 +32,43 @@ bool powers_shrink(const Kernels<T>& k, int64_t n, T size, T* a, T* other) {
   }
 }
 
+// Numbers of either sign between 1/2 and 3/2, the same each time; of no pattern that a matrix could have too.
+template <typename T>
+T probe(uint32_t index) {
+  uint32_t bits = (index + 1) * 2654435761u;
+  bits ^= bits >> 16;
+  bits *= 0x85ebca6bu;
+  bits ^= bits >> 13;
+  const T size = T(0.5) + static_cast<T>(bits >> 8) / (1 << 24);
+  return bits & 1 ? size : -size;
+}
+
+// Whether X = I + walks, the inverse of I - A, is seen to be within kTolerance: of a vector z it makes w' = z' X, from
+// which w' (I - A) leaves the residual r', and so the error is about r' X. (Elimination may lose all digits where I - A
+// is nearly singular.) From the left, because that adds up no vectors. Uses 3 kProbes n numbers of scratch.
+template <typename T>
+bool is_accurate(const Kernels<T>& k, int64_t n, const T* a, const T* walks, T* scratch) {
+  constexpr int kProbes = 2;
+  constexpr T kAllowed = T(kTolerance) / 4;  // a vector may show the error smaller than it is
+  const int64_t size = kProbes * n;
+  T *z = scratch, *w = z + size, *error = w + size;
+  const auto times = [&](const T* matrix, const T* x, const T* add, T* to) {
+    k.apply_transposed({0, n}, n, matrix, n, x, n, kProbes, T(1), add, n, to, n, false);
+  };
+  for (int64_t i = 0; i < size; ++i) z[i] = probe<T>(static_cast<uint32_t>(i));
+  times(walks, z, z, w);
+  times(a, w, z, error);
+  for (int64_t i = 0; i < size; ++i) z[i] = error[i] - w[i];  // the residual
+  times(walks, z, z, error);
+  for (int c = 0; c < kProbes; ++c) {
+    T largest = 0;
+    for (int64_t i = c * n; i < (c + 1) * n; ++i) largest = std::max(largest, std::abs(w[i]));
+    for (int64_t i = c * n; i < (c + 1) * n; ++i)
+      if (!(std::abs(error[i]) <= kAllowed * largest)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 template <typename T>
@@ -46,11 +83,17 @@ bool small_all_pairs(const SmallGraph<T>& graph, T* walks, T* scratch) {
   }
   for (int64_t i = 0; i < n; ++i) other[i * n + i] += 1;
   k.gauss_jordan(n, other, walks, scratch + 2 * n * n);
-  for (int64_t i = 0; i < n; ++i) walks[i * n + i] -= 1;
+  // R = A + A R. On the diagonal, what returns to a unit is not X - 1, where a small walk would drown in the 1; nothing
+  // else there reads the diagonal of another unit.
+  for (int64_t i = 0; i < n; ++i) {
+    T returns = 0;
+    for (int64_t m = 0; m < n; ++m) returns += a[i * n + m] * walks[m * n + i];
+    walks[i * n + i] = returns;
+  }
   // The inverse of an infinite weight can be finite; a sum of walks through it is not.
   const T size = frobenius(k, n, a);
   if (!std::isfinite(size)) std::fill_n(walks, n * n, std::numeric_limits<T>::quiet_NaN());
-  return powers_shrink(k, n, size, a, other);
+  return is_accurate(k, n, a, walks, scratch + 2 * n * n) && powers_shrink(k, n, size, a, other);
 }
 
 template <typename T>

@@ -82,8 +82,13 @@ bool solve_pathway(const Pathway<T>& problem, T* x, T* y, Team& team, T* shared)
   if (!found) return false;
 
   // The recurrences drift: look at the true residuals, and at the proof of convergence.
+  //
+  // And at the condition. v . x is off by y . r for the residual r = u - (I - A) x. Of that r itself is known up to the
+  // rounding of a product, which is a few units of rounding (sqrt(n) where a long sum is unlucky) of (I + A) x <= 2 x.
+  // The bound takes y as it was found; a y that is itself far off comes with a bound far above the tolerance.
   products(solution, dual);
   bool proof = true, dual_proof = true;
+  double sum = 0, reached = 0, error = 0;
   const T margin = rounding * static_cast<T>(n);
   for (int64_t j = 0; j < n; ++j) {
     const T gain = solution[j] - ap[j], dual_gain = dual[j] - aq[j];
@@ -91,12 +96,16 @@ bool solve_pathway(const Pathway<T>& problem, T* x, T* y, Team& team, T* shared)
     dual_proof = dual_proof && dual[j] > 0 && dual_gain > margin * dual[j];
     r[j] = gain - problem.sources[j];
     s[j] = dual_gain - problem.targets[j];
+    sum += static_cast<double>(problem.targets[j]) * solution[j];
+    reached += std::abs(static_cast<double>(dual[j]) * solution[j]);
+    error += std::abs(static_cast<double>(dual[j]) * r[j]);
   }
   if (team.leads()) {
     std::copy_n(solution, n, x);
     std::copy_n(dual, n, y);
   }
-  return (proof || dual_proof) && is_small(r, solution, 16) && is_small(s, dual, 16);
+  error += (4 + std::sqrt(static_cast<double>(n)) / 2) * static_cast<double>(rounding) * reached;
+  return (proof || dual_proof) && is_small(r, solution, 16) && is_small(s, dual, 16) && error <= kTolerance * sum;
 }
 
 template int64_t solve_pathway_scratch(const Pathway<float>&, int64_t);

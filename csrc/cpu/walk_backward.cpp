@@ -105,9 +105,10 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
       return lifted;
     }
     if (!problem.hop_weights) return lifted;
+    const T weight = problem.hop_weights[m];
     for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
       for (int64_t r = part.units.begin; r < part.units.end; ++r)
-        weighted[c * n + r] = problem.hop_weights[m] * lifted[c * n + r];
+        weighted[c * n + r] = weight == 0 ? T(0) : weight * lifted[c * n + r];
     return weighted;
   };
   const T* next = nullptr;  // L_{m+1}, unless m is the last hop
@@ -150,7 +151,8 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
     for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
       for (int64_t r = part.units.begin; r < part.units.end; ++r) {
         T sum = 0;
-        for (int64_t m = 0; m < hops; ++m) sum += problem.hop_weight(m) * chain[m * bundle + c * n + r];
+        for (int64_t m = 0; m < hops; ++m)
+          if (problem.hop_weight(m) != 0) sum += problem.hop_weight(m) * chain[m * bundle + c * n + r];
         weighted[c * n + r] = sum;
       }
     team.wait();

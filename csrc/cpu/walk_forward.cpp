@@ -76,8 +76,12 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* sh
     } else {
       const T weight = problem.hop_weight(m);
       for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
-        for (int64_t r = part.units.begin; r < part.units.end; ++r)
-          sum[c * n + r] = m == 0 ? weight * x[c * n + r] : sum[c * n + r] + weight * x[c * n + r];
+        if (weight == 0) {  // it takes no part, whatever is there
+          if (m == 0) std::fill(sum + c * n + part.units.begin, sum + c * n + part.units.end, T(0));
+        } else {
+          for (int64_t r = part.units.begin; r < part.units.end; ++r)
+            sum[c * n + r] = m == 0 ? weight * x[c * n + r] : sum[c * n + r] + weight * x[c * n + r];
+        }
     }
     if (m + 1 == problem.hops) break;
     advance_chain<T>(problem, x, nullptr, step(m + 1), problem.from_inputs(), m % 2, part);
@@ -88,7 +92,7 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* sh
     read_out(problem, sum, walks, part.vectors, others, buffer);
   }
   team.wait();
-  if (problem.hops == 1 && team.leads()) {
+  if (problem.asked_hops == 1 && team.leads()) {
     // A single hop does not pass W, but a NaN or an infinity in W must not yield a number all the same.
     T* zeros = shared + walk_forward_scratch(problem, chain != nullptr) - 2 * n;
     T* nothing = zeros + n;

@@ -327,7 +327,7 @@ __device__ void invert_with_pivots(T* m, int64_t n, T* row, T* column, int* pivo
 }
 
 // A block for each graph: looks at the inverse in walks, makes it anew where it is not good enough, takes the identity
-// off it, and adds up the penalty. images: (kProbes + 2, n) of each graph; pivots: (n).
+// off it, and adds up the penalty. images: (2 kProbes, n) of each graph; pivots: (n).
 template <typename T>
 __global__ void __launch_bounds__(kFinishThreads, 1)
     finish(AllPairs<T> graphs, const int* proofs, T* value, T* walks, T* converges, T* images, int* pivots) {
@@ -340,35 +340,46 @@ __global__ void __launch_bounds__(kFinishThreads, 1)
   const T* pairs = graphs.pair_weights;
   if (pairs && graphs.own_pair_weights) pairs += graph * size;
   walks += graph * size;
-  images += graph * (kProbes + 2) * n;
+  images += graph * 2 * kProbes * n;
+  T* residuals = images + kProbes * n;
   pivots += graph * n;
 
   bool good = proofs[graph] != kOpen, finite = true;
   double total = 0;
-  const auto pass = [&](bool keeps_images) {
+  // Part of what returns to unit i, (A X)_ii: X_ii - 1 would be nothing where the walks are small.
+  const auto returns = [&](int64_t i, int first, int step) {
+    T sum = 0;
+    for (int64_t m = first; m < n; m += step)
+      sum += edge(weights[i * n + m], graphs.alpha, graphs.rectify) * walks[m * n + i];
+    return sum;
+  };
+  const auto pass = [&] {
     total = 0;
     for (int i = warp; i < n; i += warps) {
+      const T own = warp_sum(returns(i, lane, kWarp));
       T image[kProbes] = {}, sum = 0;
       for (int j = lane; j < n; j += kWarp) {
         const T element = walks[static_cast<int64_t>(i) * n + j];
         const unsigned bits = probes(j);
 #pragma unroll
         for (int p = 0; p < kProbes; ++p) image[p] += bits >> p & 1 ? element : -element;
-        const T walk = walk_size(element - (i == j ? T(1) : T(0)), graphs.squared);
-        sum += pairs ? pairs[static_cast<int64_t>(i) * n + j] * walk : walk;
+        const T walk = walk_size(i == j ? own : element, graphs.squared);
+        sum += pairs ? weighed(pairs[static_cast<int64_t>(i) * n + j], walk) : walk;
       }
       total += static_cast<double>(sum);
 #pragma unroll
       for (int p = 0; p < kProbes; ++p) {
         image[p] = warp_sum(image[p]);
-        if (keeps_images && lane == 0) images[p * n + i] = image[p];
+        if (lane == 0) images[p * n + i] = image[p];
       }
     }
     __syncthreads();
   };
-  // |(I - A) X z - z| against |X z|: a backward stable inverse leaves a few units of rounding times sqrt(n) |A| |X|.
+  // r = (I - A) X z - z against X z: a backward stable inverse leaves a few units of rounding times sqrt(n) |A| |X|.
+  // And X r, which is about the error.
+  bool stable = false, accurate = false;
   const auto look = [&] {
-    T residual = 0, largest = 0;
+    T residual = 0, largest = 0, error = 0;
     bool numbers = true;
     for (int i = warp; i < n; i += warps) {
       T image[kProbes] = {};
@@ -383,33 +394,51 @@ __global__ void __launch_bounds__(kFinishThreads, 1)
       for (int p = 0; p < kProbes; ++p) {
         const T own = images[p * n + i], left = own - warp_sum(image[p]) - (bits >> p & 1 ? T(1) : T(-1));
         numbers = numbers && is_finite(left);
+        if (lane == 0) residuals[p * n + i] = left;
         residual = residual < magnitude(left) ? magnitude(left) : residual;
         largest = largest < magnitude(own) ? magnitude(own) : largest;
       }
     }
     finite = __syncthreads_and(finite);
+    for (int i = warp; i < n; i += warps) {
+      T image[kProbes] = {};
+      for (int j = lane; j < n; j += kWarp) {
+        const T element = walks[static_cast<int64_t>(i) * n + j];
+#pragma unroll
+        for (int p = 0; p < kProbes; ++p) image[p] += element * residuals[p * n + j];
+      }
+#pragma unroll
+      for (int p = 0; p < kProbes; ++p) {
+        const T left = magnitude(warp_sum(image[p]));
+        numbers = numbers && is_finite(left);
+        error = error < left ? left : error;
+      }
+    }
     numbers = __syncthreads_and(numbers);
     residual = block_max(residual, pieces);
     largest = block_max(largest, pieces);
-    return numbers && residual <= 16 * Powers<T>::kRounding * sqrt(static_cast<T>(n)) * largest;
+    error = block_max(error, pieces);
+    stable = numbers && residual <= 16 * Powers<T>::kRounding * sqrt(static_cast<T>(n)) * largest;
+    accurate = numbers && error <= T(kTolerance) / 4 * largest;  // a vector may show the error smaller than it is
   };
-  pass(true);
-  const bool accurate = look();
-  if (good && finite && !accurate) {
+  pass();
+  look();
+  if (good && finite && !stable) {
     for (int64_t e = threadIdx.x; e < size; e += blockDim.x)
       walks[e] = (e / n == e % n ? T(1) : T(0)) - edge(weights[e], graphs.alpha, graphs.rectify);
     __syncthreads();
     invert_with_pivots(walks, n, images, images + n, pivots, pieces);
-    pass(false);
+    pass();
+    look();
   }
-  good = good && finite;
+  good = good && finite && accurate;
   const double sum = block_sum(total, sums);
   if (threadIdx.x == 0) {
     value[graph] = good ? static_cast<T>(sum) : not_a_number<T>();
-    converges[graph] = proofs[graph] != kOpen || !finite ? kProved : kOpen;
+    converges[graph] = good || !finite ? kProved : kOpen;
   }
   if (good) {
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) walks[i * n + i] -= 1;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) walks[i * n + i] = returns(i, 0, 1);
   } else {
     for (int64_t e = threadIdx.x; e < size; e += blockDim.x) walks[e] = not_a_number<T>();
   }
@@ -444,7 +473,7 @@ struct InverseScratch {
   InverseScratch(int64_t count, int64_t n, SharedPieces& scratch)
       : edges(scratch.take<T>(count * n * n)),
         halves(scratch.take<T>(halves_scratch(count, n))),
-        images(scratch.take<T>(count * (kProbes + 2) * n)),
+        images(scratch.take<T>(count * 2 * kProbes * n)),
         pivots(scratch.take<int>(count * n)) {}
 };
 

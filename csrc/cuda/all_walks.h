@@ -7,6 +7,9 @@
 
 namespace rrnn::cuda {
 
+// The relative error that these kernels may leave; where it could be more they leave the sum open.
+inline constexpr double kTolerance = 1.0 / 2048;
+
 // A batch of graphs, all pairs of each.
 template <typename T>
 struct AllPairs {
@@ -19,7 +22,8 @@ struct AllPairs {
   bool rectify, squared;
 };
 
-// What is known of a graph's sum, in the dtype of the weights: kProved that it converges, or kOpen. Weights that are
+// What is known of a graph's sum, in the dtype of the weights: kProved that it converges and that what comes out is
+// within kTolerance of it, or kOpen. Weights that are
 // not finite make NaN, about which there is nothing to prove.
 inline constexpr int kOpen = 0, kProved = 1;
 

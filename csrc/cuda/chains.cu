@@ -161,8 +161,9 @@ __device__ T inflow_of(const Chains<T>& chains, const Bundle<T>& bundle, int gra
   const int m = chains.hops - 1 - step, term = bundle.inflow_terms > 1 ? m : 0;
   const int64_t vector = (static_cast<int64_t>(graph) * bundle.inflow_terms + term) * bundle.width + c;
   const T value = bundle.inflow[vector * chains.n + r];
-  return bundle.hop_weights ? bundle.hop_weights[static_cast<int64_t>(graph) * bundle.hop_weights_stride + m] * value
-                            : value;
+  return bundle.hop_weights
+             ? weighed(bundle.hop_weights[static_cast<int64_t>(graph) * bundle.hop_weights_stride + m], value)
+             : value;
 }
 
 // x of this step for the units [unit, unit + vector size) of vector c, from the parts in which blocks know it; zeros

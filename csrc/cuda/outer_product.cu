@@ -57,13 +57,14 @@ __global__ void __launch_bounds__(kThreads) outer_product_kernel(const __grid_co
   const T* right = product.right + graph * product.right_stride;
   const bool whole = whole_vectors<T>(n, left, right), whole_out = whole_vectors<T>(n, product.out, product.sign_of);
   T* slices = reinterpret_cast<T*>(shared_memory());
-  const int steps = static_cast<int>((product.depth + kDepth - 1) / kDepth);
+  const int64_t depths = product.depths ? product.depths[graph] : product.depth;
+  const int steps = static_cast<int>((depths + kDepth - 1) / kDepth);
   const auto fetch = [&](int step) {
     if (step < steps) {
       T* slice = slices + step % kStages * 2 * Tiling::kSlice;
       const int64_t depth = static_cast<int64_t>(step) * kDepth;
-      fetch_slice<T, kVectors>(left, n, product.depth, depth, first_row, whole, slice);
-      fetch_slice<T, kVectors>(right, n, product.depth, depth, first_column, whole, slice + Tiling::kSlice);
+      fetch_slice<T, kVectors>(left, n, depths, depth, first_row, whole, slice);
+      fetch_slice<T, kVectors>(right, n, depths, depth, first_column, whole, slice + Tiling::kSlice);
     }
     __pipeline_commit();
   };
@@ -132,6 +133,7 @@ void launch_outer_product(const OuterProduct<T>& product, cudaStream_t stream) {
     some.graphs = product.graphs - first < kMaxGraphs ? product.graphs - first : kMaxGraphs;
     some.left += first * product.left_stride;
     some.right += first * product.right_stride;
+    if (some.depths) some.depths += first;
     some.out += first * product.n * product.n;
     if (some.sign_of) some.sign_of += first * product.n * product.n;
     launch(outer_product_kernel<T, kVectors>,

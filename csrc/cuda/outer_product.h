@@ -12,6 +12,7 @@ namespace rrnn::cuda {
 template <typename T>
 struct OuterProduct {
   int64_t graphs, n, depth;
+  const int* depths;  // each graph's own (graphs), at most depth; or null
   const T *left, *right;
   int64_t left_stride, right_stride;
   T scale;

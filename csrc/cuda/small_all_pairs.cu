@@ -68,6 +68,53 @@ __device__ bool powers_shrink(T* a, int n, double* pieces) {
   }
 }
 
+// Numbers of either sign between 1/2 and 3/2, as in csrc/cpu/small_all_pairs.cpp.
+template <typename T>
+__device__ __forceinline__ T probe(unsigned index) {
+  unsigned bits = (index + 1) * 2654435761u;
+  bits ^= bits >> 16;
+  bits *= 0x85ebca6bu;
+  bits ^= bits >> 13;
+  const T size = T(0.5) + static_cast<T>(bits >> 8) / (1 << 24);
+  return bits & 1 ? size : -size;
+}
+
+// Whether X, the inverse of I - A in shared memory, is seen to be within kTolerance: of z it makes w' = z' X, from
+// which w' (I - A) leaves the residual r', and so the error is about r' X. (From the left: then neighbours read
+// neighbours.) `a(i, j)` is A; both vectors are room for 2 N numbers. The same for all threads.
+template <typename T, int N, typename F>
+__device__ bool is_accurate(const T* inverse, int n, const F& a, T* vector, T* image) {
+  constexpr int kProbes = 2, kPitch = TileShape<T, N>::kPitch;
+  constexpr T kAllowed = T(kTolerance) / 4;  // a vector may show the error smaller than it is
+  const int j = threadIdx.x;
+  T sums[kProbes];
+  const auto times = [&](const T* from, const auto& element) {
+    for (T& sum : sums) sum = 0;
+    for (int i = 0; j < n && i < n; ++i) {
+      const T e = element(i);
+#pragma unroll
+      for (int p = 0; p < kProbes; ++p) sums[p] += from[p * N + i] * e;
+    }
+  };
+  const auto of_inverse = [&](int i) { return inverse[i * kPitch + j]; };
+  for (int at = threadIdx.x; at < kProbes * N; at += blockDim.x) vector[at] = probe<T>(at);
+  __syncthreads();
+  times(vector, of_inverse);
+  for (int p = 0; j < N && p < kProbes; ++p) image[p * N + j] = sums[p];
+  __syncthreads();
+  times(image, [&](int i) { return a(i, j); });
+  for (int p = 0; j < N && p < kProbes; ++p) vector[p * N + j] += sums[p] - image[p * N + j];
+  __syncthreads();
+  times(vector, of_inverse);
+  bool accurate = true;
+  for (int p = 0; j < n && p < kProbes; ++p) {
+    T largest = 0;
+    for (int i = 0; i < n; ++i) largest = max(largest, magnitude(image[p * N + i]));
+    accurate = accurate && magnitude(sums[p]) <= kAllowed * largest;
+  }
+  return __syncthreads_and(accurate);
+}
+
 template <typename T>
 __device__ void fill_with_nan(T* to, int count) {
   for (int e = threadIdx.x; e < count; e += blockDim.x) to[e] = not_a_number<T>();
@@ -131,22 +178,35 @@ __global__ void __launch_bounds__(TileShape<T, N>::kThreads)
       if (j + v < n) row[memory.elimination.order[j + v]] = piece.at[v];
   });
   __syncthreads();
+  const auto a = [&](int i, int j) { return edge(weights[i * n + j], graphs.alpha, graphs.rectify); };
+  if (!is_accurate<T, N>(memory.matrix, n, a, memory.elimination.column, memory.elimination.row)) {
+    fill_with_nan(walks, n * n);
+    if (threadIdx.x == 0) {
+      value[graph] = not_a_number<T>();
+      converges[graph] = kOpen;
+    }
+    return;
+  }
   const T* pairs = graphs.pair_weights;
   if (pairs && graphs.own_pair_weights) pairs += graph * size;
   T total = 0;
   for (int e = threadIdx.x; e < n * N; e += blockDim.x) {
     const int i = e / N, j = e % N;
     if (j >= n) continue;
-    const T walk = memory.matrix[i * Shape::kPitch + j] - (i == j ? T(1) : T(0));
+    T walk = memory.matrix[i * Shape::kPitch + j];
+    if (i == j) {  // what returns to a unit is not X - 1, where a small walk would drown in the 1
+      walk = 0;
+      for (int m = 0; m < n; ++m) walk += a(i, m) * memory.matrix[m * Shape::kPitch + i];
+    }
     walks[i * n + j] = walk;
     const T size_of_walk = walk_size(walk, graphs.squared);
-    total += pairs ? pairs[i * n + j] * size_of_walk : size_of_walk;
+    total += pairs ? weighed(pairs[i * n + j], size_of_walk) : size_of_walk;
   }
   const double sum = block_sum(static_cast<double>(total), memory.pieces);
   if (threadIdx.x == 0) value[graph] = static_cast<T>(sum);
 }
 
-// What float32 left open, in float64. That is rare, and needs fewer sizes.
+// What float32 left open, in float64, unless there is no number to tell. That is rare, and needs fewer sizes.
 constexpr int settling_tile(int tile) { return tile < 64 ? 64 : tile; }
 
 template <int N>
@@ -166,11 +226,12 @@ __global__ void __launch_bounds__(TileShape<double, N>::kThreads)
   const int n = graphs.n;
   const int64_t graph = blockIdx.x, size = static_cast<int64_t>(n) * n;
   if (converges[graph] != kOpen) return;
+  const bool is_number = value[graph] == value[graph];
   const float* weights = graphs.weight_hh + graph * size;
   fill<double, N, false>(memory.matrix, n,
                          [&](int i, int j) { return edge<double>(weights[i * n + j], graphs.alpha, graphs.rectify); });
   __syncthreads();
-  if (powers_shrink<double, N>(memory.matrix, n, memory.pieces)) {
+  if (is_number && powers_shrink<double, N>(memory.matrix, n, memory.pieces)) {
     if (threadIdx.x == 0) converges[graph] = kProved;
   } else {
     fill_with_nan(walks + graph * size, n * n);

@@ -21,7 +21,7 @@ namespace {
 constexpr int kThreads = 256, kWarps = kThreads / kWarp;
 constexpr int kRowsAtOnce = 8;
 constexpr int kPanel = 2048;  // columns whose sums stay in shared memory
-constexpr int kDots = 6;
+constexpr int kDots = kWarps;
 constexpr int kMaxSteps = 200, kMaxStarts = 4, kMaxHops = 1 << 15;
 
 template <typename T>
@@ -294,13 +294,15 @@ struct Solver {
         }
       } else if (round == Round::kLook) {
         const bool proved = totals[4] == 0 || totals[5] == 0;
-        if (proved && is_small(totals[0], totals[2], 16) && is_small(totals[1], totals[3], 16)) return Outcome::kFound;
+        if (proved && is_small(totals[0], totals[2], 16) && is_small(totals[1], totals[3], 16))
+          return is_within_tolerance(totals) ? Outcome::kFound : Outcome::kUndecided;
         settled = proved && ++starts < kMaxStarts;
         steps = 0;
         round = Round::kResiduals;
       } else {
         if (totals[1] > 0) return hops == 0 ? Outcome::kNotFinite : Outcome::kUndecided;
-        if (totals[0] == 0) return Outcome::kFound;
+        totals[6] += hops * Rounding<T>::kUnit / 4 * totals[7];  // of the additions to x and y
+        if (totals[0] == 0) return is_within_tolerance(totals) ? Outcome::kFound : Outcome::kUndecided;
         if (totals[2] == 0 || ++hops == kMaxHops) return Outcome::kUndecided;
       }
       if (!settled) {
@@ -308,6 +310,17 @@ struct Solver {
         round = Round::kHop;
       }
     }
+  }
+
+  // The bound of csrc/cpu/solve_pathway.cpp for the error of v . x, and v . x, as the last two values.
+  __device__ void weigh_error(int i, T residual, double (&values)[kDots]) const {
+    const double x = at.x[i], y = magnitude(at.y[i]);
+    const double roundings = (4 + sqrt(static_cast<double>(n)) / 2) * Rounding<T>::kUnit;
+    values[6] += y * (roundings * magnitude(x) + magnitude(residual));
+    values[7] += x * targets[i];
+  }
+  __device__ static bool is_within_tolerance(const double (&totals)[kDots]) {
+    return totals[6] <= kTolerance * totals[7];
   }
 
   __device__ void take_step(int i, T length, double (&values)[kDots]) const {
@@ -338,6 +351,7 @@ struct Solver {
     values[3] += static_cast<double>(y) * y;
     values[4] += x > 0 && gain > margin * x ? 0 : 1;
     values[5] += y > 0 && dual_gain > margin * y ? 0 : 1;
+    weigh_error(i, r, values);
   }
 
   // What the terms of the series from here on add is at most max A^k 1 times the whole, in the largest element of x and
@@ -354,6 +368,7 @@ struct Solver {
     at.ones[i] = ones;
     at.x[i] += p;
     at.y[i] += q;
+    weigh_error(i, 0, values);
   }
 };
 

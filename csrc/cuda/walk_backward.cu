@@ -32,7 +32,7 @@ __device__ __forceinline__ T gradient_at(const WalkGradient<T>& gradient, int64_
   T scale = gradient.grad_value[graph];
   if (norm.term_weights) scale *= norm.term_weights[graph * norm.term_weights_stride + term];
   if (norm.pair_weights) scale *= norm.pair_weights[graph * norm.pair_weights_stride + pair];
-  return scale * walk_size_derivative(norm.walks[at], norm.squared);
+  return weighed(scale, walk_size_derivative(norm.walks[at], norm.squared));
 }
 
 // What the kernels here share.
@@ -45,6 +45,7 @@ struct Backward {
   T* reverse;            // L, (graphs, hops, width, n)
   T* lifted;             // c phi(other)' G, (graphs, terms, width, n)
   T *grad_start, *grad_other;
+  int* depths;  // (graphs) vectors of the chain that the gradient of W takes, where weights may be zero; or null: all
 
   // From graph to graph.
   __host__ __device__ int64_t reverse_stride() const { return problem.hops * problem.width() * problem.n; }
@@ -61,7 +62,8 @@ __device__ void other_gradient(const Backward<T>& backward, int64_t graph, int64
                                T* staged) {
   const Walks<T>& problem = backward.problem;
   const int64_t n = problem.n, others = problem.other_width(), bundle = problem.width() * n;
-  const int width = static_cast<int>(problem.width()), depth = static_cast<int>(problem.terms()) * width;
+  const int width = static_cast<int>(problem.width());
+  const int depth = !problem.per_hop ? width : backward.depths[graph] + width;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int64_t r = first_unit + lane;
   const T* chain = backward.chain + graph * backward.chain_stride();
@@ -76,7 +78,7 @@ __device__ void other_gradient(const Backward<T>& backward, int64_t graph, int64
 #pragma unroll 4
         for (int64_t m = 0; m < problem.hops; ++m) {
           const T x = chain[m * bundle + own * n + r];
-          z += problem.hop_weights ? problem.hop_weights[graph * problem.hop_weights_stride + m] * x : x;
+          z += problem.hop_weights ? weighed(problem.hop_weights[graph * problem.hop_weights_stride + m], x) : x;
         }
       }
     }
@@ -194,6 +196,22 @@ __global__ void __launch_bounds__(kThreads) lift_kernel(const __grid_constant__ 
   }
 }
 
+// depths: beyond the last hop that has a weight, or whose walks have a gradient, the chain may have overflowed.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) depth_kernel(const __grid_constant__ Backward<T> backward) {
+  const Walks<T>& problem = backward.problem;
+  const int64_t graph = blockIdx.x;
+  int64_t last = problem.hops - 1;
+  for (; last > 0; --last) {
+    bool takes_part = problem.hop_weights && problem.hop_weights[graph * problem.hop_weights_stride + last] != 0;
+    if (problem.per_hop)
+      for (int64_t pair = threadIdx.x; pair < problem.pairs(); pair += kThreads)
+        takes_part = takes_part || gradient_at(backward.gradient, graph, last, pair) != 0;
+    if (__syncthreads_or(takes_part)) break;
+  }
+  if (threadIdx.x == 0) backward.depths[graph] = static_cast<int>(last * problem.width());
+}
+
 unsigned blocks_for(int64_t threads) {
   constexpr int64_t kMost = 1 << 16;
   return static_cast<unsigned>(std::clamp<int64_t>((threads + kThreads - 1) / kThreads, 1, kMost));
@@ -240,7 +258,7 @@ int64_t walk_backward_scratch(const Walks<T>& problem) {
   const int64_t reverse = problem.graphs * backward.reverse_stride();
   if (problem.both_sides()) return reverse;
   const Chains<T> chains = reverse_chains(backward);
-  return whole<T>(reverse + problem.graphs * problem.terms() * problem.width() * problem.n) +
+  return whole<T>(reverse + problem.graphs * (problem.terms() * problem.width() * problem.n + 1)) +
          plan_chains(chains).exchange_size(chains.forwards.width, chains.backwards.width);
 }
 
@@ -265,7 +283,8 @@ void walk_backward(const Walks<T>& problem, const WalkGradient<T>& gradient, con
                        scratch,
                        nullptr,
                        problem.from_inputs() ? grad_in : grad_out,
-                       problem.from_inputs() ? grad_out : grad_in};
+                       problem.from_inputs() ? grad_out : grad_in,
+                       nullptr};
   const int64_t reverse_size = problem.graphs * backward.reverse_stride();
   const unsigned unit_tiles = static_cast<unsigned>(problem.graphs * ((n + kUnits - 1) / kUnits));
   if (both) {
@@ -278,9 +297,14 @@ void walk_backward(const Walks<T>& problem, const WalkGradient<T>& gradient, con
   } else {
     backward.lifted = scratch + reverse_size;
     const int64_t lifted_size = problem.graphs * problem.terms() * width * n;
+    if (problem.per_hop || problem.hop_weights) {
+      backward.depths = reinterpret_cast<int*>(backward.lifted + lifted_size);
+      launch(depth_kernel<T>, {dim3(static_cast<unsigned>(problem.graphs)), kThreads}, stream, backward);
+    }
     launch(lift_kernel<T>, {dim3(blocks_for(lifted_size)), kThreads}, stream, backward);
     const Chains<T> chains = reverse_chains(backward);
-    advance_chains(chains, plan_chains(chains), scratch + whole<T>(reverse_size + lifted_size), stream);
+    advance_chains(chains, plan_chains(chains), scratch + whole<T>(reverse_size + lifted_size + problem.graphs),
+                   stream);
     launch(start_gradient_kernel<T>, {dim3(blocks_for(problem.graphs * width * n)), kThreads}, stream, backward);
     if (backward.grad_other) {
       const int64_t other_tiles = std::min<int64_t>((problem.other_width() + kOthers - 1) / kOthers, 1024);
@@ -293,6 +317,7 @@ void walk_backward(const Walks<T>& problem, const WalkGradient<T>& gradient, con
   OuterProduct<T> product{problem.graphs,
                           n,
                           (problem.hops - 1) * width,
+                          backward.depths,
                           reverse,
                           chain,
                           backward.reverse_stride(),

@@ -24,7 +24,7 @@ __device__ __forceinline__ T summed(const Walks<T>& problem, const T* chain, int
 #pragma unroll 4
   for (int64_t m = 0; m < problem.hops; ++m) {
     const T x = chain[m * bundle + at];
-    sum += problem.hop_weights ? problem.hop_weights[graph * problem.hop_weights_stride + m] * x : x;
+    sum += problem.hop_weights ? weighed(problem.hop_weights[graph * problem.hop_weights_stride + m], x) : x;
   }
   return sum;
 }

@@ -23,8 +23,8 @@ __global__ void __launch_bounds__(kThreads) size_kernel(const __grid_constant__ 
   for (int64_t at = blockIdx.y * kThreads + threadIdx.x; at < count; at += gridDim.y * kThreads) {
     const int64_t term = at / norm.pairs, pair = at % norm.pairs;
     double size = walk_size(walks[at], norm.squared);
-    if (norm.pair_weights) size *= norm.pair_weights[graph * norm.pair_weights_stride + pair];
-    if (norm.term_weights) size *= norm.term_weights[graph * norm.term_weights_stride + term];
+    if (norm.pair_weights) size = weighed(norm.pair_weights[graph * norm.pair_weights_stride + pair], size);
+    if (norm.term_weights) size = weighed(norm.term_weights[graph * norm.term_weights_stride + term], size);
     sum += size;
   }
   sum = block_sum(sum, reinterpret_cast<double*>(shared_memory()));

@@ -37,6 +37,12 @@ __device__ __forceinline__ T walk_size_derivative(T walk, bool squared) {
   return squared ? 2 * walk : sign(walk);
 }
 
+// weight times number; a weight of zero takes no part, even where the number has overflowed.
+template <typename T, typename Number>
+__device__ __forceinline__ Number weighed(T weight, Number number) {
+  return weight == 0 ? Number(0) : weight * number;
+}
+
 template <typename T>
 __device__ __forceinline__ bool is_finite(T value) {
   return value - value == 0;

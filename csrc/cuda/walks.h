@@ -7,6 +7,10 @@
 
 namespace rrnn::cuda {
 
+// What overflows on the way comes out as an infinity or a NaN, even where the sum would be finite: values are not
+// looked at here, and so nothing is redone in wider numbers as it is on the CPU (csrc/cpu/wide_walks.h). Hops whose
+// weight is zero take no part, and do not harm those before them.
+//
 // P_m = alpha^e phi(V) (alpha phi(W))^m phi(U), m < hops; e counts the given ones of U and V. Row-major and dense.
 template <typename T>
 struct Walks {
