@@ -112,12 +112,12 @@ PYTHON = (
         tests=("errors", "numerics"),
     ),
     Bug(
-        name="small-walks-of-a-batch",
-        file="rrnn_ext/_all_pairs_penalty.py",
-        text="< a.shape[-1] / 16).any()):",
-        instead="< a.shape[-1] / 16).all()):",
-        breaks="beside a large graph of a batch, the walks of a small one drown in the 1 of the empty walk",
-        tests=("large_all_pairs",),
+        name="returns-drown-in-the-empty-walk",
+        file="rrnn_ext/_infinite.py",
+        text="return torch.diagonal_scatter(inverse, (a * inverse.mT).sum(-1), dim1=-2, dim2=-1)",
+        instead="return torch.diagonal_scatter(inverse, inverse.diagonal(dim1=-2, dim2=-1) - 1, dim1=-2, dim2=-1)",
+        breaks="the walks that return to their unit are what is left of the inverse when 1 is taken off",
+        tests=("large_all_pairs", "condition"),
     ),
     Bug(
         name="radius-of-one-converges",
