@@ -209,6 +209,14 @@ class TestFunc:
         expected = torch.stack([plain(*matrices) for matrices in zip(*batched, strict=True)])
         close(torch.vmap(plain)(*batched), expected)
 
+    @pytest.mark.parametrize("dim", [1, 2, -1])
+    def test_vmap_beside_a_batch(self, dim: int) -> None:
+        """The dimension of vmap comes after that of the batch."""
+        batched = given(batches=((4, 3), (4, 3), (4, 3)))
+        plain = penalty_of(3, 2, hops=4, reduction="none")
+        expected = torch.stack([plain(*matrices) for matrices in zip(*batched, strict=True)])
+        close(torch.vmap(plain, dim)(*(m.movedim(0, dim) for m in batched)), expected)
+
     def test_vmap_of_vmap(self) -> None:
         batched = given(batches=((2, 3), (2, 3), (2, 3)))
         plain = penalty_of(3, 2, hops=4)
