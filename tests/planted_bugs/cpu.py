@@ -11,7 +11,7 @@ CPU = (
         text="const T* start = k == 0 ? add : y;",
         instead="const T* start = add;",
         breaks="of a row longer than 4 KB, only the last block of columns counts",
-        tests=("native",),
+        tests=("native::test_sizes_for_two_threads",),
     ),
     Bug(
         name="ragged-stripe-keeps-its-signs",
@@ -27,7 +27,7 @@ CPU = (
         text="last && sign_of ? sign_of + at : nullptr",
         instead="sign_of ? sign_of + at : nullptr",
         breaks="where the depth of the weights' gradient is more than one block, its sign is applied again and again",
-        tests=("native",),
+        tests=("native::test_sizes_for_two_threads", "native::test_batches"),
     ),
     Bug(
         name="no-barrier-before-the-product",
@@ -35,7 +35,7 @@ CPU = (
         text="    if (part.alone) team.wait();\n",
         instead="",
         breaks="a thread multiplies vectors that another one has not made yet",
-        tests=("native",),
+        tests=("native::test_sizes_for_two_threads", "native::test_batches"),
     ),
     Bug(
         name="share-past-the-end",
@@ -59,7 +59,7 @@ CPU = (
         text="walk > 0 ? T(1) : walk < 0 ? T(-1) : walk;",
         instead="walk > 0 ? T(1) : T(-1);",
         breaks="a pair without a walk gets the gradient of a negative walk, and a NaN is lost",
-        tests=("numerics", "native"),
+        tests=("native::test_penalty", "numerics::TestCancellation"),
     ),
     Bug(
         name="pathway-without-a-proof",
@@ -75,7 +75,7 @@ CPU = (
         text="gain > margin * solution[j]",
         instead="gain > 0",
         breaks="what rounding made of a gain of zero proves that the sum converges",
-        tests=("diagnostics", "native"),
+        tests=("condition",),
     ),
     Bug(
         name="powers-of-norm-one",
@@ -83,7 +83,7 @@ CPU = (
         text="if (size < T(0.99)) return true;",
         instead="if (size < T(1.01)) return true;",
         breaks="a power of norm 1 counts as one that shrinks",
-        tests=("diagnostics", "native"),
+        tests=("diagnostics", "condition"),
     ),
     Bug(
         name="elimination-without-pivots",
@@ -91,7 +91,7 @@ CPU = (
         text="const int64_t p = largest_open(n, row, open);",
         instead="const int64_t p = t;",
         breaks="the inverse of small graphs takes the diagonal for pivots, however small it is",
-        tests=("native", "known_answers"),
+        tests=("native::test_infinite_sums_of_all_pairs", "condition", "known_answers"),
     ),
     Bug(
         name="pair-weights-of-the-first-graph",
@@ -99,7 +99,7 @@ CPU = (
         text="penalty_backward<T, T>({squared}, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(index),",
         instead="penalty_backward<T, T>({squared}, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(0),",
         breaks="the gradient of a batch of all pairs weighs every graph with the pair weights of the first one",
-        tests=("parity::test_every_combination", "native"),
+        tests=("parity::test_every_combination", "native::test_infinite_sums_of_all_pairs"),
     ),
     Bug(
         name="redone-without-alpha",

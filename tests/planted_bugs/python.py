@@ -75,7 +75,7 @@ PYTHON = (
         text="bounds.append((values.abs() + moved).amax())",
         instead="bounds.append(values.abs().amax())",
         breaks="eigenvalues that rounding has moved below 1 count as a proof of convergence",
-        tests=("diagnostics",),
+        tests=("margins",),
     ),
     Bug(
         name="rounding-not-in-the-error",
@@ -83,7 +83,7 @@ PYTHON = (
         text="error = left + rounding\n",
         instead="error = left\n",
         breaks="what the solver left is looked at, and what rounding does is not",
-        tests=("diagnostics", "known_answers"),
+        tests=("margins",),
     ),
     Bug(
         name="nothing-to-estimate-below-one",
@@ -91,7 +91,7 @@ PYTHON = (
         text="if norm <= 0.9:",
         instead="if norm < 1:",
         breaks="a norm just below 1 passes for a solution that is right in float32",
-        tests=("diagnostics", "known_answers"),
+        tests=("margins",),
     ),
     Bug(
         name="the-series-ends-early",
@@ -109,7 +109,7 @@ PYTHON = (
         text="(sizes + hops * beyond)",
         instead="sizes",
         breaks="what rounding does to A^hops does not count where (I - A)^-1 (I - A^hops) is judged",
-        tests=("errors", "numerics"),
+        tests=("margins",),
     ),
     Bug(
         name="returns-drown-in-the-empty-walk",
@@ -117,7 +117,7 @@ PYTHON = (
         text="return torch.diagonal_scatter(inverse, (a * inverse.mT).sum(-1), dim1=-2, dim2=-1)",
         instead="return torch.diagonal_scatter(inverse, inverse.diagonal(dim1=-2, dim2=-1) - 1, dim1=-2, dim2=-1)",
         breaks="the walks that return to their unit are what is left of the inverse when 1 is taken off",
-        tests=("large_all_pairs", "condition"),
+        tests=("margins", "large_all_pairs"),
     ),
     Bug(
         name="radius-of-one-converges",
