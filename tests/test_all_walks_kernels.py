@@ -128,6 +128,18 @@ def test_each_graph_of_a_batch_converges_or_not_by_itself(
 
 
 @DTYPES
+@pytest.mark.parametrize(("n", "chip"), [(1, CHIP), (20, CHIP), (40, SMALL_CHIP)])
+def test_a_norm_of_one_is_no_proof(n: int, chip: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The eigenvalues are -1: I - A is as regular as can be, and the walks have no sum."""
+    monkeypatch.setenv("EMULATED_SHARED_BYTES", str(chip))
+    weight_hh = -torch.eye(n, dtype=dtype, device=DEVICE).expand(1, n, n)
+    value, walks, converges = ops.all_pairs_penalty(weight_hh, None, 1.0, False, False)
+    assert converges.tolist() == [0]
+    assert value.isnan().all()
+    assert walks.isnan().all()
+
+
+@DTYPES
 def test_a_singular_first_half_is_pivoted(dtype: torch.dtype) -> None:
     """I - A11 is singular and I - A is not."""
     n, half = 132, 66

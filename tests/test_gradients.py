@@ -234,6 +234,27 @@ def test_rectified_gradient_at_a_pruned_weight_is_zero(per_hop: bool) -> None:
         assert gradient.any()
 
 
+@pytest.mark.parametrize("per_hop", [False, True])
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_a_pair_without_a_walk_gives_no_gradient(inputs: int, per_hop: bool) -> None:
+    """The derivative of |x| at 0 is 0, as in PyTorch, also where an edge would make the first walk of a pair."""
+    w = torch.zeros(2, 2, dtype=torch.float64, device=DEVICE, requires_grad=True)
+    u = torch.eye(2, inputs, dtype=torch.float64, device=DEVICE)
+    v = torch.tensor([[0.0, 1.0]], dtype=torch.float64, device=DEVICE)
+    rrnn_ext.resolvent_penalty(w, u, v, hops=3, per_hop=per_hop).backward()
+    assert w.grad is not None
+    assert (w.grad[:, 0] == 0).all()  # the first input has no walk to the output
+    assert w.grad.any() == (inputs == 2 and not per_hop)
+
+
+def test_a_pair_without_a_walk_gives_no_gradient_in_the_sum_of_all() -> None:
+    w = (0.5 * torch.eye(3, dtype=torch.float64)).to(DEVICE).requires_grad_()
+    rrnn_ext.resolvent_penalty(w).backward()
+    assert w.grad is not None
+    assert w.grad.diagonal().gt(0).all()
+    assert (w.grad == w.grad.diagonal().diag()).all()
+
+
 def test_signed_gradient_at_a_pruned_weight_is_not() -> None:
     """Without rectify a weight at zero is an ordinary point, unless every walk through it is missing."""
     w = torch.tensor([[0.5, 0.0], [0.0, 0.25]], dtype=torch.float64, device=DEVICE, requires_grad=True)

@@ -367,3 +367,19 @@ def test_infinite_sums_of_all_pairs(
     ):
         bound = expected.abs().amax() if expected.numel() else expected
         assert_near(f"{what} at n = {n}", actual, expected, 10 * bound)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [2, 18, 66])
+def test_infinite_sums_of_all_pairs_with_pivots_of_zero(n: int, dtype: torch.dtype) -> None:
+    """I - A begins with zeros on its diagonal, and is regular; the spectral radius is a half."""
+    units = torch.arange(n // 2)
+    a = torch.zeros(1, n, n, dtype=torch.float64)
+    a[0, units, units] = 1.0
+    a[0, units, units + n // 2] = 0.5
+    a[0, units + n // 2, units] = -0.5
+    value, walks, converges = torch.ops.rrnn_ext.all_pairs_penalty(a.to(DEVICE, dtype), None, 1.0, False, False)
+    expected = reference.resolvent(a)
+    assert converges.tolist() == [1]
+    torch.testing.assert_close(walks.cpu().double(), expected, rtol=0, atol=10 * TOLERANCE[dtype])
+    torch.testing.assert_close(value.cpu().double(), expected.abs().sum((-2, -1)), rtol=10 * TOLERANCE[dtype], atol=0)

@@ -59,7 +59,7 @@ CPU = (
         text="walk > 0 ? T(1) : walk < 0 ? T(-1) : walk;",
         instead="walk > 0 ? T(1) : T(-1);",
         breaks="a pair without a walk gets the gradient of a negative walk, and a NaN is lost",
-        tests=("native::test_penalty", "numerics::TestCancellation"),
+        tests=("gradients::test_a_pair_without_a_walk_gives_no_gradient",),
     ),
     Bug(
         name="pathway-without-a-proof",
@@ -75,7 +75,7 @@ CPU = (
         text="gain > margin * solution[j]",
         instead="gain > 0",
         breaks="what rounding made of a gain of zero proves that the sum converges",
-        tests=("condition",),
+        tests=("margins",),
     ),
     Bug(
         name="powers-of-norm-one",
@@ -91,7 +91,7 @@ CPU = (
         text="const int64_t p = largest_open(n, row, open);",
         instead="const int64_t p = t;",
         breaks="the inverse of small graphs takes the diagonal for pivots, however small it is",
-        tests=("native::test_infinite_sums_of_all_pairs", "condition", "known_answers"),
+        tests=("native::test_infinite_sums_of_all_pairs_with_pivots_of_zero",),
     ),
     Bug(
         name="pair-weights-of-the-first-graph",

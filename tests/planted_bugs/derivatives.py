@@ -35,7 +35,7 @@ DERIVATIVES = (
         text="own.shape[0 if in_dims[batched.index(True)] != 0 else 1]",
         instead="own.shape[0 if in_dims[batched.index(True)] is None else 1]",
         breaks="vmap over another dimension than the first takes the vmapped size for that of the batch",
-        tests=("transforms::TestFunc",),
+        tests=("transforms::TestFunc::test_vmap_beside_a_batch",),
     ),
     Bug(
         name="adjoint-of-the-wrong-weights",
