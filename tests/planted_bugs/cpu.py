@@ -116,6 +116,15 @@ CPU = (
         instead="return is_finite(walk.hops - 1);",
         breaks="the gradient of a single pathway is made from a chain of the outputs that has overflowed",
         tests=("overflow",),
+        why_not="the gradient of weight_in is a sum over that chain, and is looked at as well",
+    ),
+    Bug(
+        name="the-other-chain-is-looked-at",
+        file="csrc/walk_ops.cpp",
+        text="return is_finite(walk.hops - 1) && is_finite(bundles - 1);",
+        instead="return is_finite(bundles - 1);",
+        breaks="the gradient of a single pathway is made from a chain of the inputs that has overflowed",
+        tests=("overflow",),
     ),
     Bug(
         name="an-inverse-nobody-looks-at",
