@@ -16,8 +16,9 @@ EMULATED := build/emulated
 build: .venv/package.stamp
 	@$(BIN)/python setup.py --quiet build_ext --inplace
 
+# A process for each core, with a thread each; tests of threads ask for theirs.
 test: build
-	$(BIN)/pytest $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope $(TESTS)
 
 demo: build
 	$(BIN)/python -m experiments demo

@@ -15,10 +15,10 @@ class ResolventDivergenceError(ValueError):
     """An infinite sum of walks was asked for where it does not converge, or was not proved to.
 
     Attributes:
-        spectral_radius: that of ``alpha * phi(weight_hh)``; of a batch, the largest. To about six digits; above 1024
-            units an estimate. :func:`resolvent_info` has the eigenvalues' own.
+        spectral_radius: that of ``alpha * phi(weight_hh)``; of a batch, the largest. By the eigenvalues up to 256
+            units; above that mostly an estimate, which :func:`resolvent_info` makes exact.
         max_alpha: the sum is known to converge for every alpha below this. It is ``1 / spectral radius of
-            phi(weight_hh)`` up to 1024 units, and above that what a bound of the radius allows.
+            phi(weight_hh)`` where that is exact, and else what a bound of the radius allows.
         rectify: whether phi is the absolute value.
         device: None; or the CUDA device on which an earlier sum, whose value is NaN, was not proved to converge. The
             numbers above are NaN then: the weights of that call may be gone by now.
@@ -48,9 +48,8 @@ class ResolventDivergenceError(ValueError):
         where = f" ({self.where})" if self.where else "" if self.entry is None else f" (of entry {self.entry})"
         if self.device is not None:
             return (
-                f"an earlier sum over all walks on {self.device} diverges, or its spectral radius is too near 1 to "
-                f"tell, and its value was NaN{where}; see rrnn_ext.resolvent_info, or take a smaller alpha or finite "
-                "hops"
+                f"an earlier sum over all walks on {self.device} diverges, or is too ill-conditioned to tell, and its "
+                f"value was NaN{where}; see rrnn_ext.resolvent_info, or take a smaller alpha or finite hops"
             )
         phi = "|weight_hh|" if self.rectify else "weight_hh"
         diverges = "diverges" if self.spectral_radius > 1 + 1e-5 else "was not proved to converge"
