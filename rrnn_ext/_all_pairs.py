@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rrnn_ext._ops import Differentiable, custom_op, differentiable, fold_batch
+from rrnn_ext._ops import Differentiable, derivatives_of, differentiable, python_op, fold_batch
 from rrnn_ext._walks import block_triangular
 
 
-@custom_op("rrnn_ext::all_pairs_sum")
+@python_op
 def _all_pairs_sum(a: Tensor, hops: int) -> Tensor:
     """S_hops of (..., n, n), in O(log hops) products."""
     return _in_range(_sum_by_doubling, a.contiguous(), hops=hops)
@@ -33,7 +33,7 @@ def _sum_by_doubling(a: Tensor, hops: int) -> Tensor:
     return total.clone()
 
 
-@custom_op("rrnn_ext::all_pairs_slope")
+@python_op
 def _all_pairs_slope(a: Tensor, direction: Tensor, hops: int) -> Tensor:
     """The derivative of S_hops in a direction, (..., n, n)."""
     return _in_range(_slope_by_doubling, a.contiguous(), direction.contiguous(), hops=hops)
@@ -64,21 +64,18 @@ def _in_range(function: Callable[..., Tensor], *matrices: Tensor, hops: int) -> 
     return result
 
 
-@_all_pairs_sum.register_fake
+@torch.library.register_fake("rrnn_ext::all_pairs_sum")
 def _(a: Tensor, hops: int) -> Tensor:
     return a.new_empty(a.shape)
 
 
-@_all_pairs_slope.register_fake
+@torch.library.register_fake("rrnn_ext::all_pairs_slope")
 def _(a: Tensor, direction: Tensor, hops: int) -> Tensor:
     return a.new_empty(a.shape)
 
 
+@derivatives_of(_all_pairs_sum)
 class _Sum(Differentiable):
-    @staticmethod
-    def forward(a: Tensor, hops: int) -> Tensor:
-        return _all_pairs_sum(a, hops)
-
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         a, ctx.hops = inputs
@@ -101,12 +98,9 @@ class _Sum(Differentiable):
         return unfold(differentiable(_Sum, folded, hops)), 0
 
 
+@derivatives_of(_all_pairs_slope)
 class _Slope(Differentiable):
     """Linear in the direction; its derivatives by A are those of graphs of twice the units."""
-
-    @staticmethod
-    def forward(a: Tensor, direction: Tensor, hops: int) -> Tensor:
-        return _all_pairs_slope(a, direction, hops)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:

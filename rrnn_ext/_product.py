@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from rrnn_ext._ops import Differentiable, custom_op, differentiable, fold_batch
+from rrnn_ext._ops import Differentiable, derivatives_of, differentiable, python_op, fold_batch
 
 
-@custom_op("rrnn_ext::product")
+@python_op
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """left @ right."""
     return left @ right
 
 
-@_product.register_fake
+@torch.library.register_fake("rrnn_ext::product")
 def _(left: Tensor, right: Tensor) -> Tensor:
     return left.new_empty((*left.shape[:-1], right.shape[-1]))
 
 
+@derivatives_of(_product)
 class _Product(Differentiable):
-    @staticmethod
-    def forward(left: Tensor, right: Tensor) -> Tensor:
-        return _product(left, right)
-
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         ctx.save_for_backward(*inputs)

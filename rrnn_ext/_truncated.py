@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._convergence import norm_of
-from rrnn_ext._ops import Differentiable, custom_op, differentiable, fold_batch
+from rrnn_ext._ops import Differentiable, derivatives_of, differentiable, python_op, fold_batch
 from rrnn_ext._product import product
 from rrnn_ext._solve import by_factorisation, one_minus, solve
 from rrnn_ext._walks import block_triangular
@@ -20,7 +20,7 @@ from rrnn_ext._walks import block_triangular
 _ADVICE = 'I - alpha * weight_hh is singular or nearly so; use method="series", which finite hops always allow'
 
 
-@custom_op("rrnn_ext::truncated_inverse")
+@python_op
 def _truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
     """sum_{m < hops} A^m B for (b, n, n) and (b, n, c), or without the batch. On the CPU it raises
     ResolventConditionError; on CUDA, where that would wait for the device, a singular I - A gives NaN."""
@@ -43,16 +43,13 @@ def _truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
     return solve(a, a.double, right, by_factorisation, float(norm_of(a).max()), _ADVICE).contiguous()
 
 
-@_truncated_inverse.register_fake
+@torch.library.register_fake("rrnn_ext::truncated_inverse")
 def _(a: Tensor, b: Tensor, hops: int) -> Tensor:
     return b.new_empty(b.shape)
 
 
+@derivatives_of(_truncated_inverse)
 class _TruncatedInverse(Differentiable):
-    @staticmethod
-    def forward(a: Tensor, b: Tensor, hops: int) -> Tensor:
-        return _truncated_inverse(a, b, hops)
-
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         *tensors, ctx.hops = inputs

@@ -21,6 +21,7 @@ from torch.autograd import Function
 from rrnn_ext._ops import (
     Differentiable,
     _native,
+    derivatives_of,
     differentiable,
     fold_batch,
     is_batched,
@@ -72,23 +73,11 @@ class _Doubled:
         ]
 
 
+@derivatives_of(_native.walk_sums.default)
 class _Walks(Differentiable):
     @staticmethod
-    def forward(
-        weight_hh: Tensor,
-        weight_in: Tensor | None,
-        weight_out: Tensor | None,
-        hop_weights: Tensor | None,
-        alpha: float,
-        hops: int,
-        rectify: bool,
-        per_hop: bool,
-    ) -> Any:
-        return _native.walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop, True)
-
-    @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        weight_hh, weight_in, weight_out, hop_weights, *ctx.options = inputs
+        weight_hh, weight_in, weight_out, hop_weights, *ctx.options, _ = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, output[1])
         ctx.save_for_forward(weight_hh, weight_in, weight_out, hop_weights, output[1])
@@ -98,14 +87,14 @@ class _Walks(Differentiable):
         weight_hh, weight_in, weight_out, hop_weights, chain = ctx.saved_tensors
         weights = weight_hh, weight_in, weight_out
         gradients = differentiable(_WalksBackward, grad_walks, chain, *weights, hop_weights, *ctx.options)
-        return *_present(gradients, weights), None, None, None, None, None
+        return *_present(gradients, weights), None, None, None, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_hh: Tensor | None, d_in: Tensor | None, d_out: Tensor | None, *_: Any) -> Any:
         weight_hh, weight_in, weight_out, hop_weights, _ = saved
         alpha, hops, rectify, per_hop = ctx.options
         doubled = _Doubled((weight_hh, weight_in, weight_out), (d_hh, d_in, d_out), alpha, rectify)
-        return differentiable(_Walks, *doubled.graph, hop_weights, 1.0, hops, False, per_hop)[0], None
+        return differentiable(_Walks, *doubled.graph, hop_weights, 1.0, hops, False, per_hop, True)[0], None
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
@@ -114,24 +103,8 @@ class _Walks(Differentiable):
         return (unfold(walks), unfold(chain)), (0, 0)
 
 
+@derivatives_of(_native.walk_sums_backward.default)
 class _WalksBackward(Differentiable):
-    @staticmethod
-    def forward(
-        grad_walks: Tensor,
-        chain: Tensor,
-        weight_hh: Tensor,
-        weight_in: Tensor | None,
-        weight_out: Tensor | None,
-        hop_weights: Tensor | None,
-        alpha: float,
-        hops: int,
-        rectify: bool,
-        per_hop: bool,
-    ) -> Any:
-        return _native.walk_sums_backward(
-            grad_walks, chain, weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop
-        )
-
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         *tensors, ctx.alpha, ctx.hops, ctx.rectify, ctx.per_hop = inputs
@@ -145,7 +118,7 @@ class _WalksBackward(Differentiable):
         grad_walks, _, *weights, hop_weights = saved
         doubled = _Doubled((weights[0], weights[1], weights[2]), tangents, ctx.alpha, ctx.rectify)
         options = hop_weights, 1.0, ctx.hops, False, ctx.per_hop
-        walks, chain = differentiable(_Walks, *doubled.graph, *options)
+        walks, chain = differentiable(_Walks, *doubled.graph, *options, True)
         return walks, doubled.gradients(differentiable(_WalksBackward, grad_walks, chain, *doubled.graph, *options))
 
     @staticmethod
@@ -183,7 +156,7 @@ def walk_sums(
     per_hop: bool,
 ) -> Tensor:
     """The walks (..., terms, o, i): each P_m where ``per_hop``, else their weighted sum. A side must be given."""
-    return differentiable(_Walks, weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop)[0]
+    return differentiable(_Walks, weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop, True)[0]
 
 
 # Everything here is on the path of each training step, where a small call costs more than its arithmetic.
