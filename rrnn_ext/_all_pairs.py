@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rrnn_ext._ops import Differentiable, derivatives_of, differentiable, python_op, fold_batch
+from rrnn_ext._ops import Differentiable, derivatives_of, python_op, fold_batch
 from rrnn_ext._walks import block_triangular
 
 
@@ -85,17 +85,17 @@ class _Sum(Differentiable):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         (a,) = ctx.saved_tensors
-        return differentiable(_Slope, a.mT, grad, ctx.hops), None
+        return _all_pairs_slope(a.mT, grad, ctx.hops), None
 
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_a: Tensor, _: Any) -> Tensor:
         (a,) = saved
-        return differentiable(_Slope, a, d_a, ctx.hops)
+        return _all_pairs_slope(a, d_a, ctx.hops)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, hops: int) -> Any:
         (folded,), unfold = fold_batch(info.batch_size, in_dims[:1], (a,), (2,))
-        return unfold(differentiable(_Sum, folded, hops)), 0
+        return unfold(_all_pairs_sum(folded, hops)), 0
 
 
 @derivatives_of(_all_pairs_slope)
@@ -114,7 +114,7 @@ class _Slope(Differentiable):
         n = a.shape[-1]
         beside = torch.zeros_like(grad)
         corner = torch.cat([torch.cat([beside, grad], -1), torch.cat([beside, beside], -1)], -2)
-        slope = differentiable(_Slope, block_triangular(a, direction).mT, corner, ctx.hops)
+        slope = _all_pairs_slope(block_triangular(a, direction).mT, corner, ctx.hops)
         return slope[..., :n, :n] + slope[..., n:, n:], slope[..., :n, n:], None
 
     @staticmethod
@@ -124,14 +124,14 @@ class _Slope(Differentiable):
         d_a = torch.zeros_like(a) if d_a is None else d_a
         d_direction = torch.zeros_like(a) if d_direction is None else d_direction
         doubled = block_triangular(a, direction), block_triangular(d_a, d_direction)
-        return differentiable(_Slope, *doubled, ctx.hops)[..., :n, n:].clone()  # a tangent may not be a view
+        return _all_pairs_slope(*doubled, ctx.hops)[..., :n, n:].clone()  # a tangent may not be a view
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, direction: Tensor, hops: int) -> Any:
         pair, unfold = fold_batch(info.batch_size, in_dims[:2], (a, direction), (2, 2))
-        return unfold(differentiable(_Slope, *pair, hops)), 0
+        return unfold(_all_pairs_slope(*pair, hops)), 0
 
 
 def all_pairs_sum(a: Tensor, hops: int) -> Tensor:
     """A + .. + A^hops of (..., n, n), differentiable any number of times."""
-    return differentiable(_Sum, a, hops)
+    return _all_pairs_sum(a, hops)

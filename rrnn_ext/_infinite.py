@@ -11,7 +11,7 @@ from torch.autograd import Function
 from rrnn_ext import _deferred
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import Source, norm_of, prove_convergence, shrinking_power, surely_converges
-from rrnn_ext._ops import Differentiable, _native, derivatives_of, differentiable, python_op, fold_batch, is_batched
+from rrnn_ext._ops import Differentiable, _native, derivatives_of, python_op, fold_batch, is_batched
 from rrnn_ext._product import product
 from rrnn_ext._solve import by_factorisation, by_series, solve
 from rrnn_ext._walks import differentiable_gradients
@@ -100,7 +100,7 @@ class _AllWalks(Differentiable):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         a, weights, alpha, x = ctx.saved_tensors
-        adjoint = differentiable(_AllWalks, a.mT, grad, weights.mT, alpha, *ctx.options, True)
+        adjoint = _all_walks(a.mT, grad, weights.mT, alpha, *ctx.options, True)
         return product(adjoint, x.mT), adjoint, None, None, None, None, None
 
     @staticmethod
@@ -108,12 +108,12 @@ class _AllWalks(Differentiable):
         a, weights, alpha, x = saved
         moved = torch.zeros_like(x) if d_b is None else d_b
         moved = moved if d_a is None else moved + product(d_a, x)
-        return differentiable(_AllWalks, a, moved, weights, alpha, *ctx.options, True)
+        return _all_walks(a, moved, weights, alpha, *ctx.options, True)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         folded, unfold = fold_batch(info.batch_size, in_dims[:4], args[:4], (2, 2, 2, 0))
-        return unfold(differentiable(_AllWalks, *folded, *args[4:])), 0
+        return unfold(_all_walks(*folded, *args[4:])), 0
 
 
 @derivatives_of(_all_walks_of_edges)
@@ -138,7 +138,7 @@ class _AllPairs(Differentiable):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         folded, unfold = fold_batch(info.batch_size, in_dims[:3], args[:3], (2, 2, 0))
-        return unfold(differentiable(_AllPairs, *folded, *args[3:])), 0
+        return unfold(_all_walks_of_edges(*folded, *args[3:])), 0
 
 
 def _between(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
@@ -168,15 +168,15 @@ def resolvent_sum(graph: Graph, rectify: bool, series: bool, proved: bool = Fals
     a = alpha * _phi(weight_hh, rectify)
     source = source_of(graph, rectify)
     if weight_in is None and weight_out is None:
-        return differentiable(_AllPairs, a, *source, series, proved)
+        return _all_walks_of_edges(a, *source, series, proved)
     if weight_out is None or (weight_in is not None and weight_in.shape[-1] <= weight_out.shape[-2]):
         assert weight_in is not None
-        walks = differentiable(_AllWalks, a, alpha * _phi(weight_in, rectify), *source, series, proved)
+        walks = _all_walks(a, alpha * _phi(weight_in, rectify), *source, series, proved)
         return walks if weight_out is None else product(alpha * _phi(weight_out, rectify), walks)
     assert weight_out is not None
     mirrored = source._replace(weights=source.weights.mT)
     start = (alpha * _phi(weight_out, rectify)).mT
-    walks = differentiable(_AllWalks, a.mT, start, *mirrored, series, proved).mT
+    walks = _all_walks(a.mT, start, *mirrored, series, proved).mT
     return walks if weight_in is None else product(walks, alpha * _phi(weight_in, rectify))
 
 

@@ -78,14 +78,14 @@ _library = torch.library.Library("rrnn_ext", "FRAGMENT")
 class Differentiable(Function):
     """The derivatives of an op: backward, vmap, and ``tangent``, from which its jvp is made."""
 
-    op: Any
     tangent: Callable[..., Any]
 
 
 def derivatives_of(op: Any) -> Callable[[type[Differentiable]], type[Differentiable]]:
-    """Gives the op the derivatives of the class, and the class the op to call.
+    """Gives the op the derivatives of the class: in eager mode, in transforms, and in every graph that it is part of.
 
-    The op has them in every graph that PyTorch makes of it. Call it by ``differentiable``.
+    Call the op, not the class. Under torch.func it goes to the rules of the class before anything is unwrapped; else it
+    gets there as PyTorch's own ops get to theirs.
     """
 
     def forward(*arguments: Any) -> Any:
@@ -93,11 +93,10 @@ def derivatives_of(op: Any) -> Callable[[type[Differentiable]], type[Differentia
             return op(*arguments)
 
     def register(function: type[Differentiable]) -> type[Differentiable]:
-        function.op = op
         setattr(function, "forward", staticmethod(forward))
         setattr(function, "jvp", staticmethod(_forward_rule(function.tangent)))
-        _library.impl(op, function.apply, "Autograd")
-        _library.impl(op, function.apply, "FuncTorchDynamicLayerFrontMode")
+        for key in ("Autograd", "FuncTorchDynamicLayerFrontMode"):
+            _library.impl(op, function.apply, key)
         return function
 
     return register
@@ -128,11 +127,6 @@ def is_batched(gradient: Tensor) -> bool:
     """Whether it stands for many upstream gradients at once, of torch.func.vmap or of is_grads_batched."""
     keys = torch._C._dispatch_keys(gradient)
     return any(keys.has(key) for key in _BATCHED)
-
-
-def differentiable(function: type[Differentiable], *arguments: Any) -> Any:
-    """The op of the function, with its derivatives."""
-    return function.op(*arguments)
 
 
 def python_op(function: Callable[..., Any]) -> Any:

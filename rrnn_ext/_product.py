@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rrnn_ext._ops import Differentiable, derivatives_of, differentiable, python_op, fold_batch
+from rrnn_ext._ops import Differentiable, derivatives_of, python_op, fold_batch
 
 
 @python_op
@@ -50,4 +50,4 @@ class _Product(Differentiable):
 
 def product(left: Any, right: Any) -> Tensor:
     """left @ right for (..., n, k) and (..., k, m) of the same batch dimensions, or none."""
-    return differentiable(_Product, left, right)
+    return _product(left, right)

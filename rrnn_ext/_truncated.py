@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._convergence import norm_of
-from rrnn_ext._ops import Differentiable, derivatives_of, differentiable, python_op, fold_batch
+from rrnn_ext._ops import Differentiable, derivatives_of, python_op, fold_batch
 from rrnn_ext._product import product
 from rrnn_ext._solve import by_factorisation, one_minus, solve
 from rrnn_ext._walks import block_triangular
@@ -62,23 +62,23 @@ class _TruncatedInverse(Differentiable):
         n = a.shape[-1]
         eye = torch.eye(n, dtype=a.dtype, device=a.device).expand_as(a)
         lower = torch.cat([torch.zeros_like(a), eye], -2)
-        doubled = differentiable(_TruncatedInverse, block_triangular(a.mT, product(grad, b.mT)), lower, ctx.hops)
-        return doubled[..., :n, :], differentiable(_TruncatedInverse, a.mT, grad, ctx.hops), None
+        doubled = _truncated_inverse(block_triangular(a.mT, product(grad, b.mT)), lower, ctx.hops)
+        return doubled[..., :n, :], _truncated_inverse(a.mT, grad, ctx.hops), None
 
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_a: Tensor | None, d_b: Tensor | None, _: Any) -> Tensor:
         a, b = saved
         d_a = torch.zeros_like(a) if d_a is None else d_a
         d_b = torch.zeros_like(b) if d_b is None else d_b
-        doubled = differentiable(_TruncatedInverse, block_triangular(a, d_a), torch.cat([d_b, b], -2), ctx.hops)
+        doubled = _truncated_inverse(block_triangular(a, d_a), torch.cat([d_b, b], -2), ctx.hops)
         return doubled[..., : a.shape[-1], :].clone()  # a tangent may not be a view
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, b: Tensor, hops: int) -> Any:
         pair, unfold = fold_batch(info.batch_size, in_dims[:2], (a, b), (2, 2))
-        return unfold(differentiable(_TruncatedInverse, *pair, hops)), 0
+        return unfold(_truncated_inverse(*pair, hops)), 0
 
 
 def truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
     """sum_{m < hops} A^m B for (..., n, n) and (..., n, c), differentiable any number of times."""
-    return differentiable(_TruncatedInverse, a, b, hops)
+    return _truncated_inverse(a, b, hops)
