@@ -153,13 +153,13 @@ def all_pairs(a: Tensor, source: Source, *, proved: bool = True) -> Tensor:
 
 
 def source_of(graph: Graph, rectify: bool) -> Source:
-    """``alpha`` in float64 whatever the weights are; without gradients: derivatives take the way of A."""
+    """``alpha`` in float64 whatever the weights are. The ops give neither of them derivatives: those take the way of A."""
     given, device = graph.given_alpha, graph.weight_hh.device
     if isinstance(given, Tensor):
-        alpha = given.detach().to(device, torch.float64)
+        alpha = given.to(device, torch.float64)
     else:
         alpha = torch.full((), given, dtype=torch.float64, device=device)
-    return Source(graph.given_hh.detach(), alpha, rectify)
+    return Source(graph.given_hh, alpha, rectify)
 
 
 def resolvent_sum(graph: Graph, rectify: bool, series: bool, proved: bool = False) -> Tensor:

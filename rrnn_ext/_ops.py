@@ -119,7 +119,7 @@ def _primal(tensor: Tensor) -> Tensor:
     """The tensor without its tangent of the innermost level."""
     interpreter = torch._C._functorch.peek_interpreter_stack()
     if interpreter is None:
-        return forward_ad.unpack_dual(tensor).primal
+        return forward_ad.unpack_dual(tensor, level=0).primal  # the only level there is
     return torch._C._functorch._unwrap_for_grad(tensor, interpreter.level())
 
 
