@@ -11,7 +11,7 @@ from torch.autograd import Function
 from rrnn_ext import _deferred
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import Source, norm_of, prove_convergence, shrinking_power, surely_converges
-from rrnn_ext._ops import Differentiable, _native, derivatives_of, python_op, fold_batch, is_batched
+from rrnn_ext._ops import Differentiable, _native, derivatives_of, fold_batch, is_batched, python_op
 from rrnn_ext._product import product
 from rrnn_ext._solve import by_factorisation, by_series, solve
 from rrnn_ext._walks import differentiable_gradients
@@ -153,7 +153,7 @@ def all_pairs(a: Tensor, source: Source, *, proved: bool = True) -> Tensor:
 
 
 def source_of(graph: Graph, rectify: bool) -> Source:
-    """``alpha`` in float64 whatever the weights are. The ops give neither of them derivatives: those take the way of A."""
+    """``alpha`` in float64 whatever the weights are. The ops differentiate by neither: derivatives go through A."""
     given, device = graph.given_alpha, graph.weight_hh.device
     if isinstance(given, Tensor):
         alpha = given.to(device, torch.float64)

@@ -93,8 +93,8 @@ def derivatives_of(op: Any) -> Callable[[type[Differentiable]], type[Differentia
             return op(*arguments)
 
     def register(function: type[Differentiable]) -> type[Differentiable]:
-        setattr(function, "forward", staticmethod(forward))
-        setattr(function, "jvp", staticmethod(_forward_rule(function.tangent)))
+        rules: Any = function
+        rules.forward, rules.jvp = staticmethod(forward), staticmethod(_forward_rule(function.tangent))
         for key in ("Autograd", "FuncTorchDynamicLayerFrontMode"):
             _library.impl(op, function.apply, key)
         return function

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rrnn_ext._ops import Differentiable, derivatives_of, python_op, fold_batch
+from rrnn_ext._ops import Differentiable, derivatives_of, fold_batch, python_op
 
 
 @python_op
