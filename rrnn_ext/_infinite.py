@@ -207,8 +207,7 @@ class _Pathway(Function):
                 )
                 return resolvent_sum(graph, rectify=True, series=False, proved=True).squeeze((-2, -1))
 
-            gradients = differentiable_gradients(value, (weight_hh, sources, targets), grad)
-            return *gradients, None, None, None
+            return *differentiable_gradients(value, (weight_hh, sources, targets), grad), None, None, None
         batched = is_batched(grad)
         scale = alpha**2 * (torch.ones_like(x[..., 0]) if batched else grad)
         gradients = (
