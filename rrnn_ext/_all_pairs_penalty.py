@@ -12,7 +12,7 @@ from rrnn_ext import _deferred, _lapack
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import Source, prove_convergence
 from rrnn_ext._infinite import all_pairs, resolvent_sum, source_of, without_the_empty_walk
-from rrnn_ext._ops import CUDA_EMULATED, _native, is_batched
+from rrnn_ext._ops import CUDA_EMULATED, _native, is_batched, without_autocast
 from rrnn_ext._probes import gaussian
 from rrnn_ext._solve import LARGEST_ERROR, one_minus, refined
 from rrnn_ext._walks import differentiable_gradients, pair_norm
@@ -71,8 +71,9 @@ def _gradient(ctx: Any, grad: Tensor, weight_hh: Tensor, pair_weights: Tensor | 
         grad_walks *= pair_weights
     grad_walks *= ctx.graph.alpha * grad[:, None, None]
     back = walks.mT  # Q' G Q' for Q = I + walks, without making Q
-    half = torch.baddbmm(grad_walks, back, grad_walks)
-    grad_hh = torch.baddbmm(half, half, back)
+    with without_autocast(walks.device.type):
+        half = torch.baddbmm(grad_walks, back, grad_walks)
+        grad_hh = torch.baddbmm(half, half, back)
     if ctx.rectify:
         grad_hh *= weight_hh.sign()
     return grad_hh
@@ -121,7 +122,7 @@ def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
         weight_hh = weight_hh.unsqueeze(0)
     weights = weight_hh.detach()
     source = source_of(graph, rectify)
-    source = source._replace(weights=source.weights.reshape(weights.shape))
+    source = source._replace(weights=source.weights.detach().reshape(weights.shape), alpha=source.alpha.detach())
     if _is_small(weights):
         value, walks, converges = _native.all_pairs_penalty(weights, pair_weights, alpha, rectify, squared)
         if converges.is_cuda:

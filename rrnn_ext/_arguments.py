@@ -209,7 +209,7 @@ def prepare(
         weight_hh = factor * weight_hh
         weight_in = None if weight_in is None else factor * weight_in
         weight_out = None if weight_out is None else factor * weight_out
-        given_alpha, alpha = alpha.detach(), 1.0
+        given_alpha, alpha = alpha, 1.0
 
     if batch:
         given_hh = _flatten(given_hh, batch, 2)

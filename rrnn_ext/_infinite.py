@@ -11,7 +11,7 @@ from torch.autograd import Function
 from rrnn_ext import _deferred
 from rrnn_ext._arguments import Graph
 from rrnn_ext._convergence import Source, norm_of, prove_convergence, shrinking_power, surely_converges
-from rrnn_ext._ops import Differentiable, _native, custom_op, differentiable, fold_batch, is_batched
+from rrnn_ext._ops import Differentiable, _native, derivatives_of, fold_batch, is_batched, python_op
 from rrnn_ext._product import product
 from rrnn_ext._solve import by_factorisation, by_series, solve
 from rrnn_ext._walks import differentiable_gradients
@@ -19,27 +19,39 @@ from rrnn_ext._walks import differentiable_gradients
 _ADVICE = "take a smaller alpha or a finite number of hops"
 
 
-@custom_op("rrnn_ext::all_walks")
-def _all_walks_op(
-    a: Tensor, b: Tensor | None, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool
+@python_op
+def _all_walks(
+    a: Tensor, b: Tensor, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool
 ) -> Tensor:
     """sum_m A^m B for (b, n, n) and (b, n, c), or without the batch, where A was made of ``weights`` and ``alpha``, ()
-    or (b,) in float64. Without B it is A + A^2 + .., which is not (I - A)^{-1} - I: small walks would drown in the 1.
+    or (b,) in float64.
 
     Raises ResolventDivergenceError, unless it was ``proved`` to converge, and ResolventConditionError. On CUDA it is
     NaN instead, and a series too is factorised: how many hops it needs, only its values could tell.
     """
+    return _sum(a, b, Source(weights, alpha, nonnegative), series, proved)
+
+
+@python_op
+def _all_walks_of_edges(
+    a: Tensor, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool
+) -> Tensor:
+    """A + A^2 + .., likewise, which is not (I - A)^{-1} - I: small walks would drown in the 1."""
+    return _sum(a, None, Source(weights, alpha, nonnegative), series, proved)
+
+
+def _sum(a: Tensor, b: Tensor | None, source: Source, series: bool, proved: bool) -> Tensor:
     if a.dim() == 2:
-        one = (None if each is None else each.unsqueeze(0) for each in (a, b, weights))
-        return _all_walks_op(*one, alpha, nonnegative, series, proved).squeeze(0)
+        start = None if b is None else b.unsqueeze(0)
+        one = source._replace(weights=source.weights.unsqueeze(0))
+        return _sum(a.unsqueeze(0), start, one, series, proved).squeeze(0)
     if a.is_cuda and a.numel():
         return _all_walks_unseen(a, b, proved).contiguous()  # cuSOLVER's solutions lie column by column
-    source = Source(weights, alpha, nonnegative)
     proof = None if proved and not series else prove_convergence(a, source)
     start = _identity(a) if b is None else b
     if a.numel() == 0 or start.numel() == 0:
         return start.clone(memory_format=torch.contiguous_format)
-    make_solver = by_series(*shrinking_power(a, proof, nonnegative)) if series and proof else by_factorisation
+    make_solver = by_series(*shrinking_power(a, proof, source.nonnegative)) if series and proof else by_factorisation
     norm = float((norm_of(a) if proof is None else proof.norm).max())
     return solve(
         a,
@@ -72,20 +84,18 @@ def _all_walks_unseen(a: Tensor, b: Tensor | None, proved: bool) -> Tensor:
     return torch.where(converges.unsqueeze(-1).unsqueeze(-1), solution, torch.nan)
 
 
-@_all_walks_op.register_fake
-def _(
-    a: Tensor, b: Tensor | None, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool
-) -> Tensor:
-    return a.new_empty(a.shape if b is None else b.shape)
+@torch.library.register_fake("rrnn_ext::all_walks")
+def _all_walks_fake(a: Tensor, b: Tensor, *_: Any) -> Tensor:
+    return a.new_empty(b.shape)
 
 
+@torch.library.register_fake("rrnn_ext::all_walks_of_edges")
+def _all_walks_of_edges_fake(a: Tensor, *_: Any) -> Tensor:
+    return a.new_empty(a.shape)
+
+
+@derivatives_of(_all_walks)
 class _AllWalks(Differentiable):
-    @staticmethod
-    def forward(
-        a: Tensor, b: Tensor, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool
-    ) -> Tensor:
-        return _all_walks_op(a, b, weights, alpha, nonnegative, series, proved)
-
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         a, _, weights, alpha, *ctx.options, _ = inputs
@@ -95,7 +105,7 @@ class _AllWalks(Differentiable):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         a, weights, alpha, x = ctx.saved_tensors
-        adjoint = differentiable(_AllWalks, a.mT, grad, weights.mT, alpha, *ctx.options, True)
+        adjoint = _all_walks(a.mT, grad, weights.mT, alpha, *ctx.options, True)
         return product(adjoint, x.mT), adjoint, None, None, None, None, None
 
     @staticmethod
@@ -103,20 +113,17 @@ class _AllWalks(Differentiable):
         a, weights, alpha, x = saved
         moved = torch.zeros_like(x) if d_b is None else d_b
         moved = moved if d_a is None else moved + product(d_a, x)
-        return differentiable(_AllWalks, a, moved, weights, alpha, *ctx.options, True)
+        return _all_walks(a, moved, weights, alpha, *ctx.options, True)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         folded, unfold = fold_batch(info.batch_size, in_dims[:4], args[:4], (2, 2, 2, 0))
-        return unfold(differentiable(_AllWalks, *folded, *args[4:])), 0
+        return unfold(_all_walks(*folded, *args[4:])), 0
 
 
+@derivatives_of(_all_walks_of_edges)
 class _AllPairs(Differentiable):
     """R = (I - A)^{-1} A, whose derivatives are products with Q = I + R: grad A = Q' G Q', dR = Q dA Q."""
-
-    @staticmethod
-    def forward(a: Tensor, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool) -> Tensor:
-        return _all_walks_op(a, None, weights, alpha, nonnegative, series, proved)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
@@ -136,7 +143,7 @@ class _AllPairs(Differentiable):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         folded, unfold = fold_batch(info.batch_size, in_dims[:3], args[:3], (2, 2, 0))
-        return unfold(differentiable(_AllPairs, *folded, *args[3:])), 0
+        return unfold(_all_walks_of_edges(*folded, *args[3:])), 0
 
 
 def _between(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
@@ -147,17 +154,17 @@ def _between(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
 
 def all_pairs(a: Tensor, source: Source, *, proved: bool = True) -> Tensor:
     """A + A^2 + .. of (b, n, n), whose walks were ``proved`` to have a sum or are yet to be; not differentiable."""
-    return _all_walks_op(a, None, *source, False, proved)
+    return _all_walks_of_edges(a, *source, False, proved)
 
 
 def source_of(graph: Graph, rectify: bool) -> Source:
-    """``alpha`` in float64 whatever the weights are; without gradients: derivatives take the way of A."""
+    """``alpha`` in float64 whatever the weights are. The ops differentiate by neither: derivatives go through A."""
     given, device = graph.given_alpha, graph.weight_hh.device
     if isinstance(given, Tensor):
-        alpha = given.detach().to(device, torch.float64)
+        alpha = given.to(device, torch.float64)
     else:
         alpha = torch.full((), given, dtype=torch.float64, device=device)
-    return Source(graph.given_hh.detach(), alpha, rectify)
+    return Source(graph.given_hh, alpha, rectify)
 
 
 def resolvent_sum(graph: Graph, rectify: bool, series: bool, proved: bool = False) -> Tensor:
@@ -166,15 +173,15 @@ def resolvent_sum(graph: Graph, rectify: bool, series: bool, proved: bool = Fals
     a = alpha * _phi(weight_hh, rectify)
     source = source_of(graph, rectify)
     if weight_in is None and weight_out is None:
-        return differentiable(_AllPairs, a, *source, series, proved)
+        return _all_walks_of_edges(a, *source, series, proved)
     if weight_out is None or (weight_in is not None and weight_in.shape[-1] <= weight_out.shape[-2]):
         assert weight_in is not None
-        walks = differentiable(_AllWalks, a, alpha * _phi(weight_in, rectify), *source, series, proved)
+        walks = _all_walks(a, alpha * _phi(weight_in, rectify), *source, series, proved)
         return walks if weight_out is None else product(alpha * _phi(weight_out, rectify), walks)
     assert weight_out is not None
     mirrored = source._replace(weights=source.weights.mT)
     start = (alpha * _phi(weight_out, rectify)).mT
-    walks = differentiable(_AllWalks, a.mT, start, *mirrored, series, proved).mT
+    walks = _all_walks(a.mT, start, *mirrored, series, proved).mT
     return walks if weight_in is None else product(walks, alpha * _phi(weight_in, rectify))
 
 

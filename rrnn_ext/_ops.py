@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._library.custom_ops import CustomOpDef
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import Function, forward_ad
 
@@ -73,17 +72,34 @@ def without_autocast(device: str) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False)
 
 
-class Differentiable(Function):
-    """A Function with a rule for forward-mode derivatives, ``tangent``: its jvp, by another name because torch.compile
-    refuses a Function that has one. Call it by ``differentiable``."""
+_library = torch.library.Library("rrnn_ext", "FRAGMENT")
 
-    in_eager_mode: type[Function]
+
+class Differentiable(Function):
+    """The derivatives of an op: backward, vmap, and ``tangent``, from which its jvp is made."""
+
     tangent: Callable[..., Any]
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "tangent" in cls.__dict__:
-            cls.in_eager_mode = type(cls.__name__, (cls,), {"jvp": staticmethod(_forward_rule(cls.tangent))})
+
+def derivatives_of(op: Any) -> Callable[[type[Differentiable]], type[Differentiable]]:
+    """Gives the op the derivatives of the class: in eager mode, in transforms, and in every graph that it is part of.
+
+    Call the op, not the class. Under torch.func it goes to the rules of the class before anything is unwrapped; else it
+    gets there as PyTorch's own ops get to theirs.
+    """
+
+    def forward(*arguments: Any) -> Any:
+        with torch._C._AutoDispatchBelowAutograd():
+            return op(*arguments)
+
+    def register(function: type[Differentiable]) -> type[Differentiable]:
+        rules: Any = function
+        rules.forward, rules.jvp = staticmethod(forward), staticmethod(_forward_rule(function.tangent))
+        for key in ("Autograd", "FuncTorchDynamicLayerFrontMode"):
+            _library.impl(op, function.apply, key)
+        return function
+
+    return register
 
 
 def _forward_rule(tangent: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,7 +119,7 @@ def _primal(tensor: Tensor) -> Tensor:
     """The tensor without its tangent of the innermost level."""
     interpreter = torch._C._functorch.peek_interpreter_stack()
     if interpreter is None:
-        return forward_ad.unpack_dual(tensor).primal
+        return forward_ad.unpack_dual(tensor, level=0).primal  # the only level there is
     return torch._C._functorch._unwrap_for_grad(tensor, interpreter.level())
 
 
@@ -113,24 +129,19 @@ def is_batched(gradient: Tensor) -> bool:
     return any(keys.has(key) for key in _BATCHED)
 
 
-def differentiable(function: type[Differentiable], *arguments: Any) -> Any:
-    """``function`` of the arguments, with derivatives of both modes, or of reverse mode under torch.compile."""
-    return (function if torch.compiler.is_compiling() else function.in_eager_mode).apply(*arguments)
+def python_op(function: Callable[..., Any]) -> Any:
+    """An op of the function's name that changes no argument and computes in the dtype of its weights: a backward may be
+    called, or compiled, where autocast is on."""
 
+    @functools.wraps(function)
+    def in_own_dtype(*arguments: Any) -> Any:
+        with without_autocast(arguments[0].device.type):
+            return function(*arguments)
 
-def custom_op(name: str) -> Callable[[Callable[..., Any]], CustomOpDef]:
-    """torch.library.custom_op for a function that changes no argument and computes in the dtype of its weights: a
-    backward may be called, or compiled, where autocast is on."""
-
-    def register(function: Callable[..., Any]) -> CustomOpDef:
-        @functools.wraps(function)
-        def in_own_dtype(*arguments: Any) -> Any:
-            with without_autocast(arguments[0].device.type):
-                return function(*arguments)
-
-        return torch.library.custom_op(name, in_own_dtype, mutates_args=())
-
-    return register
+    name = function.__name__.strip("_")
+    _library.define(name + torch.library.infer_schema(function, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
+    _library.impl(name, in_own_dtype, "CompositeExplicitAutograd")
+    return getattr(_native, name).default
 
 
 # ------------------------------------------------------------------------------------------------------ fake kernels

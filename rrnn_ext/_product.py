@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from rrnn_ext._ops import Differentiable, custom_op, differentiable, fold_batch
+from rrnn_ext._ops import Differentiable, derivatives_of, fold_batch, python_op
 
 
-@custom_op("rrnn_ext::product")
+@python_op
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """left @ right."""
     return left @ right
 
 
-@_product.register_fake
+@torch.library.register_fake("rrnn_ext::product")
 def _(left: Tensor, right: Tensor) -> Tensor:
     return left.new_empty((*left.shape[:-1], right.shape[-1]))
 
 
+@derivatives_of(_product)
 class _Product(Differentiable):
-    @staticmethod
-    def forward(left: Tensor, right: Tensor) -> Tensor:
-        return _product(left, right)
-
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
@@ -52,4 +50,4 @@ class _Product(Differentiable):
 
 def product(left: Any, right: Any) -> Tensor:
     """left @ right for (..., n, k) and (..., k, m) of the same batch dimensions, or none."""
-    return differentiable(_Product, left, right)
+    return _product(left, right)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._convergence import norm_of
-from rrnn_ext._ops import Differentiable, custom_op, differentiable, fold_batch
+from rrnn_ext._ops import Differentiable, derivatives_of, fold_batch, python_op
 from rrnn_ext._product import product
 from rrnn_ext._solve import by_factorisation, one_minus, solve
 from rrnn_ext._walks import block_triangular
@@ -20,7 +20,7 @@ from rrnn_ext._walks import block_triangular
 _ADVICE = 'I - alpha * weight_hh is singular or nearly so; use method="series", which finite hops always allow'
 
 
-@custom_op("rrnn_ext::truncated_inverse")
+@python_op
 def _truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
     """sum_{m < hops} A^m B for (b, n, n) and (b, n, c), or without the batch. On the CPU it raises
     ResolventConditionError; on CUDA, where that would wait for the device, a singular I - A gives NaN."""
@@ -43,16 +43,13 @@ def _truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
     return solve(a, a.double, right, by_factorisation, float(norm_of(a).max()), _ADVICE).contiguous()
 
 
-@_truncated_inverse.register_fake
+@torch.library.register_fake("rrnn_ext::truncated_inverse")
 def _(a: Tensor, b: Tensor, hops: int) -> Tensor:
     return b.new_empty(b.shape)
 
 
+@derivatives_of(_truncated_inverse)
 class _TruncatedInverse(Differentiable):
-    @staticmethod
-    def forward(a: Tensor, b: Tensor, hops: int) -> Tensor:
-        return _truncated_inverse(a, b, hops)
-
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         *tensors, ctx.hops = inputs
@@ -65,23 +62,23 @@ class _TruncatedInverse(Differentiable):
         n = a.shape[-1]
         eye = torch.eye(n, dtype=a.dtype, device=a.device).expand_as(a)
         lower = torch.cat([torch.zeros_like(a), eye], -2)
-        doubled = differentiable(_TruncatedInverse, block_triangular(a.mT, product(grad, b.mT)), lower, ctx.hops)
-        return doubled[..., :n, :], differentiable(_TruncatedInverse, a.mT, grad, ctx.hops), None
+        doubled = _truncated_inverse(block_triangular(a.mT, product(grad, b.mT)), lower, ctx.hops)
+        return doubled[..., :n, :], _truncated_inverse(a.mT, grad, ctx.hops), None
 
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_a: Tensor | None, d_b: Tensor | None, _: Any) -> Tensor:
         a, b = saved
         d_a = torch.zeros_like(a) if d_a is None else d_a
         d_b = torch.zeros_like(b) if d_b is None else d_b
-        doubled = differentiable(_TruncatedInverse, block_triangular(a, d_a), torch.cat([d_b, b], -2), ctx.hops)
+        doubled = _truncated_inverse(block_triangular(a, d_a), torch.cat([d_b, b], -2), ctx.hops)
         return doubled[..., : a.shape[-1], :].clone()  # a tangent may not be a view
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, b: Tensor, hops: int) -> Any:
         pair, unfold = fold_batch(info.batch_size, in_dims[:2], (a, b), (2, 2))
-        return unfold(differentiable(_TruncatedInverse, *pair, hops)), 0
+        return unfold(_truncated_inverse(*pair, hops)), 0
 
 
 def truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
     """sum_{m < hops} A^m B for (..., n, n) and (..., n, c), differentiable any number of times."""
-    return differentiable(_TruncatedInverse, a, b, hops)
+    return _truncated_inverse(a, b, hops)

@@ -21,7 +21,7 @@ from torch.autograd import Function
 from rrnn_ext._ops import (
     Differentiable,
     _native,
-    differentiable,
+    derivatives_of,
     fold_batch,
     is_batched,
     transforming,
@@ -29,6 +29,10 @@ from rrnn_ext._ops import (
 
 Sides: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]  # weight_hh, weight_in, weight_out
 Tangents: TypeAlias = tuple[Tensor | None, Tensor | None, Tensor | None]  # of these; None: it does not move
+
+
+_walk_sums = _native.walk_sums.default
+_walk_sums_backward = _native.walk_sums_backward.default
 
 
 def _present(gradients: Sequence[Tensor], weights: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
@@ -72,23 +76,11 @@ class _Doubled:
         ]
 
 
+@derivatives_of(_walk_sums)
 class _Walks(Differentiable):
     @staticmethod
-    def forward(
-        weight_hh: Tensor,
-        weight_in: Tensor | None,
-        weight_out: Tensor | None,
-        hop_weights: Tensor | None,
-        alpha: float,
-        hops: int,
-        rectify: bool,
-        per_hop: bool,
-    ) -> Any:
-        return _native.walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop, True)
-
-    @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        weight_hh, weight_in, weight_out, hop_weights, *ctx.options = inputs
+        weight_hh, weight_in, weight_out, hop_weights, *ctx.options, _ = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, output[1])
         ctx.save_for_forward(weight_hh, weight_in, weight_out, hop_weights, output[1])
@@ -97,41 +89,25 @@ class _Walks(Differentiable):
     def backward(ctx: Any, grad_walks: Tensor, _: Tensor) -> Any:
         weight_hh, weight_in, weight_out, hop_weights, chain = ctx.saved_tensors
         weights = weight_hh, weight_in, weight_out
-        gradients = differentiable(_WalksBackward, grad_walks, chain, *weights, hop_weights, *ctx.options)
-        return *_present(gradients, weights), None, None, None, None, None
+        gradients = _walk_sums_backward(grad_walks, chain, *weights, hop_weights, *ctx.options)
+        return *_present(gradients, weights), None, None, None, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_hh: Tensor | None, d_in: Tensor | None, d_out: Tensor | None, *_: Any) -> Any:
         weight_hh, weight_in, weight_out, hop_weights, _ = saved
         alpha, hops, rectify, per_hop = ctx.options
         doubled = _Doubled((weight_hh, weight_in, weight_out), (d_hh, d_in, d_out), alpha, rectify)
-        return differentiable(_Walks, *doubled.graph, hop_weights, 1.0, hops, False, per_hop)[0], None
+        return _walk_sums(*doubled.graph, hop_weights, 1.0, hops, False, per_hop, True)[0], None
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         graph, unfold = fold_batch(info.batch_size, in_dims[:4], args[:4], (2, 2, 2, 1))
-        walks, chain = differentiable(_Walks, *graph, *args[4:])
+        walks, chain = _walk_sums(*graph, *args[4:])
         return (unfold(walks), unfold(chain)), (0, 0)
 
 
+@derivatives_of(_walk_sums_backward)
 class _WalksBackward(Differentiable):
-    @staticmethod
-    def forward(
-        grad_walks: Tensor,
-        chain: Tensor,
-        weight_hh: Tensor,
-        weight_in: Tensor | None,
-        weight_out: Tensor | None,
-        hop_weights: Tensor | None,
-        alpha: float,
-        hops: int,
-        rectify: bool,
-        per_hop: bool,
-    ) -> Any:
-        return _native.walk_sums_backward(
-            grad_walks, chain, weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop
-        )
-
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         *tensors, ctx.alpha, ctx.hops, ctx.rectify, ctx.per_hop = inputs
@@ -145,8 +121,8 @@ class _WalksBackward(Differentiable):
         grad_walks, _, *weights, hop_weights = saved
         doubled = _Doubled((weights[0], weights[1], weights[2]), tangents, ctx.alpha, ctx.rectify)
         options = hop_weights, 1.0, ctx.hops, False, ctx.per_hop
-        walks, chain = differentiable(_Walks, *doubled.graph, *options)
-        return walks, doubled.gradients(differentiable(_WalksBackward, grad_walks, chain, *doubled.graph, *options))
+        walks, chain = _walk_sums(*doubled.graph, *options, True)
+        return walks, doubled.gradients(_walk_sums_backward(grad_walks, chain, *doubled.graph, *options))
 
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor) -> Any:
@@ -163,13 +139,13 @@ class _WalksBackward(Differentiable):
         moved = tuple(left_out if gradient is None else gradient for gradient in gradients)
         if d_grad is None:
             return moved
-        of_grad = differentiable(_WalksBackward, d_grad, *inputs, ctx.alpha, ctx.hops, ctx.rectify, ctx.per_hop)
+        of_grad = _walk_sums_backward(d_grad, *inputs, ctx.alpha, ctx.hops, ctx.rectify, ctx.per_hop)
         return tuple(a + b for a, b in zip(moved, of_grad, strict=True))
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         graph, unfold = fold_batch(info.batch_size, in_dims[:6], args[:6], (3, 1, 2, 2, 2, 1))
-        return tuple(map(unfold, differentiable(_WalksBackward, *graph, *args[6:]))), (0, 0, 0)
+        return tuple(map(unfold, _walk_sums_backward(*graph, *args[6:]))), (0, 0, 0)
 
 
 def walk_sums(
@@ -183,7 +159,7 @@ def walk_sums(
     per_hop: bool,
 ) -> Tensor:
     """The walks (..., terms, o, i): each P_m where ``per_hop``, else their weighted sum. A side must be given."""
-    return differentiable(_Walks, weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop)[0]
+    return _walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop, True)[0]
 
 
 # Everything here is on the path of each training step, where a small call costs more than its arithmetic.

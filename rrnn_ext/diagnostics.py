@@ -139,6 +139,8 @@ def spectral_radius(matrices: Tensor) -> Tensor:
     finite = matrices.isfinite().all(-1).all(-1)
     if matrices.shape[-1] == 0 or finite.numel() == 0:
         return torch.zeros(finite.shape, dtype=torch.float64, device=matrices.device)
+    if matrices.is_meta:
+        return torch.empty(finite.shape, dtype=torch.float64, device="meta")
     clean = torch.where(finite[..., None, None], matrices, 0).double()
     # On the CPU: not every build of PyTorch for CUDA has eigenvalues.
     radius = torch.linalg.eigvals(clean.cpu()).abs().amax(-1).to(matrices.device)

@@ -138,6 +138,16 @@ def all_walks(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
         yield {"a": a, "b": b, "weights": graph["weight_hh"], "alpha": alpha, **options}
 
 
+def all_walks_of_edges(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    for arguments in all_walks(case, dtype):
+        yield {name: each for name, each in arguments.items() if name != "b"}
+
+
+def product(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    a = case.graph(dtype)["weight_hh"]
+    yield {"left": a, "right": drawn(a.shape, dtype)}
+
+
 def truncated_inverse(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     graph = case.graph(dtype)
     b = graph["weight_in"] if case.i is not None else graph["weight_hh"].mT.contiguous()
@@ -188,7 +198,7 @@ CALLS: dict[str, Callable[[Case, torch.dtype], Iterator[Arguments]]] = {
     for make in (
         *(walk_sums, walk_sums_backward, walk_penalty, walk_penalty_backward, all_walks),
         *(pathway_solve, pathway_solve_backward, all_pairs_penalty, all_pairs_penalty_backward),
-        *(truncated_inverse, all_pairs_sum, all_pairs_slope),
+        *(all_walks_of_edges, product, truncated_inverse, all_pairs_sum, all_pairs_slope),
     )
 }
 

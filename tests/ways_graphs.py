@@ -167,7 +167,7 @@ def _(call: Call) -> None:
 
 @way("`torch.compile`, then dual numbers", FEWER)
 def _(call: Call) -> None:
-    """In the compiled function, and into it."""
+    """In the compiled function, and into it; into one whose weights require gradients it is PyTorch's own error."""
     leaves, right = call.leaves(), expected(call)[1]
     tangents = directions(leaves)
 
@@ -179,6 +179,9 @@ def _(call: Call) -> None:
     with fresh_compiler():
         inside = torch.compile(partial(slope, call.value), backend="aot_eager")(leaves, tangents)
         outside = slope(torch.compile(call.value, backend="aot_eager"), leaves, tangents)
+        learning = [leaf.clone().requires_grad_() for leaf in leaves]
+        with pytest.raises(NotImplementedError, match="forward mode AD"):
+            slope(torch.compile(call.value, backend="aot_eager"), learning, tangents)
     for what, actual in (("inside", inside), ("outside", outside)):
         assert actual is not None, f"no tangent: {what}"
         close(f"slope, {what}", actual, inner_product(right, tangents))
@@ -236,16 +239,36 @@ def _(call: Call) -> None:
 
 @way("`make_fx`", tuple(call for call in COMPILED if call.differentiable))
 def _(call: Call) -> None:
-    """Of the value, which stays differentiable, and of the value with its gradients."""
+    """Of the value, which stays differentiable at any order and in both modes, and of the value with its gradients."""
     for tracing in ("real", "symbolic"):
         leaves = [leaf.requires_grad_() for leaf in call.leaves()]
         traced = make_fx(call.value, tracing_mode=tracing, _allow_non_fake_inputs=True)(*leaves)
         value = traced(*leaves)
         check(call, value.detach(), torch.autograd.grad(value, leaves))
+        check_traced(call, tracing)
         both = make_fx(
             lambda *given: value_and_gradients(call.value, given), tracing_mode=tracing, _allow_non_fake_inputs=True
         )(*leaves)
         check(call, *both(*leaves))
+
+
+def check_traced(call: Call, tracing: Any) -> None:
+    """Derivatives of a graph in which the value is one term of two: none of them lacks the value's part."""
+
+    def beside(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return lambda *given: function(*given) + torch.stack([leaf.square().sum() for leaf in given]).sum()
+
+    leaves = tuple(call.leaves())
+    tangents = tuple(directions(leaves))
+    traced = make_fx(beside(call.value), tracing_mode=tracing, _allow_non_fake_inputs=True)(*leaves)
+    right_value, right = value_and_gradients(beside(call.true_value), leaves)
+    for gradient, truth in zip(value_and_gradients(traced, leaves)[1], right, strict=True):
+        close("gradient", gradient, truth)
+    value, slope, *_ = torch.func.jvp(traced, leaves, tangents)
+    close("value", value, right_value)
+    close("slope", slope, inner_product(right, tangents))
+    if call.n <= 6:
+        close("second", second_derivative(traced, leaves), second_derivative(beside(call.true_value), leaves), 1e-9)
 
 
 @way("`torch.jit.trace`", FEW)
