@@ -45,6 +45,7 @@ def _sum(a: Tensor, b: Tensor | None, source: Source, series: bool, proved: bool
         start = None if b is None else b.unsqueeze(0)
         one = source._replace(weights=source.weights.unsqueeze(0))
         return _sum(a.unsqueeze(0), start, one, series, proved).squeeze(0)
+    a = a.contiguous()  # the order of a sum is that of memory
     if a.is_cuda and a.numel():
         return _all_walks_unseen(a, b, proved).contiguous()  # cuSOLVER's solutions lie column by column
     proof = None if proved and not series else prove_convergence(a, source)

@@ -13,7 +13,7 @@ from rrnn_ext._ops import Differentiable, derivatives_of, fold_batch, python_op
 @python_op
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """left @ right."""
-    return left @ right
+    return left.contiguous() @ right.contiguous()  # the order of a sum is not to be that of memory
 
 
 @torch.library.register_fake("rrnn_ext::product")

@@ -82,7 +82,7 @@ def penalty_of(i: int | None, o: int | None, **options: Any) -> Callable[..., Te
     """The penalty as a function of the weights that are there."""
 
     def penalty(*matrices: Tensor) -> Tensor:
-        w, *rest = matrices
+        w, rest = matrices[0], list(matrices[1:])  # a starred name is a tuple to older compilers
         u = rest.pop(0) if i is not None else None
         v = rest.pop(0) if o is not None else None
         return rrnn_ext.resolvent_penalty(w, u, v, **options)
