@@ -29,6 +29,7 @@ _PROBES = 8
 _CERTAINTY = 4.0  # eight Gaussian numbers underestimate a size by this with a probability below 1e-4 in each row
 _REFINEMENTS = 2
 _MOST_HOPS = 2**20  # of a series
+_FIRST_HOPS = 64
 _CHUNK_ELEMENTS = 2**20  # of the chain of walks that a series makes at a time
 _PROBED_ELEMENTS = 2**24
 
@@ -54,13 +55,15 @@ def by_series(power: int, factor: float) -> MakeSolver:
     def solver(a: Tensor) -> Solver:
         def solve(right: Tensor) -> Tensor:
             total, vectors, hops = torch.zeros_like(right), right, 0
-            # The powers are of two, and so are the chunks, whose chain of walks is kept in memory.
-            chunk = 2 ** max(6, min(12, (_CHUNK_ELEMENTS // max(1, right.numel())).bit_length() - 1))
+            # Powers, blocks and chunks are powers of two. Blocks grow: most sums are done in the first one.
+            largest = 2 ** max(6, min(12, (_CHUNK_ELEMENTS // max(1, right.numel())).bit_length() - 1))
+            block_hops = max(power, _FIRST_HOPS)
             while hops < _MOST_HOPS:
-                block = torch.zeros_like(right)
-                for _ in range(max(1, power // chunk)):
+                block, chunk = torch.zeros_like(right), min(block_hops, largest)
+                for _ in range(block_hops // chunk):
                     walks, vectors = walks_in_blocks(a, vectors, chunk)
                     block, hops = block + walks, hops + chunk
+                block_hops = max(block_hops, min(2 * block_hops, largest))
                 total = total + block
                 left_out = block.abs().sum(-2) * (factor / (1 - factor))
                 rounding = torch.finfo(a.dtype).eps / 4 * total.abs().amax(-2)
