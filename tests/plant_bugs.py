@@ -125,7 +125,7 @@ class Runner:
         """The first of the tests that does not pass, and how; None where all do."""
         command = [sys.executable, "-m", "pytest", "-x", "-v", "--color=no", "-p", "no:cacheprovider"]
         command += [*self.options(), *tests]
-        environment = {"OMP_NUM_THREADS": "1"} | os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {"OMP_NUM_THREADS": "1"} | os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "RRNN_CUDA": "0"}
         with LOG.open("w") as log:
             process = subprocess.Popen(
                 command, cwd=TREE, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
