@@ -121,8 +121,8 @@ def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
     if not graph.batch:
         weight_hh = weight_hh.unsqueeze(0)
     weights = weight_hh.detach()
-    source = source_of(graph, rectify)
-    source = source._replace(weights=source.weights.detach().reshape(weights.shape), alpha=source.alpha.detach())
+    source = source_of(graph._replace(weight_hh=weight_hh), rectify)
+    source = source._replace(weights=source.weights.detach(), alpha=source.alpha.detach())
     if _is_small(weights):
         value, walks, converges = _native.all_pairs_penalty(weights, pair_weights, alpha, rectify, squared)
         if converges.is_cuda:

@@ -165,7 +165,8 @@ def source_of(graph: Graph, rectify: bool) -> Source:
         alpha = given.to(device, torch.float64)
     else:
         alpha = torch.full((), given, dtype=torch.float64, device=device)
-    return Source(graph.given_hh, alpha, rectify)
+    # A single graph may have come to be a batch of one since it was given.
+    return Source(graph.given_hh.reshape(graph.weight_hh.shape), alpha, rectify)
 
 
 def resolvent_sum(graph: Graph, rectify: bool, series: bool, proved: bool = False) -> Tensor:

@@ -149,3 +149,14 @@ def test_small_walks_beside_large_ones_in_a_batch() -> None:
     actual = rrnn_ext.resolvent_penalty(w, reduction="none", norm="l2")
     expected = torch.stack([reference.resolvent_penalty(graph.double(), norm="l2") for graph in w])
     torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_the_gradient_to_be_differentiated_again_of_one_graph_that_needs_float64(norm: str) -> None:
+    """Of rank one and radius r: R = W / (1 - r). More units than LAPACK takes as a batch."""
+    n, radius = 120, 1 - 2.0**-16
+    weight = torch.full((n, n), radius / n, requires_grad=True)
+    value = rrnn_ext.resolvent_penalty(weight, norm=norm, hops=None)
+    (plain,) = torch.autograd.grad(value, weight, retain_graph=True)
+    (again,) = torch.autograd.grad(value, weight, create_graph=True)
+    torch.testing.assert_close(again.detach(), plain, rtol=2e-3, atol=0)
