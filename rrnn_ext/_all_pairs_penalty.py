@@ -15,7 +15,7 @@ from rrnn_ext._infinite import all_pairs, resolvent_sum, source_of, without_the_
 from rrnn_ext._ops import CUDA_EMULATED, _native, is_batched, without_autocast
 from rrnn_ext._probes import gaussian
 from rrnn_ext._solve import LARGEST_ERROR, one_minus, refined
-from rrnn_ext._walks import differentiable_gradients, pair_norm
+from rrnn_ext._walks import differentiable_gradients, pair_norm, phi
 
 # The largest graph whose inverse one thread makes in cache; on a GPU, the largest one for our own kernels.
 _SMALL_GRAPH = 160
@@ -128,7 +128,7 @@ def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
         if converges.is_cuda:
             _deferred.note(converges)
         elif bool((unclear := converges == 0).any()):
-            a = alpha * (weights.abs() if rectify else weights)
+            a = alpha * phi(weights, rectify)
             prove_convergence(a, source)
             weighed = source._replace(weights=source.weights[unclear])
             if source.alpha.dim():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from rrnn_ext import _walks
@@ -10,6 +9,7 @@ from rrnn_ext._all_pairs import all_pairs_sum
 from rrnn_ext._arguments import Graph
 from rrnn_ext._product import product
 from rrnn_ext._truncated import truncated_inverse
+from rrnn_ext._walks import identity, phi
 
 
 def with_a_side(graph: Graph) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, float]:
@@ -43,16 +43,13 @@ def single_pathway(graph: Graph) -> Graph:
 
 def all_pairs(graph: Graph, hops: int, rectify: bool) -> Tensor:
     """A + .. + A^hops."""
-    return all_pairs_sum(graph.alpha * (graph.weight_hh.abs() if rectify else graph.weight_hh), hops)
+    return all_pairs_sum(graph.alpha * phi(graph.weight_hh, rectify), hops)
 
 
 def by_inverse(graph: Graph, hops: int, rectify: bool) -> Tensor:
     """c phi(V) (I - A)^{-1} (I - A^hops) phi(U); between all pairs A (I - A)^{-1} (I - A^hops)."""
     weight_hh, weight_in, weight_out, _, _, alpha = with_a_side(graph)
-    a = alpha * (weight_hh.abs() if rectify else weight_hh)
-    if weight_in is None:
-        start = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
-    else:
-        start = alpha * (weight_in.abs() if rectify else weight_in)
+    a = alpha * phi(weight_hh, rectify)
+    start = identity(a) if weight_in is None else alpha * phi(weight_in, rectify)
     walks = truncated_inverse(a, start, hops)
-    return walks if weight_out is None else product(alpha * (weight_out.abs() if rectify else weight_out), walks)
+    return walks if weight_out is None else product(alpha * phi(weight_out, rectify), walks)

@@ -14,7 +14,7 @@ from rrnn_ext._convergence import Source, norm_of, prove_convergence, shrinking_
 from rrnn_ext._ops import Differentiable, _native, derivatives_of, fold_batch, is_batched, python_op
 from rrnn_ext._product import product
 from rrnn_ext._solve import by_factorisation, by_series, solve
-from rrnn_ext._walks import differentiable_gradients
+from rrnn_ext._walks import differentiable_gradients, identity, phi
 
 _ADVICE = "take a smaller alpha or a finite number of hops"
 
@@ -49,7 +49,7 @@ def _sum(a: Tensor, b: Tensor | None, source: Source, series: bool, proved: bool
     if a.is_cuda and a.numel():
         return _all_walks_unseen(a, b, proved).contiguous()  # cuSOLVER's solutions lie column by column
     proof = None if proved and not series else prove_convergence(a, source)
-    start = _identity(a) if b is None else b
+    start = identity(a) if b is None else b
     if a.numel() == 0 or start.numel() == 0:
         return start.clone(memory_format=torch.contiguous_format)
     make_solver = by_series(*shrinking_power(a, proof, source.nonnegative)) if series and proof else by_factorisation
@@ -68,10 +68,6 @@ def _sum(a: Tensor, b: Tensor | None, source: Source, series: bool, proved: bool
 def without_the_empty_walk(a: Tensor, inverse: Tensor) -> Tensor:
     """A (I - A)^{-1}: the inverse but for its diagonal, where 1 taken off would leave little of small walks."""
     return torch.diagonal_scatter(inverse, (a * inverse.mT).sum(-1), dim1=-2, dim2=-1)
-
-
-def _identity(a: Tensor) -> Tensor:
-    return torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
 
 
 def _all_walks_unseen(a: Tensor, b: Tensor | None, proved: bool) -> Tensor:
@@ -172,23 +168,19 @@ def source_of(graph: Graph, rectify: bool) -> Source:
 def resolvent_sum(graph: Graph, rectify: bool, series: bool, proved: bool = False) -> Tensor:
     """R (..., o, i) of all walks; raises ResolventDivergenceError where they have no sum."""
     weight_hh, weight_in, weight_out, _, _, alpha, *_ = graph
-    a = alpha * _phi(weight_hh, rectify)
+    a = alpha * phi(weight_hh, rectify)
     source = source_of(graph, rectify)
     if weight_in is None and weight_out is None:
         return _all_walks_of_edges(a, *source, series, proved)
     if weight_out is None or (weight_in is not None and weight_in.shape[-1] <= weight_out.shape[-2]):
         assert weight_in is not None
-        walks = _all_walks(a, alpha * _phi(weight_in, rectify), *source, series, proved)
-        return walks if weight_out is None else product(alpha * _phi(weight_out, rectify), walks)
+        walks = _all_walks(a, alpha * phi(weight_in, rectify), *source, series, proved)
+        return walks if weight_out is None else product(alpha * phi(weight_out, rectify), walks)
     assert weight_out is not None
     mirrored = source._replace(weights=source.weights.mT)
-    start = (alpha * _phi(weight_out, rectify)).mT
+    start = (alpha * phi(weight_out, rectify)).mT
     walks = _all_walks(a.mT, start, *mirrored, series, proved).mT
-    return walks if weight_in is None else product(walks, alpha * _phi(weight_in, rectify))
-
-
-def _phi(weight: Tensor, rectify: bool) -> Tensor:
-    return weight.abs() if rectify else weight
+    return walks if weight_in is None else product(walks, alpha * phi(weight_in, rectify))
 
 
 class _Pathway(Function):

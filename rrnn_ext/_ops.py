@@ -29,17 +29,20 @@ _native = torch.ops.rrnn_ext
 CUDA_ARCHS = tuple(_C.build_info()["cuda_archs"])
 CUDA_EMULATED = _C.build_info()["cuda_emulated"]
 
-
 _BATCHED: Any = tuple(map(torch._C._parse_dispatch_key, ("Batched", "FuncTorchBatched")))
 _NO_CONTEXT = nullcontext()  # one for all: making one takes as long as a check
+
+
+def may_be_batched() -> bool:
+    """Whether a tensor may have a dimension more than it shows, or come to have one."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
 
 
 def transforming(tensor: Tensor) -> bool:
     """Whether something is looking at what runs now, or at this tensor, that has to see PyTorch's own operations and
     ops with rules: torch.compile, torch.func, forward-mode derivatives, a dispatch mode or a tensor without values."""
     return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
+        may_be_batched()
         or forward_ad._current_level >= 0
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._get_tracing_state() is not None
@@ -48,16 +51,10 @@ def transforming(tensor: Tensor) -> bool:
     )
 
 
-def may_be_batched() -> bool:
-    """Whether a tensor may have a dimension more than it shows, or come to have one."""
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-
-
 def has_values(tensor: Tensor) -> bool:
     """Whether its values can be looked at: neither unknown nor to be waited for."""
     return not (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
+        may_be_batched()
         or torch._C._len_torch_dispatch_stack() > 0
         or tensor.is_cuda
         or tensor.is_meta

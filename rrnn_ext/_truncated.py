@@ -15,7 +15,7 @@ from rrnn_ext._convergence import norm_of
 from rrnn_ext._ops import Differentiable, derivatives_of, fold_batch, python_op
 from rrnn_ext._product import product
 from rrnn_ext._solve import by_factorisation, one_minus, solve
-from rrnn_ext._walks import block_triangular
+from rrnn_ext._walks import block_triangular, identity
 
 _ADVICE = 'I - alpha * weight_hh is singular or nearly so; use method="series", which finite hops always allow'
 
@@ -60,8 +60,7 @@ class _TruncatedInverse(Differentiable):
     def backward(ctx: Any, grad: Tensor) -> Any:
         a, b = ctx.saved_tensors
         n = a.shape[-1]
-        eye = torch.eye(n, dtype=a.dtype, device=a.device).expand_as(a)
-        lower = torch.cat([torch.zeros_like(a), eye], -2)
+        lower = torch.cat([torch.zeros_like(a), identity(a)], -2)
         doubled = _truncated_inverse(block_triangular(a.mT, product(grad, b.mT)), lower, ctx.hops)
         return doubled[..., :n, :], _truncated_inverse(a.mT, grad, ctx.hops), None
 

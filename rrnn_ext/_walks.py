@@ -39,6 +39,15 @@ def _present(gradients: Sequence[Tensor], weights: Sequence[Tensor | None]) -> t
     return tuple(None if weight is None else gradient for gradient, weight in zip(gradients, weights, strict=True))
 
 
+def phi(weight: Tensor, rectify: bool) -> Tensor:
+    return weight.abs() if rectify else weight
+
+
+def identity(a: Tensor) -> Tensor:
+    """I for each of (..., n, n)."""
+    return torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
+
+
 def block_triangular(a: Tensor, tangent: Tensor) -> Tensor:
     """[[A, dA], [0, A]]: the upper right block of a function of it is the function's derivative."""
     return torch.cat([torch.cat([a, tangent], -1), torch.cat([torch.zeros_like(a), a], -1)], -2)
@@ -52,7 +61,7 @@ class _Doubled:
         self.units = weights[0].shape[-1]
         self.slopes: list[Any] = [alpha * (1 if weight is None or not rectify else weight.sign()) for weight in weights]
         self.given = [weight is not None for weight in weights]
-        edges = [None if weight is None else alpha * (weight.abs() if rectify else weight) for weight in weights]
+        edges = [None if weight is None else alpha * phi(weight, rectify) for weight in weights]
         moved = [
             None if weight is None else torch.zeros_like(weight) if tangent is None else slope * tangent
             for weight, tangent, slope in zip(weights, tangents, self.slopes, strict=True)
@@ -60,7 +69,7 @@ class _Doubled:
         a, d_a = edges[0], moved[0]
         assert a is not None
         assert d_a is not None
-        eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
+        eye = identity(a)
         b, d_b = (eye, torch.zeros_like(a)) if weights[1] is None else (edges[1], moved[1])
         c, d_c = (eye, torch.zeros_like(a)) if weights[2] is None else (edges[2], moved[2])
         assert b is not None and d_b is not None and c is not None and d_c is not None  # noqa: PT018
