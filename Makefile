@@ -1,5 +1,5 @@
 # Every target first makes what it needs: .venv with the pinned requirements, and the native library in place.
-# What is up to date is left alone. Examples: make test TESTS="tests/test_build.py -x", make PYTHON=python3.12 demo
+# What is up to date is left alone. Examples: make test TESTS="tests/house/test_build.py -x", make PYTHON=python3.12 demo
 
 PYTHON ?= python3
 TESTS ?= tests
@@ -49,18 +49,16 @@ sanitize: .venv/requirements.stamp
 	$(BIN)/python setup.py --quiet build --build-lib $(SANITIZED)
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	$(BIN)/pytest -p no:cacheprovider -o pythonpath=$(SANITIZED) -m native tests/test_native.py tests/test_build.py
+	$(BIN)/pytest -p no:cacheprovider -o pythonpath=$(SANITIZED) -m native tests
 
 # A build of its own whose ops on the CPU are the CUDA kernels, executed by tests/emulation.
 emulate: export RRNN_EMULATE := 1
 emulate: .venv/requirements.stamp
 	$(BIN)/python setup.py --quiet build --build-lib $(EMULATED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider -o pythonpath=$(EMULATED) -m emulated -n auto \
-		tests/test_ops.py tests/test_parity.py tests/test_native.py tests/test_walk_kernels.py \
-		tests/test_all_walks_kernels.py tests/test_zero_weights.py tests/test_condition.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider -o pythonpath=$(EMULATED) -m emulated -n auto tests
 
 # On a machine with a GPU: with $(PYTHON), its PyTorch and its packages as they are, as it is the machine that decides
-# which PyTorch fits. Examples: make gpu PYTHON=python3.12, make gpu-test TESTS="tests/test_ops.py -x"
+# which PyTorch fits. Examples: make gpu PYTHON=python3.12, make gpu-test TESTS="tests/ops -x"
 # Each part is run even if another one failed.
 gpu: gpu-build
 	@failed=; for part in gpu-test gpu-bench gpu-sanitize; do $(MAKE) $$part || failed="$$failed $$part"; done; \
@@ -80,7 +78,7 @@ gpu-sanitize: gpu-build
 	@if command -v compute-sanitizer >/dev/null; then \
 		for tool in memcheck racecheck; do \
 			compute-sanitizer --tool $$tool --error-exitcode 1 \
-				$(PYTHON) -m pytest -p no:cacheprovider -q --timeout 0 --device cuda -k TestEveryKernel tests/test_cuda.py \
+				$(PYTHON) -m pytest -p no:cacheprovider -q --timeout 0 --device cuda -k TestEveryKernel tests/ops/test_cuda.py \
 				|| exit 1; \
 		done; \
 	else echo "compute-sanitizer is not installed; nothing was checked"; fi

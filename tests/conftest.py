@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import device
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from support import device
 
 from rrnn_ext import _deferred
 

@@ -1,5 +1,5 @@
-"""``python tests/plant_bugs.py [name ...]``: plants the bugs of tests/planted_bugs one at a time in a copy of the
-source tree, runs the library's tests there, and tells which bugs they notice. By hand, as it takes an hour or more.
+"""``python tests/plant_bugs.py [name ...]``: plants the bugs of tests/support/planted_bugs one at a time in a copy of
+the source tree, runs the library's tests there, and tells which bugs they notice. By hand, as it takes an hour or more.
 
 The copy is build/planted/tree; what was compiled there is used again the next time. A bug of csrc/cuda is compiled as
 `make emulate` does, and the tests marked `emulated` have to notice it. A bug counts as caught where a test fails, hangs
@@ -21,33 +21,35 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planted_bugs import BUGS, Bug
+from support.planted_bugs import BUGS, Bug
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 TREE = ROOT / "build" / "planted" / "tree"
 SNAPSHOT = TREE.parent / "snapshot"  # of what was compiled without a bug
 LOG = TREE.parent / "pytest.log"
-NOT_THE_LIBRARYS = {"experiments", "planted_bugs"}
+NOT_THE_LIBRARYS = {"experiments", "support.planted_bugs"}
 SECONDS_OF_A_RUN = 7200  # of a test: what pyproject.toml says
 
 
 def imported(path: Path) -> set[str]:
-    """The top-level modules that a file imports, and those that modules beside it import for it."""
+    """The modules that a file imports, their packages, and what modules of tests/support import for it."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.partition(".")[0])
-    beside = [path.parent / f"{name}.py" for name in found]
-    return found.union(*(imported(other) for other in beside if other.exists()))
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    found |= {name.partition(".")[0] for name in found}
+    support = [TREE / "tests" / f"{name.replace('.', '/')}.py" for name in found if name.startswith("support.")]
+    return found.union(*(imported(other) for other in support if other.exists()))
 
 
 def library_tests() -> list[str]:
     """Those of the library, the slowest ones last."""
-    tests = [path for path in (TREE / "tests").glob("test_*.py") if not imported(path) & NOT_THE_LIBRARYS]
+    tests = [path for path in (TREE / "tests").rglob("test_*.py") if not imported(path) & NOT_THE_LIBRARYS]
     last = ["test_hurting_matrices", "test_ways_to_run"]
-    return [f"tests/{path.name}" for path in sorted(tests, key=lambda path: (path.stem in last, path.stem))]
+    tests.sort(key=lambda path: (path.stem in last, path.stem))
+    return [path.relative_to(TREE).as_posix() for path in tests]
 
 
 def copy_tree() -> None:

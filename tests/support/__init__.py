@@ -1,0 +1,1 @@
+"""What several tests use: oracles, problems, networks, and the table of ways to run."""
