@@ -1,0 +1,52 @@
+"""The firing rate of a leaky integrate-and-fire neuron under Gaussian white noise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rrnn_ext.spiking._neuron import Neuron, Number, checked_neuron
+from rrnn_ext.spiking._passage import scaled_passage_time
+from rrnn_ext.spiking.threshold import mean_overshoot
+
+
+def firing_rate(
+    mean: Number,
+    std: Number,
+    *,
+    tau: Number,
+    threshold: Number = 1.0,
+    reset: Number = 0.0,
+    refractory: Number = 0.0,
+    dt: Number | None = None,
+) -> Tensor:
+    """Stationary firing rate, in Hz, of a leaky integrate-and-fire neuron driven by many small inputs.
+
+    Arguments (floats or tensors, broadcast to one shape, which is the result's):
+        mean, std: stationary mean and standard deviation of the free membrane potential, the one without a threshold.
+        tau: membrane time constant, in seconds.
+        threshold, reset: in the unit of mean and std; a spike puts the potential to `reset`.
+        refractory: seconds after a spike during which the potential stays at `reset`; they come before the passage
+            from reset to threshold, so that the shortest interval between spikes is refractory (+ dt).
+        dt: None for continuous time (Siegert, Phys. Rev. 1951), else the time step, in seconds and at most tau, of
+            a neuron that is looked at once per step and spikes where it is at or above the threshold.
+
+    Computed in float64; the result has the dtype of the tensors (the default dtype if there is none). Differentiable
+    any number of times in every argument. A rate too small for the dtype is 0.
+
+    >>> firing_rate(0.0, 0.645, tau=10e-3)
+    tensor(20.0262)
+    """
+    neuron = checked_neuron(mean, std, tau=tau, threshold=threshold, reset=reset, refractory=refractory, dt=dt)
+    return rate_of(neuron).to(neuron.dtype)
+
+
+def rate_of(neuron: Neuron) -> Tensor:
+    threshold = neuron.threshold
+    if neuron.dt is not None:
+        threshold = threshold + mean_overshoot(neuron.std, neuron.tau, neuron.dt)
+    top = neuron.standardised(threshold)
+    time = neuron.tau * scaled_passage_time(neuron.standardised(neuron.reset), top)
+    # Without a refractory time first: an infinite passage is then a rate of 0 whose derivative is 0, not NaN.
+    rate = torch.exp(-top.clamp_min(0).square() / 2) / time
+    return rate / (1 + neuron.refractory * rate)
