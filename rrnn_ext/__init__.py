@@ -1,6 +1,7 @@
 """Regularise or read a recurrent network by its pathways: the resolvent penalty, native and exact."""
 
-from rrnn_ext.diagnostics import ResolventConditionError, ResolventDivergenceError, ResolventInfo, resolvent_info
+from rrnn_ext._errors import ResolventConditionError, ResolventDivergenceError
+from rrnn_ext.diagnostics import ResolventInfo, resolvent_info
 from rrnn_ext.functional import hop_decomposition, resolvent, resolvent_penalty
 from rrnn_ext.modules import ResolventPenalty
 

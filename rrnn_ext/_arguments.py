@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from rrnn_ext._ops import CUDA_ARCHS, has_values, may_be_batched
+from rrnn_ext._modes import has_values, may_be_batched
+from rrnn_ext.ops import CUDA_ARCHS
 
 _HALVES = (torch.float16, torch.bfloat16)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rrnn_ext._product import product
 from rrnn_ext._rnns import Rnn
+from rrnn_ext.ops.product import product
 
 
 class _Partial(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from rrnn_ext._ops import may_be_batched
+from rrnn_ext._modes import may_be_batched
 
 
 class Constant:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rrnn_ext import _walks
-from rrnn_ext._all_pairs import all_pairs_sum
 from rrnn_ext._arguments import Graph
-from rrnn_ext._product import product
-from rrnn_ext._truncated import truncated_inverse
-from rrnn_ext._walks import identity, phi
+from rrnn_ext.ops import finite_walks
+from rrnn_ext.ops._matrices import identity, phi
+from rrnn_ext.ops.finite_pairs import all_pairs_sum
+from rrnn_ext.ops.product import product
+from rrnn_ext.ops.truncated_inverse import truncated_inverse
 
 
 def with_a_side(graph: Graph) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, float]:
@@ -23,7 +23,7 @@ def with_a_side(graph: Graph) -> tuple[Tensor, Tensor | None, Tensor | None, Ten
 def walk_sums(graph: Graph, hops: int, rectify: bool, per_hop: bool) -> Tensor:
     """(..., terms, o, i)."""
     weight_hh, weight_in, weight_out, hop_weights, _, alpha = with_a_side(graph)
-    return _walks.walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop)
+    return finite_walks.walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop)
 
 
 def single_pathway(graph: Graph) -> Graph:

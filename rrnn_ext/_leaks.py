@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._constants import Constant
-from rrnn_ext._ops import has_values
+from rrnn_ext._modes import has_values
 
 
 def checked_leak(leak: object) -> float | Tensor:

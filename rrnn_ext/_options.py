@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rrnn_ext import functional
 from rrnn_ext._constants import Constant
 from rrnn_ext._leaks import checked_leak
-from rrnn_ext._ops import has_values
+from rrnn_ext._modes import has_values
 from rrnn_ext._sources import WeightSource, check_source, read
 
 NumberSource: TypeAlias = float | WeightSource

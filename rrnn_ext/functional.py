@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rrnn_ext import _arguments, _finite, _infinite, _walks
-from rrnn_ext._all_pairs_penalty import all_pairs_penalty
-from rrnn_ext._ops import transforming, without_autocast
+from rrnn_ext import _arguments, _finite
+from rrnn_ext._modes import transforming, without_autocast
+from rrnn_ext.ops._matrices import pair_norm
+from rrnn_ext.ops.all_pairs import all_pairs_penalty
+from rrnn_ext.ops.finite_walks import walk_penalty
+from rrnn_ext.ops.infinite_walks import resolvent_sum
+from rrnn_ext.ops.pathway import pathway_sum
 
 _METHODS = ("auto", "series", "inverse")
 
@@ -151,7 +155,7 @@ def _check_method(method: str, hops: int | None, per_hop: bool, hop_weights: Ten
 
 def _sum(graph: _arguments.Graph, hops: int | None, rectify: bool, method: str) -> Tensor:
     if hops is None:
-        return _infinite.resolvent_sum(graph, rectify, method == "series")
+        return resolvent_sum(graph, rectify, method == "series")
     if method == "inverse":
         return _finite.by_inverse(graph, hops, rectify)
     if graph.weight_in is None and graph.weight_out is None and graph.hop_weights is None:
@@ -169,7 +173,7 @@ def _penalty(
         if graph.hop_weights is not None:
             return _sum(graph, hops, rectify, method).squeeze((-2, -1))
         if hops is None and method == "auto" and not transforming(graph.weight_hh):
-            value = _infinite.pathway_sum(graph)
+            value = pathway_sum(graph)
             if value is not None:
                 return value
     between_all = graph.weight_in is None and graph.weight_out is None
@@ -177,5 +181,5 @@ def _penalty(
         return all_pairs_penalty(graph, rectify, squared)
     plain = between_all and graph.hop_weights is None and not per_hop
     if hops is None or method == "inverse" or plain:
-        return _walks.pair_norm(_sum(graph, hops, rectify, method), graph.pair_weights, squared)
-    return _walks.walk_penalty(*_finite.with_a_side(graph), hops, rectify, per_hop, squared)
+        return pair_norm(_sum(graph, hops, rectify, method), graph.pair_weights, squared)
+    return walk_penalty(*_finite.with_a_side(graph), hops, rectify, per_hop, squared)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from support import device
 
-from rrnn_ext import _deferred
+from rrnn_ext.infinite import deferred
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 # The same examples at every run, so that a failure belongs to the change that caused it;
@@ -35,7 +35,7 @@ def every_sum_converged() -> Iterator[None]:
     yield
     if device.DEVICE.type == "cuda":
         torch.cuda.synchronize()
-        _deferred.raise_noted(torch.device("cuda", torch.cuda.current_device()))
+        deferred.raise_noted(torch.device("cuda", torch.cuda.current_device()))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from support.device import DEVICE
 from torch import Tensor
 
 import rrnn_ext  # noqa: F401  (registers the ops)
-from rrnn_ext._ops import CUDA_EMULATED
+from rrnn_ext.ops import CUDA_EMULATED
 
 pytestmark = pytest.mark.emulated
 

@@ -14,7 +14,7 @@ from support.strategies import on_cpu as weights
 from torch import Tensor
 
 import rrnn_ext
-from rrnn_ext import _deferred
+from rrnn_ext.infinite import deferred
 
 resolvent_penalty = there(rrnn_ext.resolvent_penalty)
 resolvent = there(rrnn_ext.resolvent)
@@ -49,7 +49,7 @@ def assert_diverges(w: Tensor, *sides: Tensor | None, **options: Any) -> rrnn_ex
         if DEVICE.type == "cuda":
             assert there(function)(w, *sides, hops=None, **options).isnan().any()
             with pytest.raises(rrnn_ext.ResolventDivergenceError, match="an earlier sum over all walks on cuda:0"):
-                _deferred.raise_noted(torch.device("cuda", 0))
+                deferred.raise_noted(torch.device("cuda", 0))
         with pytest.raises(rrnn_ext.ResolventDivergenceError) as raised:
             function(w, *sides, hops=None, **options)
     return raised.value

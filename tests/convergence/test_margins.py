@@ -14,7 +14,7 @@ from torch import Tensor
 
 import rrnn_ext
 from rrnn_ext import reference
-from rrnn_ext._probes import gaussian
+from rrnn_ext.infinite.probes import gaussian
 
 
 def largest_eigenvalue(matrix: Tensor) -> float:

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import rrnn_ext
-from rrnn_ext import _deferred, reference
+from rrnn_ext import reference
+from rrnn_ext.infinite import deferred
 
 CASES: list[dict[str, Any]] = [
     {"hops": 5},
@@ -50,7 +51,7 @@ def assert_diverges(call: Callable[[], Tensor]) -> None:
         value = call()
         assert value.isnan().any()
         with pytest.raises(rrnn_ext.ResolventDivergenceError):
-            _deferred.raise_noted(value.device)
+            deferred.raise_noted(value.device)
 
 
 def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-12) -> None:

@@ -110,10 +110,7 @@ class TestWhatIsMissing:
         assert build.stderr.splitlines() == [sentence]
 
     def test_import_without_the_extension_says_how_to_build_it(self, tmp_path: Path) -> None:
-        package = tmp_path / "rrnn_ext"
-        package.mkdir()
-        for source in (ROOT / "rrnn_ext").glob("*.py"):
-            shutil.copy(source, package)
+        shutil.copytree(ROOT / "rrnn_ext", tmp_path / "rrnn_ext", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         attempt = run_beside_torch("import rrnn_ext", tmp_path)
         assert attempt.returncode == 1
         last_line = attempt.stderr.splitlines()[-1]

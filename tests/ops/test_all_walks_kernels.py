@@ -7,7 +7,7 @@ import torch
 from support.device import DEVICE
 from torch import Tensor
 
-from rrnn_ext._ops import CUDA_EMULATED
+from rrnn_ext.ops import CUDA_EMULATED
 
 pytestmark = [
     pytest.mark.emulated,

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import rrnn_ext
-from rrnn_ext import ResolventDivergenceError, _arguments, _deferred
+from rrnn_ext import ResolventDivergenceError, _arguments
+from rrnn_ext.infinite import deferred
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -71,7 +72,7 @@ class TestWithoutAGPU:
     @pytest.fixture(autouse=True)
     def any_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_arguments, "CUDA_ARCHS", ("9.0",))
-        monkeypatch.setattr(_deferred, "note", lambda proved: None)
+        monkeypatch.setattr(deferred, "note", lambda proved: None)
 
     @pytest.mark.parametrize("batch", [(), (2,)], ids=str)
     @pytest.mark.parametrize("n", [40, 1100])  # by our own kernels between all pairs, and by PyTorch's

@@ -25,7 +25,7 @@ def test_value_and_gradient(n: int, batch: tuple[int, ...], options: dict[str, A
         options["rectify"] = True  # with pair weights, rectified walks have no short cut
     alpha = 0.5 / (n if options.get("rectify") else n**0.5)
     value = rrnn_ext.resolvent_penalty(weight_hh, alpha=alpha, **options)
-    # One graph at a time: PyTorch's LU of such a batch can hang (rrnn_ext/_lapack.py says when).
+    # One graph at a time: PyTorch's LU of such a batch can hang (rrnn_ext/infinite/lapack.py says when).
     graphs = weight_hh.reshape(-1, n, n)
     expected = torch.stack([reference.resolvent_penalty(graph, alpha=alpha, **options) for graph in graphs]).sum()
     torch.testing.assert_close(value, expected, rtol=1e-11, atol=0)

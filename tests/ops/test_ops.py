@@ -1,4 +1,4 @@
-"""The registered ops torch.ops.rrnn_ext.* and the autograd functions of rrnn_ext._ops, below the public functions."""
+"""The registered ops torch.ops.rrnn_ext.* and the autograd functions of rrnn_ext.ops, below the public functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import rrnn_ext  # noqa: F401  (registers torch.ops.rrnn_ext)
-from rrnn_ext import _walks
+from rrnn_ext.ops import finite_walks
 
 ALPHA = 0.875
 DTYPES = (torch.float32, torch.float64)
@@ -425,7 +425,7 @@ def leaves(case: Case) -> tuple[list[Tensor], Callable[..., Any]]:
 def sums_of(case: Case) -> tuple[Callable[..., Tensor], list[Tensor]]:
     given, in_place = leaves(case)
     options = {"hop_weights": case.graph()["hop_weights"], **case.options()}
-    return lambda *matrices: _walks.walk_sums(*in_place(*matrices), **options), given
+    return lambda *matrices: finite_walks.walk_sums(*in_place(*matrices), **options), given
 
 
 def penalty_of(case: Case, function: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], list[Tensor]]:
@@ -443,7 +443,7 @@ class TestDerivatives:
         assert gradgradcheck(function, given, check_fwd_over_rev=True)
 
     def test_walk_penalty(self, case: Case) -> None:
-        function, given = penalty_of(case, _walks.walk_penalty)
+        function, given = penalty_of(case, finite_walks.walk_penalty)
         assert gradcheck(function, given, check_forward_ad=True, check_batched_grad=True)
         assert gradgradcheck(function, given, check_fwd_over_rev=True)
 
@@ -451,7 +451,7 @@ class TestDerivatives:
     def test_light_path_is_the_general_one(self, case: Case) -> None:
         """walk_penalty, one op for eager calls, against walk_norm: the value, first and second derivatives."""
         results = []
-        for path in (_walks.walk_penalty, _walks.walk_norm):
+        for path in (finite_walks.walk_penalty, finite_walks.walk_norm):
             function, given = penalty_of(case, path)
             value = function(*given)
             upstream = torch.linspace(0.5, 2.0, value.numel(), dtype=value.dtype, device=DEVICE)
@@ -465,7 +465,7 @@ class TestDerivatives:
 
     @pytest.mark.emulated
     def test_light_path_without_gradients(self, case: Case) -> None:
-        function, given = penalty_of(case, _walks.walk_penalty)
+        function, given = penalty_of(case, finite_walks.walk_penalty)
         with_gradients = function(*given)
         with torch.no_grad():
             value = function(*given)
@@ -475,7 +475,7 @@ class TestDerivatives:
 
     def test_gradients_of_some_weights_alone(self, case: Case) -> None:
         """The light path gives what is wanted, at first and at second order, whichever weights are leaves."""
-        function, given = penalty_of(case, _walks.walk_penalty)
+        function, given = penalty_of(case, finite_walks.walk_penalty)
         everything = torch.autograd.grad(function(*given).sum(), given)
         for position, full in enumerate(everything):
             some = [leaf.detach().requires_grad_(at == position) for at, leaf in enumerate(given)]

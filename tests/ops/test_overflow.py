@@ -16,7 +16,7 @@ from torch import Tensor
 
 import rrnn_ext
 from rrnn_ext import reference
-from rrnn_ext._ops import CUDA_EMULATED
+from rrnn_ext.ops import CUDA_EMULATED
 
 pytestmark = pytest.mark.skipif(
     DEVICE.type == "cuda" or CUDA_EMULATED, reason="CUDA kernels do not redo what overflows"

@@ -13,7 +13,7 @@ import torch
 from support.device import DEVICE
 from test_native import Problem, check, run
 
-from rrnn_ext._ops import CUDA_EMULATED
+from rrnn_ext.ops import CUDA_EMULATED
 
 pytestmark = [
     pytest.mark.skipif(DEVICE.type == "cpu" and not CUDA_EMULATED, reason="needs the CUDA ops"),

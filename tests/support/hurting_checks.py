@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import rrnn_ext
-from rrnn_ext import _deferred
+from rrnn_ext.infinite import deferred
 from support.device import DEVICE
 from support.exact import Exact
 from support.exact_gradients import Options, finite_gradients, infinite_gradients
@@ -23,7 +23,7 @@ def outcome(function: Callable[..., Tensor], case: Weights, **options: Any) -> T
         result = function(**case.given(), **options)
         if DEVICE.type == "cuda":
             torch.cuda.synchronize()
-            _deferred.raise_noted(torch.device("cuda", torch.cuda.current_device()))
+            deferred.raise_noted(torch.device("cuda", torch.cuda.current_device()))
     except (rrnn_ext.ResolventDivergenceError, rrnn_ext.ResolventConditionError) as error:
         return error
     return result

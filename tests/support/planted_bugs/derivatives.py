@@ -7,7 +7,7 @@ from support.planted_bugs.bug import Bug
 DERIVATIVES = (
     Bug(
         name="signs-of-hop-weights",
-        file="rrnn_ext/_walks.py",
+        file="rrnn_ext/ops/finite_walks.py",
         text="pairs = hop_weights * pairs",
         instead="pairs = hop_weights.abs() * pairs",
         breaks="the norm per hop that transforms and second derivatives use counts negative hop weights as positive",
@@ -15,7 +15,7 @@ DERIVATIVES = (
     ),
     Bug(
         name="tangent-of-the-upstream-gradient",
-        file="rrnn_ext/_walks.py",
+        file="rrnn_ext/ops/finite_walks.py",
         text="return tuple(a + b for a, b in zip(moved, of_grad, strict=True))",
         instead="return tuple(a - b for a, b in zip(moved, of_grad, strict=True))",
         breaks="forward mode over reverse mode: the part of a moving upstream gradient has the wrong sign",
@@ -23,7 +23,7 @@ DERIVATIVES = (
     ),
     Bug(
         name="half-of-a-doubled-graph",
-        file="rrnn_ext/_walks.py",
+        file="rrnn_ext/ops/finite_walks.py",
         text="own = grad_a[..., :n, :n] + grad_a[..., n:, n:], grad_b",
         instead="own = grad_a[..., n:, n:], grad_b",
         breaks="second derivatives by the recurrent weight lack one of its two places in the doubled graph",
@@ -31,7 +31,7 @@ DERIVATIVES = (
     ),
     Bug(
         name="batch-beside-the-vmapped-dimension",
-        file="rrnn_ext/_ops.py",
+        file="rrnn_ext/ops/_registration.py",
         text="own.shape[0 if in_dims[batched.index(True)] != 0 else 1]",
         instead="own.shape[0 if in_dims[batched.index(True)] is None else 1]",
         breaks="vmap over another dimension than the first takes the vmapped size for that of the batch",
@@ -39,7 +39,7 @@ DERIVATIVES = (
     ),
     Bug(
         name="adjoint-of-the-wrong-weights",
-        file="rrnn_ext/_infinite.py",
+        file="rrnn_ext/ops/infinite_walks.py",
         text="adjoint = _all_walks(a.mT, grad, weights.mT, alpha,",
         instead="adjoint = _all_walks(a.mT, grad, weights, alpha,",
         breaks="where float32 is not enough, the gradient is solved with W in place of its transpose",
@@ -47,7 +47,7 @@ DERIVATIVES = (
     ),
     Bug(
         name="slope-by-one-block",
-        file="rrnn_ext/_all_pairs.py",
+        file="rrnn_ext/ops/finite_pairs.py",
         text="return slope[..., :n, :n] + slope[..., n:, n:], slope[..., :n, n:], None",
         instead="return slope[..., :n, :n], slope[..., :n, n:], None",
         breaks="second derivatives of finite sums between all pairs lack one of the two places of W",

@@ -63,7 +63,7 @@ PYTHON = (
     ),
     Bug(
         name="probes-without-a-margin",
-        file="rrnn_ext/_convergence.py",
+        file="rrnn_ext/infinite/convergence.py",
         text="size = 20 / _PROBES**0.5 *",
         instead="size = 1 / _PROBES**0.5 *",
         breaks="an estimate of the norm of a power of A passes for a bound of it",
@@ -71,7 +71,7 @@ PYTHON = (
     ),
     Bug(
         name="eigenvalues-without-a-margin",
-        file="rrnn_ext/_convergence.py",
+        file="rrnn_ext/infinite/convergence.py",
         text="bounds.append((values.abs() + moved).amax())",
         instead="bounds.append(values.abs().amax())",
         breaks="eigenvalues that rounding has moved below 1 count as a proof of convergence",
@@ -79,7 +79,7 @@ PYTHON = (
     ),
     Bug(
         name="rounding-not-in-the-error",
-        file="rrnn_ext/_solve.py",
+        file="rrnn_ext/infinite/solve.py",
         text="error = left + rounding\n",
         instead="error = left\n",
         breaks="what the solver left is looked at, and what rounding does is not",
@@ -87,7 +87,7 @@ PYTHON = (
     ),
     Bug(
         name="nothing-to-estimate-below-one",
-        file="rrnn_ext/_solve.py",
+        file="rrnn_ext/infinite/solve.py",
         text="if norm <= 0.9:",
         instead="if norm < 1:",
         breaks="a norm just below 1 passes for a solution that is right in float32",
@@ -95,7 +95,7 @@ PYTHON = (
     ),
     Bug(
         name="the-series-ends-early",
-        file="rrnn_ext/_solve.py",
+        file="rrnn_ext/infinite/solve.py",
         text="left_out = block.abs().sum(-2) * (factor / (1 - factor))",
         instead="left_out = block.abs().sum(-2) * (1 - factor)",
         breaks="a series that shrinks slowly is cut off while its walks still count",
@@ -105,7 +105,7 @@ PYTHON = (
     ),
     Bug(
         name="powers-without-rounding",
-        file="rrnn_ext/_truncated.py",
+        file="rrnn_ext/ops/truncated_inverse.py",
         text="(sizes + hops * beyond)",
         instead="sizes",
         breaks="what rounding does to A^hops does not count where (I - A)^-1 (I - A^hops) is judged",
@@ -113,7 +113,7 @@ PYTHON = (
     ),
     Bug(
         name="returns-drown-in-the-empty-walk",
-        file="rrnn_ext/_infinite.py",
+        file="rrnn_ext/ops/infinite_walks.py",
         text="return torch.diagonal_scatter(inverse, (a * inverse.mT).sum(-1), dim1=-2, dim2=-1)",
         instead="return torch.diagonal_scatter(inverse, inverse.diagonal(dim1=-2, dim2=-1) - 1, dim1=-2, dim2=-1)",
         breaks="the walks that return to their unit are what is left of the inverse when 1 is taken off",

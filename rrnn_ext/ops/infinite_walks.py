@@ -1,4 +1,5 @@
-"""Sums over all walks: solves with I - A once convergence is certain. rrnn_ext._solve says how far they are right."""
+"""Sums over all walks: solves with I - A once convergence is certain. rrnn_ext.infinite.solve says how far
+they are right."""
 
 from __future__ import annotations
 
@@ -6,15 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
-from rrnn_ext import _deferred
 from rrnn_ext._arguments import Graph
-from rrnn_ext._convergence import Source, norm_of, prove_convergence, shrinking_power, surely_converges
-from rrnn_ext._ops import Differentiable, _native, derivatives_of, fold_batch, is_batched, python_op
-from rrnn_ext._product import product
-from rrnn_ext._solve import by_factorisation, by_series, solve
-from rrnn_ext._walks import differentiable_gradients, identity, phi
+from rrnn_ext.infinite import deferred
+from rrnn_ext.infinite.convergence import Source, norm_of, prove_convergence, shrinking_power, surely_converges
+from rrnn_ext.infinite.solve import by_factorisation, by_series, solve
+from rrnn_ext.ops._matrices import identity, phi
+from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
+from rrnn_ext.ops.product import product
 
 _ADVICE = "take a smaller alpha or a finite number of hops"
 
@@ -77,7 +77,7 @@ def _all_walks_unseen(a: Tensor, b: Tensor | None, proved: bool) -> Tensor:
         return solution
     converges = surely_converges(a)
     finite = a.sum((-2, -1)).isfinite()  # else there is nothing to prove, and NaN is what comes out on the CPU too
-    _deferred.note(converges.logical_or(finite.logical_not()))
+    deferred.note(converges.logical_or(finite.logical_not()))
     return torch.where(converges.unsqueeze(-1).unsqueeze(-1), solution, torch.nan)
 
 
@@ -181,57 +181,3 @@ def resolvent_sum(graph: Graph, rectify: bool, series: bool, proved: bool = Fals
     start = (alpha * phi(weight_out, rectify)).mT
     walks = _all_walks(a.mT, start, *mirrored, series, proved).mT
     return walks if weight_in is None else product(walks, alpha * phi(weight_in, rectify))
-
-
-class _Pathway(Function):
-    """The rectified sum from one source to one target, (b,), once x and y, its solutions from both ends, are known."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, weight_hh: Tensor, sources: Tensor, targets: Tensor, x: Tensor, y: Tensor, graph: Graph
-    ) -> Tensor:
-        ctx.graph = graph
-        ctx.save_for_backward(weight_hh, sources, targets, x, y)
-        return graph.alpha**2 * (targets * x).sum(-1)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        weight_hh, sources, targets, x, y = ctx.saved_tensors
-        alpha = ctx.graph.alpha
-        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-
-            def value(weight_hh: Any, sources: Any, targets: Any) -> Tensor:
-                graph = ctx.graph._replace(
-                    weight_hh=weight_hh, weight_in=sources.unsqueeze(-1), weight_out=targets.unsqueeze(-2)
-                )
-                return resolvent_sum(graph, rectify=True, series=False, proved=True).squeeze((-2, -1))
-
-            return *differentiable_gradients(value, (weight_hh, sources, targets), grad), None, None, None
-        batched = is_batched(grad)
-        scale = alpha**2 * (torch.ones_like(x[..., 0]) if batched else grad)
-        gradients = (
-            _native.pathway_solve_backward(scale, weight_hh, x, y, alpha),
-            scale.unsqueeze(-1) * y,
-            scale.unsqueeze(-1) * x,
-        )
-        if batched:
-            per_unit = grad.unsqueeze(-1)
-            gradients = per_unit.unsqueeze(-1) * gradients[0], per_unit * gradients[1], per_unit * gradients[2]
-        return *gradients, None, None, None
-
-
-def pathway_sum(graph: Graph) -> Tensor | None:
-    """The rectified sum of a graph with one input and one output, by iteration; None where that does not settle it.
-    On CUDA it is NaN there."""
-    weight_hh, weight_in, weight_out = graph.weight_hh, graph.weight_in, graph.weight_out
-    assert weight_in is not None
-    assert weight_out is not None
-    given = weight_hh, weight_in.squeeze(-1), weight_out.squeeze(-2)
-    batch = given if graph.batch else [each.unsqueeze(0) for each in given]
-    x, y, found = _native.pathway_solve(*(each.detach() for each in batch), graph.alpha)
-    if found.is_cuda:
-        _deferred.note(found)
-    elif not bool(found.all()):
-        return None
-    value = _Pathway.apply(*batch, x, y, graph)
-    return value if graph.batch else value.squeeze(0)

@@ -16,11 +16,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from rrnn_ext import _lapack
-from rrnn_ext._convergence import walks_in_blocks
-from rrnn_ext._lapack import Solver
-from rrnn_ext._probes import gaussian
-from rrnn_ext.diagnostics import ResolventConditionError
+from rrnn_ext._errors import ResolventConditionError
+from rrnn_ext.infinite import lapack
+from rrnn_ext.infinite.convergence import walks_in_blocks
+from rrnn_ext.infinite.lapack import Solver
+from rrnn_ext.infinite.probes import gaussian
 
 # The largest estimate of a column's error, relative to its largest entry, with which a solution is returned.
 LARGEST_ERROR = 2.0**-11
@@ -38,7 +38,7 @@ Right: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # B, and wh
 
 
 def by_factorisation(a: Tensor) -> Solver:
-    return _lapack.factorised(one_minus(a))
+    return lapack.factorised(one_minus(a))
 
 
 def one_minus(a: Tensor) -> Tensor:

@@ -8,20 +8,43 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rrnn_ext import _deferred, _lapack
 from rrnn_ext._arguments import Graph
-from rrnn_ext._convergence import Source, prove_convergence
-from rrnn_ext._infinite import all_pairs, resolvent_sum, source_of, without_the_empty_walk
-from rrnn_ext._ops import CUDA_EMULATED, _native, is_batched, without_autocast
-from rrnn_ext._probes import gaussian
-from rrnn_ext._solve import LARGEST_ERROR, one_minus, refined
-from rrnn_ext._walks import differentiable_gradients, pair_norm, phi
+from rrnn_ext._modes import is_batched, without_autocast
+from rrnn_ext.infinite import deferred, lapack
+from rrnn_ext.infinite.convergence import Source, prove_convergence
+from rrnn_ext.infinite.probes import gaussian
+from rrnn_ext.infinite.solve import LARGEST_ERROR, one_minus, refined
+from rrnn_ext.ops import CUDA_EMULATED, native
+from rrnn_ext.ops._matrices import pair_norm, phi
+from rrnn_ext.ops._registration import differentiable_gradients
+from rrnn_ext.ops.infinite_walks import all_pairs, resolvent_sum, source_of, without_the_empty_walk
 
 # The largest graph whose inverse one thread makes in cache; on a GPU, the largest one for our own kernels.
 _SMALL_GRAPH = 160
 _SMALL_GRAPH_CUDA = 1024
 # The largest one that LAPACK inverts as fast as products do.
 _LAPACK_GRAPH = 256
+
+
+@torch.library.register_fake("rrnn_ext::all_pairs_penalty")
+def _all_pairs_penalty_fake(
+    weight_hh: Tensor, pair_weights: Tensor | None, alpha: float, rectify: bool, squared: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    batch = weight_hh.shape[:1]
+    return weight_hh.new_empty(batch), weight_hh.new_empty(weight_hh.shape), weight_hh.new_empty(batch)
+
+
+@torch.library.register_fake("rrnn_ext::all_pairs_penalty_backward")
+def _all_pairs_penalty_backward_fake(
+    grad_value: Tensor,
+    walks: Tensor,
+    weight_hh: Tensor,
+    pair_weights: Tensor | None,
+    alpha: float,
+    rectify: bool,
+    squared: bool,
+) -> Tensor:
+    return weight_hh.new_empty(weight_hh.shape)
 
 
 class _AllPairsPenalty(Function):
@@ -65,7 +88,7 @@ class _AllPairsPenalty(Function):
 def _gradient(ctx: Any, grad: Tensor, weight_hh: Tensor, pair_weights: Tensor | None, walks: Tensor) -> Tensor:
     options = ctx.graph.alpha, ctx.rectify, ctx.squared
     if _is_small(weight_hh):
-        return _native.all_pairs_penalty_backward(grad, walks, weight_hh, pair_weights, *options)
+        return native.all_pairs_penalty_backward(grad, walks, weight_hh, pair_weights, *options)
     grad_walks = 2 * walks if ctx.squared else walks.sign()
     if pair_weights is not None:
         grad_walks *= pair_weights
@@ -88,7 +111,7 @@ def _inverse_by_halves(a: Tensor) -> Tensor:
     first. Mostly products, which run at twice the rate of a factorisation; without pivoting, so look at the result."""
     n = a.shape[-1]
     if n <= _LAPACK_GRAPH:
-        return _lapack.inverse(one_minus(a))
+        return lapack.inverse(one_minus(a))
     half = n // 2
     into, out = a[..., :half, half:], a[..., half:, :half]
     first = _inverse_by_halves(a[..., :half, :half])
@@ -124,9 +147,9 @@ def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
     source = source_of(graph._replace(weight_hh=weight_hh), rectify)
     source = source._replace(weights=source.weights.detach(), alpha=source.alpha.detach())
     if _is_small(weights):
-        value, walks, converges = _native.all_pairs_penalty(weights, pair_weights, alpha, rectify, squared)
+        value, walks, converges = native.all_pairs_penalty(weights, pair_weights, alpha, rectify, squared)
         if converges.is_cuda:
-            _deferred.note(converges)
+            deferred.note(converges)
         elif bool((unclear := converges == 0).any()):
             a = alpha * phi(weights, rectify)
             prove_convergence(a, source)

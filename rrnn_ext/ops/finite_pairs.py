@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rrnn_ext._ops import Differentiable, derivatives_of, fold_batch, python_op
-from rrnn_ext._walks import block_triangular
+from rrnn_ext.ops._matrices import block_triangular
+from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
 
 
 @python_op

@@ -18,39 +18,21 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rrnn_ext._ops import (
-    Differentiable,
-    _native,
-    derivatives_of,
-    fold_batch,
-    is_batched,
-    transforming,
-)
+from rrnn_ext._modes import is_batched, transforming
+from rrnn_ext.ops import CUDA_EMULATED, native
+from rrnn_ext.ops._matrices import block_triangular, identity, of_weight, pair_norm, phi
+from rrnn_ext.ops._registration import Differentiable, derivatives_of, differentiable_gradients, fold_batch
 
 Sides: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]  # weight_hh, weight_in, weight_out
 Tangents: TypeAlias = tuple[Tensor | None, Tensor | None, Tensor | None]  # of these; None: it does not move
 
 
-_walk_sums = _native.walk_sums.default
-_walk_sums_backward = _native.walk_sums_backward.default
+_walk_sums = native.walk_sums.default
+_walk_sums_backward = native.walk_sums_backward.default
 
 
 def _present(gradients: Sequence[Tensor], weights: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
     return tuple(None if weight is None else gradient for gradient, weight in zip(gradients, weights, strict=True))
-
-
-def phi(weight: Tensor, rectify: bool) -> Tensor:
-    return weight.abs() if rectify else weight
-
-
-def identity(a: Tensor) -> Tensor:
-    """I for each of (..., n, n)."""
-    return torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
-
-
-def block_triangular(a: Tensor, tangent: Tensor) -> Tensor:
-    """[[A, dA], [0, A]]: the upper right block of a function of it is the function's derivative."""
-    return torch.cat([torch.cat([a, tangent], -1), torch.cat([torch.zeros_like(a), a], -1)], -2)
 
 
 class _Doubled:
@@ -83,6 +65,96 @@ class _Doubled:
         return [
             slope * each if given else None for slope, each, given in zip(self.slopes, own, self.given, strict=True)
         ]
+
+
+def _sizes(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None) -> tuple[int, int, int]:
+    n = weight_hh.shape[-1]
+    return n, n if weight_in is None else weight_in.shape[-1], n if weight_out is None else weight_out.shape[-2]
+
+
+def _chain_size(
+    weight_hh: Tensor,
+    weight_in: Tensor | None,
+    weight_out: Tensor | None,
+    hop_weights: Tensor | None,
+    hops: int,
+    per_hop: bool,
+) -> int:
+    """The elements the backward needs of a graph: Walks::chain_size in csrc/cpu/walks.h and csrc/cuda/walks.h."""
+    n, inputs, outputs = _sizes(weight_hh, weight_in, weight_out)
+    if weight_in is None:
+        return hops * outputs * n
+    if weight_out is None:
+        return hops * inputs * n
+    if not per_hop and hop_weights is None and hops > 1:  # both chains at once?
+        if weight_hh.is_cuda or CUDA_EMULATED:
+            narrower, wider = torch.sym_min(inputs, outputs), torch.sym_max(inputs, outputs)
+            both = narrower > 0 and wider <= 64 and wider - narrower <= 16
+        else:
+            both = inputs == 1 and outputs == 1
+        if both:
+            return hops * (inputs + outputs) * n
+    return hops * torch.sym_min(inputs, outputs) * n
+
+
+@torch.library.register_fake("rrnn_ext::walk_sums")
+def _walk_sums_fake(
+    weight_hh: Tensor,
+    weight_in: Tensor | None,
+    weight_out: Tensor | None,
+    hop_weights: Tensor | None,
+    alpha: float,
+    hops: int,
+    rectify: bool,
+    per_hop: bool,
+    keep_chain: bool,
+) -> tuple[Tensor, Tensor]:
+    _, inputs, outputs = _sizes(weight_hh, weight_in, weight_out)
+    batch = weight_hh.shape[:-2]
+    chain = _chain_size(weight_hh, weight_in, weight_out, hop_weights, hops, per_hop) if keep_chain else 0
+    return weight_hh.new_empty(*batch, hops if per_hop else 1, outputs, inputs), weight_hh.new_empty(*batch, chain)
+
+
+@torch.library.register_fake("rrnn_ext::walk_sums_backward")
+def _walk_sums_backward_fake(
+    grad_walks: Tensor,
+    chain: Tensor,
+    weight_hh: Tensor,
+    weight_in: Tensor | None,
+    weight_out: Tensor | None,
+    *options: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    def gradient(weight: Tensor | None) -> Tensor:
+        return weight_hh.new_empty(*weight_hh.shape[:-2], *((0, 0) if weight is None else weight.shape[-2:]))
+
+    return gradient(weight_hh), gradient(weight_in), gradient(weight_out)
+
+
+@torch.library.register_fake("rrnn_ext::walk_penalty")
+def _walk_penalty_fake(
+    weight_hh: Tensor,
+    weight_in: Tensor | None,
+    weight_out: Tensor | None,
+    hop_weights: Tensor | None,
+    pair_weights: Tensor | None,
+    alpha: float,
+    hops: int,
+    rectify: bool,
+    per_hop: bool,
+    squared: bool,
+    keep_chain: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    walks, chain = _walk_sums_fake(
+        weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop, keep_chain
+    )
+    return weight_hh.new_empty(weight_hh.shape[:-2]), walks, chain
+
+
+@torch.library.register_fake("rrnn_ext::walk_penalty_backward")
+def _walk_penalty_backward_fake(
+    grad_value: Tensor, walks: Tensor, chain: Tensor, *graph_and_options: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _walk_sums_backward_fake(walks, chain, *graph_and_options)
 
 
 @derivatives_of(_walk_sums)
@@ -172,8 +244,8 @@ def walk_sums(
 
 
 # Everything here is on the path of each training step, where a small call costs more than its arithmetic.
-_walk_penalty = _native.walk_penalty.default
-_walk_penalty_backward = _native.walk_penalty_backward.default
+_walk_penalty = native.walk_penalty.default
+_walk_penalty_backward = native.walk_penalty_backward.default
 
 
 class _WalkPenalty(Function):
@@ -208,21 +280,6 @@ class _WalkPenalty(Function):
         return grad_hh, None if weight_in is None else grad_in, None if weight_out is None else grad_out, None
 
 
-def differentiable_gradients(
-    value: Callable[..., Tensor], weights: Sequence[Tensor | None], grad_value: Tensor
-) -> tuple[Tensor | None, ...]:
-    """The gradients of a value that is made of weights in differentiable operations; None for what requires none.
-
-    Each weight gets a node of its own first: one may have been computed from another, whose gradient is not to have
-    that one's part as well.
-    """
-    own = [None if weight is None else weight.view_as(weight) for weight in weights]
-    wanted = [weight for weight in own if weight is not None and weight.requires_grad]
-    found = torch.autograd.grad(value(*own), wanted, grad_value, create_graph=True, materialize_grads=True)
-    gradients = iter(found)
-    return tuple(next(gradients) if weight is not None and weight.requires_grad else None for weight in own)
-
-
 def walk_norm(
     weight_hh: Tensor,
     weight_in: Tensor | None,
@@ -238,23 +295,11 @@ def walk_norm(
     """The norm of :func:`walk_sums` in PyTorch's own operations, for transforms and second derivatives."""
     walks = walk_sums(weight_hh, weight_in, weight_out, None if per_hop else hop_weights, alpha, hops, rectify, per_hop)
     if per_hop and hop_weights is not None:
-        walks = _of_weight(walks, hop_weights.unsqueeze(-1).unsqueeze(-1))
+        walks = of_weight(walks, hop_weights.unsqueeze(-1).unsqueeze(-1))
     pairs = pair_norm(walks, pair_weights if pair_weights is None else pair_weights.unsqueeze(-3), squared)
     if per_hop and hop_weights is not None:
         pairs = hop_weights * pairs
     return pairs.sum(-1)
-
-
-def _of_weight(walks: Tensor, factors: Tensor) -> Tensor:
-    """The walks that have a weight: what has none takes no part, even where it overflows."""
-    return torch.where(factors == 0, 0, walks)
-
-
-def pair_norm(matrices: Tensor, pair_weights: Tensor | None, squared: bool) -> Tensor:
-    """sum D|M| or sum D M^2 over the last two dimensions."""
-    matrices = matrices if pair_weights is None else _of_weight(matrices, pair_weights)
-    sizes = matrices.square() if squared else matrices.abs()
-    return (sizes if pair_weights is None else pair_weights * sizes).sum((-2, -1))
 
 
 def walk_penalty(

@@ -1,7 +1,7 @@
 """Finite sums by factorisation, the truncated inverse (I - A)^{-1} (I - A^L) B = sum_{m < L} A^m B.
 
-Its derivatives are truncated inverses too, of the block matrices that rrnn_ext._walks explains, so none of them is less
-accurate than the value is.
+Its derivatives are truncated inverses too, of the block matrices that rrnn_ext.ops.finite_walks explains, so none of
+them is less accurate than the value is.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rrnn_ext._convergence import norm_of
-from rrnn_ext._ops import Differentiable, derivatives_of, fold_batch, python_op
-from rrnn_ext._product import product
-from rrnn_ext._solve import by_factorisation, one_minus, solve
-from rrnn_ext._walks import block_triangular, identity
+from rrnn_ext.infinite.convergence import norm_of
+from rrnn_ext.infinite.solve import by_factorisation, one_minus, solve
+from rrnn_ext.ops._matrices import block_triangular, identity
+from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
+from rrnn_ext.ops.product import product
 
 _ADVICE = 'I - alpha * weight_hh is singular or nearly so; use method="series", which finite hops always allow'
 

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrnn_ext._ops import _native
-from rrnn_ext._probes import gaussian
-from rrnn_ext.diagnostics import ResolventConditionError, ResolventDivergenceError
+from rrnn_ext._errors import ResolventConditionError, ResolventDivergenceError
+from rrnn_ext.infinite.probes import gaussian
+from rrnn_ext.ops import native
 
 _PROBES = 8
 _PROBED_HOPS = (64, 256, 1024)
@@ -189,7 +189,7 @@ class _Images:
 
 def walks_in_blocks(a: Tensor, vectors: Tensor, hops: int) -> tuple[Tensor, Tensor]:
     """(sum of A^m V over m < hops, A^hops V) for (b, n, n) and (b, n, c)."""
-    walks, chain = _native.walk_sums(a, vectors, None, None, 1.0, hops, False, False, True)
+    walks, chain = native.walk_sums(a, vectors, None, None, 1.0, hops, False, False, True)
     last = chain.reshape(*vectors.shape[:-2], hops, vectors.shape[-1], vectors.shape[-2])[..., -1, :, :].mT
     return walks.squeeze(-3), a @ last
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rrnn_ext.diagnostics import ResolventDivergenceError
+from rrnn_ext._errors import ResolventDivergenceError
 
 
 class _Count:

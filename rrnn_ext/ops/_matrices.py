@@ -1,0 +1,32 @@
+"""Small pieces of the formulas of several families."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def phi(weight: Tensor, rectify: bool) -> Tensor:
+    return weight.abs() if rectify else weight
+
+
+def identity(a: Tensor) -> Tensor:
+    """I for each of (..., n, n)."""
+    return torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
+
+
+def block_triangular(a: Tensor, tangent: Tensor) -> Tensor:
+    """[[A, dA], [0, A]]: the upper right block of a function of it is the function's derivative."""
+    return torch.cat([torch.cat([a, tangent], -1), torch.cat([torch.zeros_like(a), a], -1)], -2)
+
+
+def of_weight(walks: Tensor, factors: Tensor) -> Tensor:
+    """The walks that have a weight: what has none takes no part, even where it overflows."""
+    return torch.where(factors == 0, 0, walks)
+
+
+def pair_norm(matrices: Tensor, pair_weights: Tensor | None, squared: bool) -> Tensor:
+    """sum D|M| or sum D M^2 over the last two dimensions."""
+    matrices = matrices if pair_weights is None else of_weight(matrices, pair_weights)
+    sizes = matrices.square() if squared else matrices.abs()
+    return (sizes if pair_weights is None else pair_weights * sizes).sum((-2, -1))

@@ -1,0 +1,82 @@
+"""The rectified infinite sum of a graph with one input and one output, by iteration, in eager mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from rrnn_ext._arguments import Graph
+from rrnn_ext._modes import is_batched
+from rrnn_ext.infinite import deferred
+from rrnn_ext.ops import native
+from rrnn_ext.ops._registration import differentiable_gradients
+from rrnn_ext.ops.infinite_walks import resolvent_sum
+
+
+@torch.library.register_fake("rrnn_ext::pathway_solve")
+def _pathway_solve_fake(
+    weight_hh: Tensor, sources: Tensor, targets: Tensor, alpha: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return sources.new_empty(sources.shape), targets.new_empty(targets.shape), sources.new_empty(sources.shape[:1])
+
+
+@torch.library.register_fake("rrnn_ext::pathway_solve_backward")
+def _pathway_solve_backward_fake(scale: Tensor, weight_hh: Tensor, x: Tensor, y: Tensor, alpha: float) -> Tensor:
+    return weight_hh.new_empty(weight_hh.shape)
+
+
+class _Pathway(Function):
+    """The rectified sum from one source to one target, (b,), once x and y, its solutions from both ends, are known."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight_hh: Tensor, sources: Tensor, targets: Tensor, x: Tensor, y: Tensor, graph: Graph
+    ) -> Tensor:
+        ctx.graph = graph
+        ctx.save_for_backward(weight_hh, sources, targets, x, y)
+        return graph.alpha**2 * (targets * x).sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        weight_hh, sources, targets, x, y = ctx.saved_tensors
+        alpha = ctx.graph.alpha
+        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
+
+            def value(weight_hh: Any, sources: Any, targets: Any) -> Tensor:
+                graph = ctx.graph._replace(
+                    weight_hh=weight_hh, weight_in=sources.unsqueeze(-1), weight_out=targets.unsqueeze(-2)
+                )
+                return resolvent_sum(graph, rectify=True, series=False, proved=True).squeeze((-2, -1))
+
+            return *differentiable_gradients(value, (weight_hh, sources, targets), grad), None, None, None
+        batched = is_batched(grad)
+        scale = alpha**2 * (torch.ones_like(x[..., 0]) if batched else grad)
+        gradients = (
+            native.pathway_solve_backward(scale, weight_hh, x, y, alpha),
+            scale.unsqueeze(-1) * y,
+            scale.unsqueeze(-1) * x,
+        )
+        if batched:
+            per_unit = grad.unsqueeze(-1)
+            gradients = per_unit.unsqueeze(-1) * gradients[0], per_unit * gradients[1], per_unit * gradients[2]
+        return *gradients, None, None, None
+
+
+def pathway_sum(graph: Graph) -> Tensor | None:
+    """The rectified sum of a graph with one input and one output, by iteration; None where that does not settle it.
+    On CUDA it is NaN there."""
+    weight_hh, weight_in, weight_out = graph.weight_hh, graph.weight_in, graph.weight_out
+    assert weight_in is not None
+    assert weight_out is not None
+    given = weight_hh, weight_in.squeeze(-1), weight_out.squeeze(-2)
+    batch = given if graph.batch else [each.unsqueeze(0) for each in given]
+    x, y, found = native.pathway_solve(*(each.detach() for each in batch), graph.alpha)
+    if found.is_cuda:
+        deferred.note(found)
+    elif not bool(found.all()):
+        return None
+    value = _Pathway.apply(*batch, x, y, graph)
+    return value if graph.batch else value.squeeze(0)
