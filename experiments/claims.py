@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from experiments import analysis, intervals, tasks
+from experiments import intervals, tasks
 from experiments.intervals import Interval
 from experiments.results import Record
 from experiments.summaries import Point, Table, error_ratio, error_ratios, of_least_error, strongest_sparing
+from rrnn_ext import reading
 
 READ_OFF = 0.92  # the least correlation that the paper reports for R_io
 NOT_READ_OFF = 0.3  # a little above the largest that it reports for recurrent weights
@@ -254,7 +255,7 @@ def one_hop_does_not(table: Table) -> Claim:
 def _bound_of_one_map(task: str) -> float:
     """The largest correlation with the optimal walks that a map taken for every lag can have: that of their mean."""
     walks = tasks.TASKS[task]().optimal_walks
-    return analysis.correlation(walks.mean(0).expand_as(walks), walks, dims=3).item()
+    return reading.correlation(walks.mean(0).expand_as(walks), walks, dims=3).item()
 
 
 def signal_hops(table: Table) -> Claim:

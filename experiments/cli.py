@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from experiments import checkpoints, problems, regularisers, reproduce, summaries, sweep, tables, tasks
 from experiments import demo as demonstration
+from experiments import problems, regularisers, reproduce, summaries, sweep, tables, tasks
 from experiments import progress as progress_bar
 from experiments import reading as network_reading
 from experiments import report as html_report
+from rrnn_ext.reading import checkpoints
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import rrnn_ext
-from experiments import analysis, claims, results, stacked, tasks
+from experiments import claims, results, stacked, tasks
 from experiments.datasets import DATASETS
 from experiments.figures import correlations, curves, maps, profiles
 from experiments.figures.exhibit import Exhibit
@@ -18,6 +18,7 @@ from experiments.measures import RESPONSES_ON
 from experiments.stacked import Networks
 from experiments.summaries import Point, Table, strongest_sparing
 from experiments.tasks import Task
+from rrnn_ext import reading
 
 MAPPED = ("R-RNN", "R-RNN per hop", "L1")
 PROFILED = ("L1", "R-RNN", "R-RNN per hop")
@@ -94,7 +95,7 @@ def _influence_maps(folder: Path, table: Table, names: Sequence[str]) -> Exhibit
             if point := strongest_sparing(table.curve(base.task, name), base, factor=claims.SPARING):
                 row[f"$R_{{io}}$\n{name}"] = _influence(_first(folder, point)[1], task)
                 strengths.setdefault(name, []).append(point.beta)
-        single = analysis.single_hop_maps(
+        single = reading.single_hop_maps(
             networks.weight_hh, networks.weight_in, networks.weight_out, task.module_of_input
         )
         drawn[base.task] = {
@@ -139,16 +140,16 @@ def _lag_responses(folder: Path, table: Table, names: Sequence[str]) -> Exhibit:
 
         found = {
             "walks $P_m$": _walks_of_all(networks, task),
-            "Jacobians": analysis.lag_response_by_jacobian(network, sequences),
-            "impulses": analysis.lag_response_by_impulses(network, sequences),
+            "Jacobians": reading.lag_response_by_jacobian(network, sequences),
+            "impulses": reading.lag_response_by_impulses(network, sequences),
         }
-        lines[base.task] = {"optimum": analysis.hop_profile(task.optimal_walks)}
-        lines[base.task] |= {what: analysis.hop_profile(walks).mean(0) for what, walks in found.items()}
+        lines[base.task] = {"optimum": reading.hop_profile(task.optimal_walks)}
+        lines[base.task] |= {what: reading.hop_profile(walks).mean(0) for what, walks in found.items()}
     return profiles.lag_responses(
         lines,
         "The share of each lag in the strength of all lags, mean over seeds, networks without a penalty: by the "
         f"walks P_m, and by what the trained tanh network does, mean over {RESPONSES_ON} test sequences (Jacobians; "
-        f"impulses of ±{analysis.IMPULSE:g}).",
+        f"impulses of ±{reading.IMPULSE:g}).",
     )
 
 
@@ -159,7 +160,7 @@ def _first(folder: Path, point: Point) -> tuple[int, Networks]:
 
 
 def _influence(networks: Networks, task: Task) -> Tensor:
-    return analysis.influence_map(networks.weight_hh, networks.weight_in, networks.weight_out, task.steps)[0]
+    return reading.influence_map(networks.weight_hh, networks.weight_in, networks.weight_out, task.steps)[0]
 
 
 def _walks(networks: Networks, task: Task) -> Tensor:

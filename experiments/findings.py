@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
-from experiments import analysis, claims
+from experiments import claims
 from experiments.datasets import DATASETS
 from experiments.regularisers import UNPENALISED
 from experiments.summaries import Point, Table, error_ratio, has_classes, of_least_error
-from experiments.tables import Sheet
 from experiments.tasks import TASKS
+from rrnn_ext import reading
+from rrnn_ext.reading.sheet import Sheet
 
 COMPARED = (claims.PAPERS, "R-RNN per hop", claims.RIVAL)
 
@@ -42,8 +43,8 @@ def sparsity(table: Table) -> Sheet:
     """How sparse networks are in time, and whether their strong pathways are those that the function needs."""
     rows = []
     for base in table.unpenalised_of(claims.MODULAR):
-        profile = analysis.hop_profile(TASKS[base.task]().optimal_walks)
-        hoyer, gini = (f"{measure(profile).clamp(min=0).item():.2f}" for measure in (analysis.hoyer, analysis.gini))
+        profile = reading.hop_profile(TASKS[base.task]().optimal_walks)
+        hoyer, gini = (f"{measure(profile).clamp(min=0).item():.2f}" for measure in (reading.hoyer, reading.gini))
         rows.append([base.task, "the optimum itself", "", "", hoyer, gini, "1.00", "1.00"])
         curves = [table.curve(base.task, name) for name in COMPARED if name in table.regularisers(base.task)]
         for point in (base, *map(of_least_error, curves)):

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 import rrnn_ext
-from experiments import analysis, stacked
+from experiments import stacked
 from experiments.problems import Problem
 from experiments.results import Measure
 from experiments.stacked import Networks
 from experiments.tasks import Task
+from rrnn_ext import reading
 
 RESPONSES_ON = 16  # test sequences: the mean response on them is compared with the walks
 
@@ -47,14 +48,14 @@ def of_networks(networks: Networks, problem: Problem) -> list[dict[str, Measure]
 
 
 def _of_walks(networks: Networks, walks: Tensor) -> dict[str, Tensor]:
-    profile = analysis.hop_profile(walks)
+    profile = reading.hop_profile(walks)
     return {
         "spectral_radius": rrnn_ext.resolvent_info(networks.weight_hh).spectral_radius,
         "resolvent_l1": walks.sum(-3).abs().sum((-2, -1)),
         "walks_l1": walks.abs().sum((-3, -2, -1)),
         "hop_profile": profile,
-        "hoyer": analysis.hoyer(profile),
-        "gini": analysis.gini(profile),
+        "hoyer": reading.hoyer(profile),
+        "gini": reading.gini(profile),
     }
 
 
@@ -63,11 +64,11 @@ def _of_responses(networks: Networks, walks: Tensor, problem: Problem) -> dict[s
     by_jacobian, by_impulses = [], []
     for k in range(len(walks)):  # one after the other: impulses at every step and input are many sequences already
         network = partial(stacked.outputs, networks.select(slice(k, k + 1)))
-        by_jacobian.append(analysis.lag_response_by_jacobian(network, sequences))
-        by_impulses.append(analysis.lag_response_by_impulses(network, sequences))
+        by_jacobian.append(reading.lag_response_by_jacobian(network, sequences))
+        by_impulses.append(reading.lag_response_by_impulses(network, sequences))
     return {
-        "correlation_jacobian": analysis.correlation(torch.cat(by_jacobian), walks, dims=3),
-        "correlation_impulses": analysis.correlation(torch.cat(by_impulses), walks, dims=3),
+        "correlation_jacobian": reading.correlation(torch.cat(by_jacobian), walks, dims=3),
+        "correlation_impulses": reading.correlation(torch.cat(by_impulses), walks, dims=3),
     }
 
 
@@ -75,23 +76,23 @@ def _against_optimum(networks: Networks, walks: Tensor, task: Task) -> dict[str,
     weight_hh, weight_in, weight_out = networks.weight_hh, networks.weight_in, networks.weight_out
     optimum, optimal_walks = task.optimum, task.optimal_walks
     influence = walks.sum(-3)
-    normalised = analysis.influence_map(analysis.unit_radius(weight_hh), weight_in, weight_out, task.steps)
-    single = analysis.single_hop_maps(weight_hh, weight_in, weight_out, task.module_of_input)
+    normalised = reading.influence_map(reading.unit_radius(weight_hh), weight_in, weight_out, task.steps)
+    single = reading.single_hop_maps(weight_hh, weight_in, weight_out, task.module_of_input)
     return {
-        "correlation": analysis.correlation(influence, optimum),
-        "correlation_normalised": analysis.correlation(normalised, optimum),
-        "correlation_per_hop": analysis.correlation(walks, optimal_walks, dims=3),
-        "correlation_in_out": analysis.correlation(single["V U"], optimum),
-        "correlation_in_out_per_hop": analysis.correlation(
+        "correlation": reading.correlation(influence, optimum),
+        "correlation_normalised": reading.correlation(normalised, optimum),
+        "correlation_per_hop": reading.correlation(walks, optimal_walks, dims=3),
+        "correlation_in_out": reading.correlation(single["V U"], optimum),
+        "correlation_in_out_per_hop": reading.correlation(
             single["V U"][..., None, :, :].expand_as(walks), optimal_walks, dims=3
         ),
-        "correlation_two_edges": analysis.correlation(single["V W U"], optimum),
-        "correlation_membership": analysis.correlation(single["W by module"], optimum),
-        "correlation_membership_signed": analysis.correlation(single["W by module, signed"], optimum),
-        "correlation_membership_rectified": analysis.correlation(single["|W| by module"], optimum.abs()),
-        "communication_sparsity": analysis.communication_sparsity(influence, optimum),
-        "communication_sparsity_per_hop": analysis.communication_sparsity(walks, optimal_walks, dims=3),
-        "alignment": analysis.alignment(influence, optimum),
-        "alignment_per_hop": analysis.alignment(walks, optimal_walks, dims=3),
-        "signal_share": analysis.signal_share(analysis.hop_profile(walks), optimal_walks),
+        "correlation_two_edges": reading.correlation(single["V W U"], optimum),
+        "correlation_membership": reading.correlation(single["W by module"], optimum),
+        "correlation_membership_signed": reading.correlation(single["W by module, signed"], optimum),
+        "correlation_membership_rectified": reading.correlation(single["|W| by module"], optimum.abs()),
+        "communication_sparsity": reading.communication_sparsity(influence, optimum),
+        "communication_sparsity_per_hop": reading.communication_sparsity(walks, optimal_walks, dims=3),
+        "alignment": reading.alignment(influence, optimum),
+        "alignment_per_hop": reading.alignment(walks, optimal_walks, dims=3),
+        "signal_share": reading.signal_share(reading.hop_profile(walks), optimal_walks),
     }

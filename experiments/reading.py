@@ -9,10 +9,11 @@ from rich.console import Console
 from torch import Tensor
 
 import rrnn_ext
-from experiments import analysis, tasks
-from experiments.checkpoints import CheckpointError, Network
+from experiments import tasks
 from experiments.figures import maps, profiles
-from experiments.tables import Sheet
+from rrnn_ext import reading
+from rrnn_ext.reading.checkpoints import CheckpointError, Network
+from rrnn_ext.reading.sheet import Sheet
 
 
 def show(network: Network, *, steps: int | None, task: str | None, out: Path | None, console: Console) -> None:
@@ -48,9 +49,9 @@ def show(network: Network, *, steps: int | None, task: str | None, out: Path | N
         if optimum is not None:
             influence = {name: {"optimum": optimum.sum(0), **row} for name, row in influence.items()}
         maps.influence_maps(influence, "All walks from inputs to outputs, summed over the lags.").save(out)
-        shares = {name: {"walks $P_m$": share} for name, share in zip(names, analysis.hop_profile(walks), strict=True)}
+        shares = {name: {"walks $P_m$": share} for name, share in zip(names, reading.hop_profile(walks), strict=True)}
         if optimum is not None:
-            shares = {name: {"optimum": analysis.hop_profile(optimum), **row} for name, row in shares.items()}
+            shares = {name: {"optimum": reading.hop_profile(optimum), **row} for name, row in shares.items()}
         profiles.lag_responses(shares, "The share of each lag in the strength of all lags.").save(out)
         console.print(f"In {out}: the tables as CSV; influence_maps and lag_responses as PNG and CSV.", soft_wrap=True)
 
@@ -68,14 +69,14 @@ def _optimal_walks(name: str, network: Network, steps: int) -> Tensor:
 
 
 def _measures(network: Network, walks: Tensor, names: list[str]) -> Sheet:
-    profile = analysis.hop_profile(walks)
+    profile = reading.hop_profile(walks)
     lags = torch.arange(walks.shape[1]).to(profile)
     total, strengths = walks.sum(1).abs().sum((-2, -1)), walks.abs().sum((-3, -2, -1))
     columns = {
         "spectral radius": rrnn_ext.resolvent_info(network.weight_hh).spectral_radius,
         "mean lag": (profile * lags).sum(-1),
-        "Hoyer": analysis.hoyer(profile),
-        "Gini": analysis.gini(profile),
+        "Hoyer": reading.hoyer(profile),
+        "Gini": reading.gini(profile),
         "‖R‖₁": total,
         "Σ‖P‖₁": strengths,
         "not cancelled": total / strengths,
@@ -92,7 +93,7 @@ def _measures(network: Network, walks: Tensor, names: list[str]) -> Sheet:
 def _lags(walks: Tensor, names: list[str]) -> Sheet:
     rows = [
         [name, *(f"{100 * share:.1f}" for share in shares.tolist())]
-        for name, shares in zip(names, analysis.hop_profile(walks), strict=True)
+        for name, shares in zip(names, reading.hop_profile(walks), strict=True)
     ]
     text = "‖P_m‖₁ by lag m, in % of Σ_m ‖P_m‖₁; lag 0 is the last step."
     return Sheet("hop profile", text, ["", *map(str, range(walks.shape[1]))], rows)
@@ -101,17 +102,17 @@ def _lags(walks: Tensor, names: list[str]) -> Sheet:
 def _comparison(network: Network, walks: Tensor, optimum: Tensor, names: list[str], task: str) -> Sheet:
     total = optimum.sum(0)
     influence = walks.sum(1)
-    unit = analysis.influence_map(
-        analysis.unit_radius(network.weight_hh), network.weight_in, network.weight_out, walks.shape[1]
+    unit = reading.influence_map(
+        reading.unit_radius(network.weight_hh), network.weight_in, network.weight_out, walks.shape[1]
     )
     columns = {
-        "R_io": analysis.correlation(influence, total),
-        "R_io, W / radius": analysis.correlation(unit, total),
-        "all P_m": analysis.correlation(walks, optimum, dims=3),
-        "V U": analysis.correlation(walks[:, 0], total),
-        "off support": analysis.communication_sparsity(influence, total),
-        "aligned": analysis.alignment(influence, total),
-        "signal lags": analysis.signal_share(analysis.hop_profile(walks), optimum),
+        "R_io": reading.correlation(influence, total),
+        "R_io, W / radius": reading.correlation(unit, total),
+        "all P_m": reading.correlation(walks, optimum, dims=3),
+        "V U": reading.correlation(walks[:, 0], total),
+        "off support": reading.communication_sparsity(influence, total),
+        "aligned": reading.alignment(influence, total),
+        "signal lags": reading.signal_share(reading.hop_profile(walks), optimum),
     }
     rows = [[name, *(f"{values[k].item():.3f}" for values in columns.values())] for k, name in enumerate(names)]
     text = (

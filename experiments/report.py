@@ -16,7 +16,7 @@ from experiments import claims, exhibits, findings, results, tables
 from experiments.regularisers import UNPENALISED
 from experiments.results import Record, Setting
 from experiments.summaries import Table
-from experiments.tables import Sheet
+from rrnn_ext.reading.sheet import Sheet
 
 TEMPLATES = Path(__file__).parent / "templates"
 OPTIONS = [field.name for field in fields(Setting) if field.name not in ("task", "regulariser", "beta", "seed")]

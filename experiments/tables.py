@@ -4,54 +4,16 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
-
-from rich import box
-from rich.table import Table as RichTable
 
 from experiments.regularisers import UNPENALISED
 from experiments.results import Record
 from experiments.summaries import Point, Table, has_classes
 from experiments.tasks import TASKS
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table, what it is, and what it says.
-
-    Attributes:
-        title: a few words.
-        text: what the columns are.
-        header, rows: cells as text.
-        remarks: sentences on the numbers.
-    """
-
-    title: str
-    text: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    remarks: Sequence[str] = ()
-
-    def rich(self) -> RichTable:
-        """For the terminal; a line after each group of rows that share their first cell."""
-        table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=0, title=self.title)
-        for index, heading in enumerate(self.header):
-            table.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
-        groups = len({row[0] for row in self.rows}) < len(self.rows)
-        for row, following in zip(self.rows, [*self.rows[1:], None], strict=True):
-            table.add_row(*row, end_section=groups and following is not None and following[0] != row[0])
-        return table
-
-    def markdown(self) -> str:
-        lines = [list(self.header), ["---"] * len(self.header), *map(list, self.rows)]
-        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-    def write_csv(self, path: Path) -> None:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([self.header, *self.rows])
+from rrnn_ext.reading.sheet import Sheet
 
 
 class Column(NamedTuple):

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from rrnn_ext import functional
-from rrnn_ext._constants import Constant
-from rrnn_ext._leaks import checked_leak
 from rrnn_ext._modes import has_values
-from rrnn_ext._sources import WeightSource, check_source, read
+from rrnn_ext.networks.constants import Constant
+from rrnn_ext.networks.leaks import checked_leak
+from rrnn_ext.networks.sources import WeightSource, check_source, read
 
 NumberSource: TypeAlias = float | WeightSource
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.figures import style
 from experiments.figures.exhibit import Exhibit, Row
 from experiments.intervals import Interval
+from rrnn_ext.plot import style
 
 ENDS = (-0.95, 0.9995)
 TICKS = (-0.9, -0.6, -0.3, 0, 0.3, 0.6, 0.8, 0.92, 0.98, 0.995, 0.999)

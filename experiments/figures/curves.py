@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from experiments import tasks
-from experiments.figures import style
+from experiments.figures import looks
 from experiments.figures.exhibit import Exhibit, Row
 from experiments.intervals import Interval
 from experiments.regularisers import UNPENALISED
 from experiments.summaries import Point, Table, has_classes
+from rrnn_ext.plot import style
 
 BAND = "Bands: 95 % confidence intervals of the mean over seeds."
 # Smaller shares are drawn here: a thousandth of the map, or a hundredth, makes a difference; less hardly.
@@ -79,7 +80,7 @@ def error_by_sparsity(table: Table, names: Sequence[str]) -> Exhibit:
                 shares = [point.measure("communication_sparsity") for point in curve]
                 errors = [point.error() for point in curve]
                 shown += [error.mean for error in errors]
-                look = style.look(regulariser, regularisers)
+                look = looks.look(regulariser, regularisers)
                 drawn = [_at_least(share, LEAST_SHARE) for share in shares]
                 for part in _unbroken([share.mean for share in drawn]):
                     axes.errorbar(
@@ -162,14 +163,14 @@ def _by_strength(
             if unpenalised:
                 level = value(unpenalised)
                 shown.append(level.mean)
-                axes.axhline(level.mean, color="black", linestyle=style.UNPENALISED.linestyle, linewidth=1.2)
+                axes.axhline(level.mean, color="black", linestyle=looks.UNPENALISED.linestyle, linewidth=1.2)
                 axes.axhspan(level.low, level.high, color="black", alpha=0.1, linewidth=0)
                 rows.append({"task": task, "regulariser": UNPENALISED, "beta": 0.0, **_columns("value", level)})
             for regulariser in regularisers:
                 curve = table.curve(task, regulariser)
                 values = [value(point) for point in curve]
                 shown += [v.mean for v in values]
-                look = style.look(regulariser, regularisers)
+                look = looks.look(regulariser, regularisers)
                 betas = [point.beta for point in curve]
                 places = [beta * 10.0 ** decades[regulariser] for beta in betas]
                 axes.fill_between(
@@ -187,7 +188,7 @@ def _by_strength(
                 axes.axhline(0, color=style.PALE, linewidth=0.5)
         _label_rows(panels, names, label)
         style.letter(panels, names)
-        without = Line2D([], [], color="black", linestyle=style.UNPENALISED.linestyle, label="no penalty")
+        without = Line2D([], [], color="black", linestyle=looks.UNPENALISED.linestyle, label="no penalty")
         style.legend_below(figure, [without, *_handles(regularisers, decades)], columns=4)
     return Exhibit(name, title, caption, figure, rows)
 
@@ -207,7 +208,7 @@ def _decades_below(table: Table, names: Sequence[str], regularisers: Sequence[st
 def _handles(regularisers: Sequence[str], decades: Mapping[str, int] | None = None) -> list[Line2D]:
     labels = {name: rf"{name} at $10^{{-{by}}}\beta$" for name, by in (decades or {}).items() if by}
     return [
-        Line2D([], [], label=labels.get(name, name), **style.look(name, regularisers).line) for name in regularisers
+        Line2D([], [], label=labels.get(name, name), **looks.look(name, regularisers).line) for name in regularisers
     ]
 
 

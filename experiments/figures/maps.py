@@ -5,16 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from experiments.figures import style
 from experiments.figures.exhibit import Exhibit, Row
+from rrnn_ext import plot
+from rrnn_ext.plot import style
 
-POSITIVE, NEGATIVE = "#0072B2", "#D55E00"
 HOW_TO_READ = (
     "The area of a square is the size of an entry, in units of the largest of its panel: filled (blue) if positive, "
     "hollow (orange) if negative."
@@ -32,7 +29,7 @@ def influence_maps(maps: Mapping[str, Mapping[str, Tensor]], caption: str) -> Ex
         for axes_of_row, (task, row) in zip(grid, maps.items(), strict=True):
             for axes, heading in zip(axes_of_row, headings, strict=True):
                 if heading in row:
-                    _hinton(axes, row[heading])
+                    plot.influence_map(row[heading], axes)
                     rows += _entries(row[heading], task=task, map=" ".join(heading.split()))
                 else:
                     axes.set_visible(False)
@@ -55,7 +52,7 @@ def maps_by_lag(walks: Mapping[str, Mapping[str, Tensor]], caption: str) -> Exhi
             largest = stack.abs().max().item()
             for lag, axes in enumerate(axes_of_row):
                 if lag < len(stack):
-                    _hinton(axes, stack[lag], largest)
+                    plot.influence_map(stack[lag], axes, largest=largest)
                     rows += _entries(stack[lag], task=task, map=" ".join(what.split()), lag=lag)
                 else:
                     axes.set_visible(False)
@@ -65,24 +62,6 @@ def maps_by_lag(walks: Mapping[str, Mapping[str, Tensor]], caption: str) -> Exhi
         figure.supxlabel("Modules of inputs (columns); outputs (rows)", fontsize=7, color=style.PALE)
     how = HOW_TO_READ.replace("of its panel", "of its row of panels")
     return Exhibit("maps_by_lag", "Maps lag by lag beside the optimum", f"{caption} {how}", figure, rows)
-
-
-def _hinton(axes: Axes, map_: Tensor, largest: float | None = None) -> None:
-    rows, columns = map_.shape
-    largest = largest or map_.abs().max().item() or 1.0
-    squares: dict[bool, list[Rectangle]] = {True: [], False: []}
-    for row, values in enumerate(map_.tolist()):
-        for column, value in enumerate(values):
-            side = 0.92 * min(1.0, abs(value) / largest) ** 0.5
-            if side > 0.06:
-                squares[value > 0].append(Rectangle((column - side / 2, row - side / 2), side, side))
-    axes.add_collection(PatchCollection(squares[True], facecolor=POSITIVE, edgecolor="none"))
-    axes.add_collection(PatchCollection(squares[False], facecolor="white", edgecolor=NEGATIVE, linewidth=0.7))
-    axes.set(
-        xlim=(-0.6, columns - 0.4), ylim=(rows - 0.4, -0.6), xticks=[], yticks=[], aspect="equal", facecolor="0.97"
-    )
-    for spine in axes.spines.values():
-        spine.set(visible=True, linewidth=0.5, color=style.PALE)
 
 
 def _entries(map_: Tensor, **where: object) -> Sequence[Row]:

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from experiments import tasks
-from experiments.figures import style
 from experiments.figures.exhibit import Exhibit, Row
 from experiments.summaries import Point, Table
+from rrnn_ext.plot import style
 
 COLOURS = "cividis"  # even steps of lightness, the same to the colour-blind
 LINES = [

@@ -20,13 +20,14 @@ from support.made_up_networks import curve, record
 
 from experiments import report, results, stacked, tables
 from experiments.exhibits import of_folder
-from experiments.figures import curves, maps, style
+from experiments.figures import curves, looks, maps
 from experiments.figures.exhibit import DPI, Exhibit
 from experiments.regularisers import REGULARISERS
 from experiments.results import Record
 from experiments.summaries import Table
-from experiments.tables import Sheet
 from experiments.tasks import TASKS
+from rrnn_ext.plot import style
+from rrnn_ext.reading.sheet import Sheet
 
 ERRORS = {1e-3: (0.1, 0.11), 1e-2: (0.08, 0.09), 1e-1: (0.5, 0.7)}
 SHARES = {"L1": 0.2, "R-RNN": 0.03}
@@ -159,13 +160,13 @@ class TestExhibits:
 class TestLooks:
     def test_regularisers_differ_by_colour_marker_and_dash(self) -> None:
         names = [name for name in REGULARISERS if name != "none"]
-        looks = [style.look(name, names) for name in names]
-        assert len({look.color for look in looks}) == len(looks)
-        assert len({look.marker for look in looks}) == len(looks)
+        found = [looks.look(name, names) for name in names]
+        assert len({look.color for look in found}) == len(found)
+        assert len({look.marker for look in found}) == len(found)
 
     def test_added_ones_get_a_look_of_their_own(self) -> None:
         names = ["L1", "mine", "yours"]
-        assert len({style.look(name, names) for name in names}) == 3
+        assert len({looks.look(name, names) for name in names}) == 3
 
     def test_colours_are_told_apart_without_red_cones(self) -> None:
         """Each pair differs in what a protanope sees (the blue-yellow axis and lightness), or by its marker's shape."""
@@ -178,7 +179,7 @@ class TestLooks:
             rgb = np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)]) / 255
             return matrix @ rgb**2.2
 
-        main = [style.look(name, []) for name in ("L1", "R-RNN", "R-RNN per hop")]
+        main = [looks.look(name, []) for name in ("L1", "R-RNN", "R-RNN per hop")]
         distances = [np.linalg.norm(seen(a.color) - seen(b.color)) for a in main for b in main if a != b]
         assert min(distances) > 0.2
 

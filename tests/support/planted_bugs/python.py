@@ -23,7 +23,7 @@ PYTHON = (
     ),
     Bug(
         name="leak-of-the-first-layer",
-        file="rrnn_ext/_leaks.py",
+        file="rrnn_ext/networks/leaks.py",
         text="return rows[layer] if isinstance",
         instead="return rows[0] if isinstance",
         breaks="every layer of a stack leaks like the first one",
@@ -31,7 +31,7 @@ PYTHON = (
     ),
     Bug(
         name="direction-below",
-        file="rrnn_ext/_compose.py",
+        file="rrnn_ext/networks/compose.py",
         text="rnn.columns_of(incoming, choice[-1])",
         instead="rnn.columns_of(incoming, direction)",
         breaks="a layer reads its own direction of the layer below, whichever was chosen there",
@@ -39,7 +39,7 @@ PYTHON = (
     ),
     Bug(
         name="entry-of-a-batch-mirrored",
-        file="rrnn_ext/_graphs.py",
+        file="rrnn_ext/networks/graphs.py",
         text="index.insert(0, at)",
         instead="index.append(at)",
         breaks="the error names the wrong graph of a batch of two dimensions",
@@ -47,7 +47,7 @@ PYTHON = (
     ),
     Bug(
         name="reading-turns-the-power-iteration",
-        file="rrnn_ext/_sources.py",
+        file="rrnn_ext/networks/sources.py",
         text="hook.compute_weight(module, do_power_iteration=False)",
         instead="hook.compute_weight(module, do_power_iteration=module.training)",
         breaks="to compute the penalty changes the spectrally normalised weight that the next forward uses",

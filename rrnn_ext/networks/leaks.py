@@ -7,8 +7,8 @@ import numbers
 import torch
 from torch import Tensor
 
-from rrnn_ext._constants import Constant
 from rrnn_ext._modes import has_values
+from rrnn_ext.networks.constants import Constant
 
 
 def checked_leak(leak: object) -> float | Tensor:

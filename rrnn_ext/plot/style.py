@@ -36,27 +36,14 @@ class Look(NamedTuple):
         return {**self._asdict(), "markersize": 3.8, "linewidth": 1.2, "markeredgewidth": 0.8}
 
 
-UNPENALISED = Look("#000000", "", "--")
-_LOOKS = {
-    "L1": Look("#D55E00", "^", "-"),
-    "L2": Look("#E69F00", "v", (0, (5, 1.5))),
-    "R-RNN": Look("#0072B2", "o", "-"),
-    "R-RNN per hop": Look("#56B4E9", "s", (0, (3, 1, 1, 1))),
-    "R-RNN rectified": Look("#009E73", "D", (0, (1, 1))),
-    "seRNN": Look("#CC79A7", "X", "-."),
-}
-# For regularisers that are added later; their colour tells nothing, their marker and their place in the legend do.
-_SPARE = [Look("#444444", marker, "-") for marker in "P*<>hp8d"]
-
-
-def look(name: str, names: Sequence[str]) -> Look:
-    """Of regulariser ``name`` among the ``names`` in the figure."""
-    added = [other for other in names if other not in _LOOKS]
-    return _LOOKS.get(name) or _SPARE[added.index(name) % len(_SPARE)]
-
-
 def context() -> AbstractContextManager[None]:
     return matplotlib.rc_context(FONTS)
+
+
+def own_axes() -> Axes:
+    """Those of a new figure of a column's width, without a window."""
+    with context():
+        return Figure(figsize=(WIDTH / 2, WIDTH / 3), layout="constrained").subplots()
 
 
 def panels(count: int, *, columns: int = 3, height: float = 2.0, extra: float = 0.6) -> tuple[Figure, list[Axes]]:

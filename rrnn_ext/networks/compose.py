@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rrnn_ext._rnns import Rnn
+from rrnn_ext.networks.rnns import Rnn
 from rrnn_ext.ops.product import product
 
 

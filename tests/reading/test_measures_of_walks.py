@@ -11,7 +11,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from experiments import analysis, tasks
+from experiments import tasks
+from rrnn_ext import reading
 
 STEPS = 5
 
@@ -33,15 +34,15 @@ class TestMaps:
     @pytest.mark.parametrize("name", tasks.TASKS)
     def test_influence_map_of_a_network_that_is_optimal(self, name: str) -> None:
         task = tasks.TASKS[name]()
-        found = analysis.influence_map(*delay_line(task.optimal_walks), task.steps)
+        found = reading.influence_map(*delay_line(task.optimal_walks), task.steps)
         torch.testing.assert_close(found, task.optimum)
         # A sequence of two steps shows the walks at lags 0 and 1 alone.
-        found = analysis.influence_map(*delay_line(task.optimal_walks), 2)
+        found = reading.influence_map(*delay_line(task.optimal_walks), 2)
         torch.testing.assert_close(found, task.optimal_walks[:2].sum(0))
 
     def test_influence_map_of_a_batch(self) -> None:
         weights = random(3, 6, 6), random(3, 6, 2, seed=1), random(3, 4, 6, seed=2)
-        maps = analysis.influence_map(*weights, STEPS)
+        maps = reading.influence_map(*weights, STEPS)
         assert maps.shape == (3, 4, 2)
         for found, w, u, v in zip(maps, *weights, strict=True):
             expected = sum(v.numpy() @ np.linalg.matrix_power(w.numpy(), m) @ u.numpy() for m in range(STEPS))
@@ -49,7 +50,7 @@ class TestMaps:
 
     def test_unit_radius(self) -> None:
         weight_hh = random(3, 6, 6)
-        scaled = analysis.unit_radius(weight_hh)
+        scaled = reading.unit_radius(weight_hh)
         for before, after in zip(weight_hh, scaled, strict=True):
             assert np.abs(np.linalg.eigvals(after.numpy())).max() == pytest.approx(1)
             torch.testing.assert_close(after / after[0, 0], before / before[0, 0])
@@ -57,8 +58,8 @@ class TestMaps:
 
     def test_nothing_keeps_a_gradient(self) -> None:
         weight_hh, weight_in, weight_out = (random(4, 4, seed=seed).requires_grad_() for seed in range(3))
-        assert not analysis.influence_map(weight_hh, weight_in, weight_out, STEPS).requires_grad
-        assert not analysis.unit_radius(weight_hh).requires_grad
+        assert not reading.influence_map(weight_hh, weight_in, weight_out, STEPS).requires_grad
+        assert not reading.unit_radius(weight_hh).requires_grad
 
 
 class TestSingleHopMaps:
@@ -71,7 +72,7 @@ class TestSingleHopMaps:
 
     def test_by_hand(self) -> None:
         w, u, v = self.WEIGHT_HH, self.WEIGHT_IN, self.WEIGHT_OUT
-        maps = analysis.single_hop_maps(w, u, v, self.MODULES)
+        maps = reading.single_hop_maps(w, u, v, self.MODULES)
         torch.testing.assert_close(maps["V U"], v @ u)
         torch.testing.assert_close(maps["V W U"], v @ w @ u)
         to_output, from_module = ([1, 2], [0, 3]), ([0, 1], [2, 3])
@@ -84,16 +85,16 @@ class TestSingleHopMaps:
 
     def test_batch(self) -> None:
         w, u, v = (torch.stack([each, each.flip(-1, -2)]) for each in (self.WEIGHT_HH, self.WEIGHT_IN, self.WEIGHT_OUT))
-        batch = analysis.single_hop_maps(w, u, v, self.MODULES)
+        batch = reading.single_hop_maps(w, u, v, self.MODULES)
         for k in range(2):
-            for name, found in analysis.single_hop_maps(w[k], u[k], v[k], self.MODULES).items():
+            for name, found in reading.single_hop_maps(w[k], u[k], v[k], self.MODULES).items():
                 torch.testing.assert_close(batch[name][k], found)
 
     def test_turning_a_unit_changes_only_the_raw_reading(self) -> None:
         """h -> -h of a tanh unit changes no output; what changes with it says nothing of what is computed."""
         turn = torch.tensor([1.0, -1, -1, 1])
-        before = analysis.single_hop_maps(self.WEIGHT_HH, self.WEIGHT_IN, self.WEIGHT_OUT, self.MODULES)
-        after = analysis.single_hop_maps(
+        before = reading.single_hop_maps(self.WEIGHT_HH, self.WEIGHT_IN, self.WEIGHT_OUT, self.MODULES)
+        after = reading.single_hop_maps(
             turn[:, None] * self.WEIGHT_HH * turn, turn[:, None] * self.WEIGHT_IN, self.WEIGHT_OUT * turn, self.MODULES
         )
         unchanged = [name for name in before if torch.allclose(before[name], after[name])]
@@ -101,7 +102,7 @@ class TestSingleHopMaps:
 
     def test_a_module_that_no_unit_listens_to(self) -> None:
         weight_in = torch.tensor([[1.0, 0], [1, 0]])
-        maps = analysis.single_hop_maps(torch.ones(2, 2), weight_in, torch.ones(1, 2), torch.tensor([0, 1]))
+        maps = reading.single_hop_maps(torch.ones(2, 2), weight_in, torch.ones(1, 2), torch.tensor([0, 1]))
         assert maps["W by module"].tolist() == [[1, 0]]
 
 
@@ -109,25 +110,25 @@ class TestCorrelation:
     def test_against_numpy(self) -> None:
         found, optimum = random(3, 4, 2, 5), random(4, 2, 5, seed=1)
         by_map = [[np.corrcoef(a.flatten(), b.flatten())[0, 1] for a, b in zip(f, optimum, strict=True)] for f in found]
-        np.testing.assert_allclose(analysis.correlation(found, optimum).numpy(), by_map, rtol=1e-12)
+        np.testing.assert_allclose(reading.correlation(found, optimum).numpy(), by_map, rtol=1e-12)
         over_all = [np.corrcoef(f.flatten(), optimum.flatten())[0, 1] for f in found]
-        np.testing.assert_allclose(analysis.correlation(found, optimum, dims=3).numpy(), over_all, rtol=1e-12)
+        np.testing.assert_allclose(reading.correlation(found, optimum, dims=3).numpy(), over_all, rtol=1e-12)
 
     def test_constants_have_none(self) -> None:
         varied, constant = random(7, 7).float(), torch.full((7, 7), 0.1)
         assert (constant - constant.mean()).any()  # rounding
-        assert analysis.correlation(varied, constant).isnan()
-        assert analysis.correlation(constant, varied).isnan()
-        assert analysis.correlation(torch.zeros(7, 7), varied).isnan()
-        assert analysis.correlation(varied * math.nan, varied).isnan()
+        assert reading.correlation(varied, constant).isnan()
+        assert reading.correlation(constant, varied).isnan()
+        assert reading.correlation(torch.zeros(7, 7), varied).isnan()
+        assert reading.correlation(varied * math.nan, varied).isnan()
 
     def test_scale_and_shift_do_not_matter(self) -> None:
         varied = random(2, 3).float()
-        torch.testing.assert_close(analysis.correlation(1e-30 * varied, 5 - 3 * varied), torch.tensor(-1.0))
+        torch.testing.assert_close(reading.correlation(1e-30 * varied, 5 - 3 * varied), torch.tensor(-1.0))
 
 
 def test_shapes_that_do_not_agree() -> None:
-    for measure in (analysis.correlation, analysis.communication_sparsity, analysis.alignment):
+    for measure in (reading.correlation, reading.communication_sparsity, reading.alignment):
         with pytest.raises(ValueError, match=r"last 2 dimensions of found \(3, 2, 4\) and optimum \(4, 2\) must agree"):
             measure(torch.zeros(3, 2, 4), torch.zeros(4, 2))
 
@@ -136,19 +137,19 @@ class TestSparsity:
     def test_communication_by_hand(self) -> None:
         optimum = torch.tensor([[1.0, 0], [0, -2]])
         found = torch.tensor([[[3.0, -1], [0, -4]], [[1, 0], [0, 0]], [[0, 5], [-5, 0]]])
-        torch.testing.assert_close(analysis.communication_sparsity(found, optimum), torch.tensor([1 / 8, 0.0, 1.0]))
-        assert analysis.communication_sparsity(found, torch.stack([optimum] * 3), dims=3).item() == pytest.approx(
+        torch.testing.assert_close(reading.communication_sparsity(found, optimum), torch.tensor([1 / 8, 0.0, 1.0]))
+        assert reading.communication_sparsity(found, torch.stack([optimum] * 3), dims=3).item() == pytest.approx(
             11 / 19
         )
-        assert analysis.communication_sparsity(torch.zeros(2, 2), optimum).isnan()
+        assert reading.communication_sparsity(torch.zeros(2, 2), optimum).isnan()
 
     def test_profile_by_hand(self) -> None:
         walks = torch.tensor([[[1.0, -1], [0, 0]], [[0, 0], [0, -6]]])
-        assert analysis.hop_profile(walks).tolist() == [0.25, 0.75]
-        profile = analysis.hop_profile(torch.stack([walks, -walks.flip(0)]))
+        assert reading.hop_profile(walks).tolist() == [0.25, 0.75]
+        profile = reading.hop_profile(torch.stack([walks, -walks.flip(0)]))
         assert profile.tolist() == [[0.25, 0.75], [0.75, 0.25]]
 
-    @pytest.mark.parametrize(("measure", "most"), [(analysis.hoyer, 1.0), (analysis.gini, 1 - 1 / 4)])
+    @pytest.mark.parametrize(("measure", "most"), [(reading.hoyer, 1.0), (reading.gini, 1 - 1 / 4)])
     def test_extremes(self, measure: Callable[[Tensor], Tensor], most: float) -> None:
         profiles = torch.tensor([[0.25] * 4, [0, 0, 1, 0], [0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])
         flat, single, rising, falling = measure(profiles).tolist()
@@ -160,16 +161,16 @@ class TestSparsity:
     def test_gini_is_half_the_mean_difference_by_the_mean(self) -> None:
         profile = random(7).abs()
         differences = (profile[:, None] - profile).abs().mean()
-        torch.testing.assert_close(analysis.gini(profile), differences / (2 * profile.mean()))
+        torch.testing.assert_close(reading.gini(profile), differences / (2 * profile.mean()))
 
     def test_hoyer_of_a_known_profile(self) -> None:
         # l1 = 4, l2 = sqrt(10): (2 - 4 / sqrt(10)) / (2 - 1)
-        assert analysis.hoyer(torch.tensor([3.0, 1, 0, 0])).item() == pytest.approx(2 - 4 / math.sqrt(10))
+        assert reading.hoyer(torch.tensor([3.0, 1, 0, 0])).item() == pytest.approx(2 - 4 / math.sqrt(10))
 
     def test_signal_share(self) -> None:
         optimal_walks = tasks.on_off().optimal_walks
         profile = torch.arange(10.0) / 45
-        share = analysis.signal_share(torch.stack([profile, profile.flip(0)]), optimal_walks)
+        share = reading.signal_share(torch.stack([profile, profile.flip(0)]), optimal_walks)
         torch.testing.assert_close(share, torch.tensor([20 / 45, 25 / 45]))
 
 
@@ -179,25 +180,25 @@ class TestAlignment:
         found = (2 * random(5, 3, 4)).round()  # with ties
         needed = (optimum != 0).flatten().numpy()
         expected = [roc_auc_score(needed, each.abs().flatten().numpy()) for each in found]
-        np.testing.assert_allclose(analysis.alignment(found, optimum).numpy(), expected, rtol=1e-12)
+        np.testing.assert_allclose(reading.alignment(found, optimum).numpy(), expected, rtol=1e-12)
 
     def test_extremes(self) -> None:
         optimum = tasks.lagged().optimal_walks
-        assert analysis.alignment(-optimum, optimum, dims=3) == 1
-        assert analysis.alignment((optimum == 0).float(), optimum, dims=3) == 0
-        assert analysis.alignment(torch.ones_like(optimum), optimum, dims=3) == 0.5
+        assert reading.alignment(-optimum, optimum, dims=3) == 1
+        assert reading.alignment((optimum == 0).float(), optimum, dims=3) == 0
+        assert reading.alignment(torch.ones_like(optimum), optimum, dims=3) == 0.5
 
     def test_undefined(self) -> None:
         found = random(2, 3)
-        assert analysis.alignment(found, torch.zeros(2, 3)).isnan()
-        assert analysis.alignment(found, torch.ones(2, 3)).isnan()
+        assert reading.alignment(found, torch.zeros(2, 3)).isnan()
+        assert reading.alignment(found, torch.ones(2, 3)).isnan()
         optimum = torch.tensor([[1.0, 0, 0], [0, 0, 0]])
         found[1, 1] = math.nan
-        assert analysis.alignment(found, optimum).isnan()
+        assert reading.alignment(found, optimum).isnan()
 
     def test_one_optimum_for_all(self) -> None:
         with pytest.raises(ValueError, match="optimum must have 2 dimensions, got 3"):
-            analysis.alignment(random(2, 3, 4), random(2, 3, 4))
+            reading.alignment(random(2, 3, 4), random(2, 3, 4))
 
 
 class TestWhatTheTasksCanTell:
@@ -206,14 +207,14 @@ class TestWhatTheTasksCanTell:
     @pytest.mark.parametrize("name", ["averaging", "addition", "subtraction", "multiplication"])
     def test_one_hop_is_enough(self, name: str) -> None:
         task = tasks.TASKS[name]()
-        assert analysis.correlation(task.optimal_walks[0], task.optimum).item() == pytest.approx(1, abs=1e-5)
+        assert reading.correlation(task.optimal_walks[0], task.optimum).item() == pytest.approx(1, abs=1e-5)
 
     def test_one_hop_is_not_enough(self) -> None:
         task = tasks.lagged()
-        by_lag = analysis.correlation(task.optimal_walks, task.optimum)
+        by_lag = reading.correlation(task.optimal_walks, task.optimum)
         assert by_lag.max() < 0.6
         on_off = tasks.on_off()
-        assert analysis.correlation(on_off.optimal_walks[1::2], on_off.optimum).isnan().all()
+        assert reading.correlation(on_off.optimal_walks[1::2], on_off.optimum).isnan().all()
 
 
 class Plain(nn.Module):
@@ -238,14 +239,14 @@ class TestLagResponse:
     def test_of_a_quiet_network_are_its_walks(self) -> None:
         network = Plain(bias=False)
         quiet = torch.zeros(1, STEPS, 3, dtype=torch.float64)
-        torch.testing.assert_close(analysis.lag_response_by_jacobian(network, quiet), network.walks())
-        small = analysis.lag_response_by_impulses(network, quiet, size=1e-4)
+        torch.testing.assert_close(reading.lag_response_by_jacobian(network, quiet), network.walks())
+        small = reading.lag_response_by_impulses(network, quiet, size=1e-4)
         torch.testing.assert_close(small, network.walks(), rtol=1e-6, atol=1e-8)
 
     def test_large_impulses_see_the_saturation(self) -> None:
         network = Plain(bias=False)
         quiet = torch.zeros(1, STEPS, 3, dtype=torch.float64)
-        large = analysis.lag_response_by_impulses(network, quiet, size=100.0)
+        large = reading.lag_response_by_impulses(network, quiet, size=100.0)
         assert large.abs().sum() < 0.2 * network.walks().abs().sum()
 
     def test_means_over_sequences(self) -> None:
@@ -254,8 +255,8 @@ class TestLagResponse:
         for sequence in sequences:
             jacobian = torch.autograd.functional.jacobian(lambda x: network(x[None])[0], sequence)  # (o, steps, i)
             expected += jacobian.movedim(1, 0).flip(0) / len(sequences)
-        torch.testing.assert_close(analysis.lag_response_by_jacobian(network, sequences), expected)
-        by_impulses = analysis.lag_response_by_impulses(network, sequences, size=1e-4)
+        torch.testing.assert_close(reading.lag_response_by_jacobian(network, sequences), expected)
+        by_impulses = reading.lag_response_by_impulses(network, sequences, size=1e-4)
         torch.testing.assert_close(by_impulses, expected, rtol=1e-6, atol=1e-8)
 
     def test_impulses_of_a_known_function(self) -> None:
@@ -264,7 +265,7 @@ class TestLagResponse:
         def function(sequences: Tensor) -> Tensor:
             return (sequences[..., -1, 0] + 2 * sequences[..., 0, 1] ** 3)[..., None]
 
-        found = analysis.lag_response_by_impulses(function, torch.zeros(2, 3, 2), size=0.5)
+        found = reading.lag_response_by_impulses(function, torch.zeros(2, 3, 2), size=0.5)
         expected = torch.zeros(3, 1, 2)
         expected[0, 0, 0], expected[2, 0, 1] = 1, 2 * 0.5**2
         torch.testing.assert_close(found, expected)
@@ -276,7 +277,7 @@ class TestLagResponse:
             own = sequences.expand(3, *sequences.shape[-3:])
             return torch.stack([network(each) for network, each in zip(networks, own, strict=True)])
 
-        for response in (analysis.lag_response_by_jacobian, analysis.lag_response_by_impulses):
+        for response in (reading.lag_response_by_jacobian, reading.lag_response_by_impulses):
             found = response(stack, sequences)
             assert found.shape == (3, STEPS, 2, 3)
             assert not found.requires_grad

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import rrnn_ext
-from experiments.checkpoints import CheckpointError, Network, read
+from rrnn_ext.reading.checkpoints import CheckpointError, Network, read
 
 HOPS = 5
 

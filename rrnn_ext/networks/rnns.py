@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from rrnn_ext._sources import WeightSource, find, find_module, read_attribute, read_weight, unwrapped
+from rrnn_ext.networks.sources import WeightSource, find, find_module, read_attribute, read_weight, unwrapped
 
 READOUTS = "an nn.Linear, a tensor"
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rrnn_ext._compose import compose
-from rrnn_ext._constants import Constant
-from rrnn_ext._leaks import in_layer, leaky, rows_of, widened
-from rrnn_ext._rnns import READOUTS, Rnn, find_readout, find_rnn, has_no_shape_yet, read_readout
-from rrnn_ext._sources import WeightSource, check_name, check_source, describe, read_weight, step, unwrapped
 from rrnn_ext.diagnostics import spectral_radius
+from rrnn_ext.networks.compose import compose
+from rrnn_ext.networks.constants import Constant
+from rrnn_ext.networks.leaks import in_layer, leaky, rows_of, widened
+from rrnn_ext.networks.rnns import READOUTS, Rnn, find_readout, find_rnn, has_no_shape_yet, read_readout
+from rrnn_ext.networks.sources import WeightSource, check_name, check_source, describe, read_weight, step, unwrapped
 
 _SOON_KNOWN = 1024  # units whose eigenvalues an error may take the time to compute
 

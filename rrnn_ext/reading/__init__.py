@@ -1,0 +1,22 @@
+"""What a trained network's weights say about what it computes, and whether its behaviour agrees."""
+
+from rrnn_ext.reading.comparison import alignment, communication_sparsity, correlation
+from rrnn_ext.reading.lags import gini, hop_profile, hoyer, signal_share
+from rrnn_ext.reading.maps import influence_map, single_hop_maps, unit_radius
+from rrnn_ext.reading.response import IMPULSE, lag_response_by_impulses, lag_response_by_jacobian
+
+__all__ = [
+    "IMPULSE",
+    "alignment",
+    "communication_sparsity",
+    "correlation",
+    "gini",
+    "hop_profile",
+    "hoyer",
+    "influence_map",
+    "lag_response_by_impulses",
+    "lag_response_by_jacobian",
+    "signal_share",
+    "single_hop_maps",
+    "unit_radius",
+]
