@@ -5,7 +5,7 @@ PYTHON ?= python3
 TESTS ?= tests
 CXX ?= g++
 BIN := .venv/bin
-NATIVE := $(wildcard csrc/*.* csrc/*/*.*)
+NATIVE := $(wildcard csrc/*.cpp csrc/*/*.* csrc/*/*/*.*)
 SANITIZED := build/sanitized
 EMULATED := build/emulated
 
@@ -51,7 +51,7 @@ sanitize: .venv/requirements.stamp
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	$(BIN)/pytest -p no:cacheprovider -o pythonpath=$(SANITIZED) -m native tests
 
-# A build of its own whose ops on the CPU are the CUDA kernels, executed by tests/emulation.
+# A build of its own whose ops on the CPU are the CUDA kernels, executed by emulation/.
 emulate: export RRNN_EMULATE := 1
 emulate: .venv/requirements.stamp
 	$(BIN)/python setup.py --quiet build --build-lib $(EMULATED)

@@ -1,4 +1,4 @@
-"""Builds rrnn_ext/_C: every csrc/*.cpp and csrc/cpu/*.cpp, and csrc/cuda/* where CUDA is wanted.
+"""Builds rrnn_ext/_C: every .cpp of csrc outside csrc/cuda, and what is in csrc/cuda where CUDA is wanted.
 
 Metadata lives in pyproject.toml; this file only knows how the native library is compiled. It writes a build.ninja and
 lets ninja do what is out of date.
@@ -32,7 +32,7 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 MODULE = "rrnn_ext._C"
-EMULATION = ROOT / "tests" / "emulation"
+EMULATION = ROOT / "emulation"
 
 # One build runs on every PyTorch from 2.10 on.
 TORCH_TARGET_VERSION = "0x020a000000000000"
@@ -47,9 +47,9 @@ SANITIZE_FLAGS = [
 ALIGNMENT_FLAGS = ["-fsanitize=alignment", "-fno-sanitize-recover=alignment"]
 PORTABLE_CUDA_ARCHS = "8.0;9.0+PTX"
 
-# csrc/cpu/NAME_<isa>.cpp is compiled for that instruction set, on x86-64 only, where every file sees RRNN_<ISA>
-# defined; csrc/cpu/kernels.cpp picks one at run time. All other sources are compiled for the baseline. Files of an
-# instruction set must share no inline function with baseline files: the linker keeps one copy, for whatever machine.
+# csrc/cpu/kernels/NAME_<isa>.cpp is compiled for that instruction set, on x86-64 only, where every file sees RRNN_<ISA>
+# defined; csrc/cpu/kernels/kernels.cpp picks one at run time. All other sources are compiled for the baseline. Files of
+# an instruction set must share no inline function with baseline files: the linker keeps one copy, for whatever machine.
 ISA_FLAGS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": [
@@ -109,7 +109,7 @@ def find_nvcc() -> str | None:
     wish = os.environ.get("RRNN_CUDA", "auto")
     if wish not in ("0", "1", "auto"):
         sys.exit(f"RRNN_CUDA must be 0, 1 or auto, got '{wish}'")
-    if wish == "0" or (wish == "auto" and not sources("cuda/*.cu")):
+    if wish == "0" or (wish == "auto" and not sources("cuda/**/*.cu")):
         return None
     homes = [os.path.join(home, "bin") for home in (os.environ.get("CUDA_HOME"), "/usr/local/cuda") if home]
     found = shutil.which("nvcc", path=os.pathsep.join([homes[0], os.environ.get("PATH", ""), homes[-1]]))
@@ -163,9 +163,12 @@ def sources(*patterns: str) -> list[Path]:
 
 
 def native_sources(cuda: bool, emulate: bool) -> list[Path]:
-    """Emulated, the ops of csrc/cuda/NAME_ops.cpp are there in place of those of csrc/NAME_ops.cpp."""
-    found = sources("*.cpp", "cpu/*.cpp", *(["cuda/*.cpp", "cuda/*.cu"] if cuda or emulate else []))
-    return [path for path in found if not (emulate and (path.parent / "cuda" / path.name).exists())]
+    """Every source of csrc. Emulated, csrc/cuda/ops/STEM.cpp is there in place of csrc/cpu/ops/STEM.cpp."""
+    csrc = ROOT / "csrc"
+    on_cuda = set(sources("cuda/**/*.cpp", "cuda/**/*.cu"))
+    found = [path for path in sources("**/*.cpp", "**/*.cu") if cuda or emulate or path not in on_cuda]
+    replaced = {csrc / "cpu" / path.relative_to(csrc / "cuda") for path in sources("cuda/ops/*.cpp")}
+    return [path for path in found if not (emulate and path in replaced)]
 
 
 def isa_of(source: Path) -> str | None:
@@ -273,7 +276,7 @@ setup(
     ext_modules=[
         Extension(
             MODULE,
-            sources=[str(path.relative_to(ROOT)) for path in sources("*.cpp", "cpu/*.cpp", "cuda/*.cpp", "cuda/*.cu")],
+            sources=[str(path.relative_to(ROOT)) for path in sources("**/*.cpp", "**/*.cu")],
             depends=[str(path.relative_to(ROOT)) for path in sources("**/*.h", "**/*.cuh")],
         )
     ],

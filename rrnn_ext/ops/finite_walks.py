@@ -27,8 +27,8 @@ Sides: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]  # weight_hh, wei
 Tangents: TypeAlias = tuple[Tensor | None, Tensor | None, Tensor | None]  # of these; None: it does not move
 
 
-_walk_sums = native.walk_sums.default
-_walk_sums_backward = native.walk_sums_backward.default
+_walk_sums = native.finite_walks.default
+_walk_sums_backward = native.finite_walks_backward.default
 
 
 def _present(gradients: Sequence[Tensor], weights: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
@@ -80,7 +80,7 @@ def _chain_size(
     hops: int,
     per_hop: bool,
 ) -> int:
-    """The elements the backward needs of a graph: Walks::chain_size in csrc/cpu/walks.h and csrc/cuda/walks.h."""
+    """The elements the backward needs of a graph: Walks::chain_size in csrc/*/algorithms/walks.h."""
     n, inputs, outputs = _sizes(weight_hh, weight_in, weight_out)
     if weight_in is None:
         return hops * outputs * n
@@ -97,7 +97,7 @@ def _chain_size(
     return hops * torch.sym_min(inputs, outputs) * n
 
 
-@torch.library.register_fake("rrnn_ext::walk_sums")
+@torch.library.register_fake("rrnn_ext::finite_walks")
 def _walk_sums_fake(
     weight_hh: Tensor,
     weight_in: Tensor | None,
@@ -115,7 +115,7 @@ def _walk_sums_fake(
     return weight_hh.new_empty(*batch, hops if per_hop else 1, outputs, inputs), weight_hh.new_empty(*batch, chain)
 
 
-@torch.library.register_fake("rrnn_ext::walk_sums_backward")
+@torch.library.register_fake("rrnn_ext::finite_walks_backward")
 def _walk_sums_backward_fake(
     grad_walks: Tensor,
     chain: Tensor,
@@ -130,7 +130,7 @@ def _walk_sums_backward_fake(
     return gradient(weight_hh), gradient(weight_in), gradient(weight_out)
 
 
-@torch.library.register_fake("rrnn_ext::walk_penalty")
+@torch.library.register_fake("rrnn_ext::finite_walks_penalty")
 def _walk_penalty_fake(
     weight_hh: Tensor,
     weight_in: Tensor | None,
@@ -150,7 +150,7 @@ def _walk_penalty_fake(
     return weight_hh.new_empty(weight_hh.shape[:-2]), walks, chain
 
 
-@torch.library.register_fake("rrnn_ext::walk_penalty_backward")
+@torch.library.register_fake("rrnn_ext::finite_walks_penalty_backward")
 def _walk_penalty_backward_fake(
     grad_value: Tensor, walks: Tensor, chain: Tensor, *graph_and_options: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -244,8 +244,8 @@ def walk_sums(
 
 
 # Everything here is on the path of each training step, where a small call costs more than its arithmetic.
-_walk_penalty = native.walk_penalty.default
-_walk_penalty_backward = native.walk_penalty_backward.default
+_walk_penalty = native.finite_walks_penalty.default
+_walk_penalty_backward = native.finite_walks_penalty_backward.default
 
 
 class _WalkPenalty(Function):

@@ -16,14 +16,14 @@ from rrnn_ext.ops._registration import differentiable_gradients
 from rrnn_ext.ops.infinite_walks import resolvent_sum
 
 
-@torch.library.register_fake("rrnn_ext::pathway_solve")
+@torch.library.register_fake("rrnn_ext::pathway")
 def _pathway_solve_fake(
     weight_hh: Tensor, sources: Tensor, targets: Tensor, alpha: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     return sources.new_empty(sources.shape), targets.new_empty(targets.shape), sources.new_empty(sources.shape[:1])
 
 
-@torch.library.register_fake("rrnn_ext::pathway_solve_backward")
+@torch.library.register_fake("rrnn_ext::pathway_backward")
 def _pathway_solve_backward_fake(scale: Tensor, weight_hh: Tensor, x: Tensor, y: Tensor, alpha: float) -> Tensor:
     return weight_hh.new_empty(weight_hh.shape)
 
@@ -55,7 +55,7 @@ class _Pathway(Function):
         batched = is_batched(grad)
         scale = alpha**2 * (torch.ones_like(x[..., 0]) if batched else grad)
         gradients = (
-            native.pathway_solve_backward(scale, weight_hh, x, y, alpha),
+            native.pathway_backward(scale, weight_hh, x, y, alpha),
             scale.unsqueeze(-1) * y,
             scale.unsqueeze(-1) * x,
         )
@@ -73,7 +73,7 @@ def pathway_sum(graph: Graph) -> Tensor | None:
     assert weight_out is not None
     given = weight_hh, weight_in.squeeze(-1), weight_out.squeeze(-2)
     batch = given if graph.batch else [each.unsqueeze(0) for each in given]
-    x, y, found = native.pathway_solve(*(each.detach() for each in batch), graph.alpha)
+    x, y, found = native.pathway(*(each.detach() for each in batch), graph.alpha)
     if found.is_cuda:
         deferred.note(found)
     elif not bool(found.all()):

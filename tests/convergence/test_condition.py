@@ -53,7 +53,7 @@ def exact_sum(a: Tensor, sources: Tensor, targets: Tensor) -> float:
 
 
 def solve(a: Tensor, sources: Tensor, targets: Tensor) -> tuple[float, bool]:
-    x, _, found = ops.pathway_solve(*(each.unsqueeze(0).to(DEVICE) for each in (a, sources, targets)), 1.0)
+    x, _, found = ops.pathway(*(each.unsqueeze(0).to(DEVICE) for each in (a, sources, targets)), 1.0)
     return (targets.double() * x[0].cpu().double()).sum().item(), bool(found[0])
 
 

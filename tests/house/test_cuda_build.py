@@ -11,7 +11,7 @@ import pytest
 from rrnn_ext import _C
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
+SOURCES = sorted((ROOT / "csrc" / "cuda").rglob("*.cu"))
 ARCHS = {"80", "90"}
 
 built_for = {arch.removesuffix("+PTX").replace(".", "") for arch in _C.build_info()["cuda_archs"]}
@@ -29,7 +29,7 @@ class Kernel(NamedTuple):
 
 
 def kernels_of(source: Path) -> list[Kernel]:
-    (report,) = (ROOT / "build").glob(f"native.*/cuda/{source.name}.o.ptxas")
+    (report,) = (ROOT / "build").glob(f"native.*/{source.relative_to(ROOT / 'csrc')}.o.ptxas")
     found = re.findall(
         r"Compiling entry function '(\S+)' for 'sm_(\d+)a?'\n"
         r".*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads\n"
@@ -60,5 +60,5 @@ class TestResources:
 
     def test_nothing_is_said_besides(self, source: Path) -> None:
         """No warning of the compiler's."""
-        (report,) = (ROOT / "build").glob(f"native.*/cuda/{source.name}.o.ptxas")
+        (report,) = (ROOT / "build").glob(f"native.*/{source.relative_to(ROOT / 'csrc')}.o.ptxas")
         assert "warning" not in report.read_text()

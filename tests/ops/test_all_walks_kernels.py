@@ -180,12 +180,12 @@ def solved(weight_hh: Tensor, sources: Tensor, targets: Tensor) -> tuple[Tensor,
 def test_pathway(n: int, batch: int, dtype: torch.dtype) -> None:
     weight_hh = graphs(batch, n, 0.8, True).to(DEVICE, dtype)
     sources, targets = (0.1 + drawn(batch, n, seed=seed).abs().to(DEVICE, dtype) for seed in (1, 2))
-    x, y, found = ops.pathway_solve(weight_hh, sources, targets, ALPHA)
+    x, y, found = ops.pathway(weight_hh, sources, targets, ALPHA)
     assert found.tolist() == [1] * batch
     for actual, expected in zip((x, y), solved(weight_hh, sources, targets), strict=True):
         assert_near(actual, expected, TOLERANCE[dtype])
     scale = drawn(batch, seed=3).to(DEVICE, dtype)
-    grad_hh = ops.pathway_solve_backward(scale, weight_hh, x, y, ALPHA)
+    grad_hh = ops.pathway_backward(scale, weight_hh, x, y, ALPHA)
     outer = y.cpu().double().unsqueeze(-1) * x.cpu().double().unsqueeze(-2)
     assert_near(
         grad_hh, ALPHA * scale.cpu().double()[:, None, None] * outer * weight_hh.cpu().double().sign(), TOLERANCE[dtype]
@@ -214,11 +214,9 @@ def test_pathways_that_the_iteration_does_not_settle(batch: bool, dtype: torch.d
         torch.stack([case[part].double() for case in cases]).to(DEVICE, dtype) for part in range(3)
     )
     if batch:
-        x, y, found = ops.pathway_solve(weight_hh, sources, targets, ALPHA)
+        x, y, found = ops.pathway(weight_hh, sources, targets, ALPHA)
     else:
-        each = [
-            ops.pathway_solve(weight_hh[i : i + 1], sources[i : i + 1], targets[i : i + 1], ALPHA) for i in range(6)
-        ]
+        each = [ops.pathway(weight_hh[i : i + 1], sources[i : i + 1], targets[i : i + 1], ALPHA) for i in range(6)]
         x, y, found = (torch.cat(parts) for parts in zip(*each, strict=True))
     assert found.tolist() == [1, 1, 1, 0, 0, 1]
     assert x[3:].isnan().all()
@@ -234,9 +232,9 @@ def test_no_units_and_no_graphs() -> None:
         assert value.tolist() == [0] * batch
         assert converges.tolist() == [1] * batch
         assert ops.all_pairs_penalty_backward(value, walks, weight_hh, None, ALPHA, False, False).shape == (batch, n, n)
-        x, y, found = ops.pathway_solve(weight_hh, vectors, vectors, ALPHA)
+        x, y, found = ops.pathway(weight_hh, vectors, vectors, ALPHA)
         assert found.tolist() == [1] * batch
-        assert ops.pathway_solve_backward(value, weight_hh, x, y, ALPHA).shape == (batch, n, n)
+        assert ops.pathway_backward(value, weight_hh, x, y, ALPHA).shape == (batch, n, n)
 
 
 @DTYPES
@@ -250,15 +248,15 @@ def test_weights_may_begin_anywhere(n: int, shift: int, dtype: torch.dtype) -> N
 
     def results(weight_hh: Tensor) -> list[Tensor]:
         value, walks, _ = ops.all_pairs_penalty(weight_hh, None, ALPHA, True, False)
-        x, y, _ = ops.pathway_solve(weight_hh, vectors, vectors, ALPHA)
+        x, y, _ = ops.pathway(weight_hh, vectors, vectors, ALPHA)
         found = [value, walks, x, y]
         found.append(ops.all_pairs_penalty_backward(ones, walks, weight_hh, None, ALPHA, True, False))
-        found.append(ops.pathway_solve_backward(ones, weight_hh, x, y, ALPHA))
+        found.append(ops.pathway_backward(ones, weight_hh, x, y, ALPHA))
         for u, v in ((vectors[..., None], vectors[:, None]), (vectors[..., None], None)):
-            penalty = (*ops.walk_penalty(weight_hh, u, v, None, None, ALPHA, 4, True, False, False, True),)
+            penalty = (*ops.finite_walks_penalty(weight_hh, u, v, None, None, ALPHA, 4, True, False, False, True),)
             found += [
                 *penalty[:2],
-                *ops.walk_penalty_backward(
+                *ops.finite_walks_penalty_backward(
                     ones, *penalty[1:], weight_hh, u, v, None, None, ALPHA, 4, True, False, False
                 ),
             ]

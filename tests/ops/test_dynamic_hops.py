@@ -15,15 +15,15 @@ GRAPH = torch.randn(5, 5) / 4, torch.randn(5, 2), torch.randn(3, 5)
 
 
 def sums(hops: int) -> Tensor:
-    walks, chain = torch.ops.rrnn_ext.walk_sums(*GRAPH, None, 0.5, hops, False, False, True)
-    gradients = torch.ops.rrnn_ext.walk_sums_backward(walks, chain, *GRAPH, None, 0.5, hops, False, False)
+    walks, chain = torch.ops.rrnn_ext.finite_walks(*GRAPH, None, 0.5, hops, False, False, True)
+    gradients = torch.ops.rrnn_ext.finite_walks_backward(walks, chain, *GRAPH, None, 0.5, hops, False, False)
     return torch.cat([each.flatten() for each in (walks, *gradients)])
 
 
 def penalty(hops: int) -> Tensor:
     options = None, None, 0.5, hops, False, True, False
-    value, walks, chain = torch.ops.rrnn_ext.walk_penalty(*GRAPH, *options, True)
-    gradients = torch.ops.rrnn_ext.walk_penalty_backward(value, walks, chain, *GRAPH, *options)
+    value, walks, chain = torch.ops.rrnn_ext.finite_walks_penalty(*GRAPH, *options, True)
+    gradients = torch.ops.rrnn_ext.finite_walks_penalty_backward(value, walks, chain, *GRAPH, *options)
     return torch.cat([each.flatten() for each in (value, walks, *gradients)])
 
 

@@ -29,8 +29,8 @@ DTYPES = (torch.float32, torch.float64)
 # Of the sum of the absolute values of all terms.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
 MODES: dict[str, dict[str, Any]] = {"sum": {}, "weighted": {"weighted": True}, "per hop": {"per_hop": True}}
-# Work enough for two threads and for the widest vectors: kFlopsPerThread (csrc/cpu/team.h) and kFlopsForAvx512
-# (csrc/cpu/kernels.cpp).
+# Work enough for two threads and for the widest vectors: kFlopsPerThread (csrc/cpu/algorithms/team.h) and
+# kFlopsForAvx512 (csrc/cpu/kernels/kernels.cpp).
 FLOPS_FOR_TWO_THREADS = 2 * 4e6
 ALPHA = 0.875
 
@@ -49,7 +49,7 @@ class Problem:
     weighted: bool = False
 
     def flops(self) -> float:
-        """As in csrc/cpu/walks.h: a chain of the narrower side's vectors through weight_hh."""
+        """As in csrc/cpu/algorithms/walks.h: a chain of the narrower side's vectors through weight_hh."""
         width = min(size for size in (self.i, self.o) if size is not None)
         return 2.0 * self.n**2 * width * self.hops
 
@@ -113,11 +113,11 @@ def run(problem: Problem, dtype: torch.dtype) -> tuple[Tensor, Tensor, list[Tens
     """walks with and without a chain, the gradients of what is given, and the upstream gradient of those."""
     *weights, hop_weights = problem.tensors(dtype)
     graph = (*weights, hop_weights, *problem.options())
-    walks, chain = torch.ops.rrnn_ext.walk_sums(*graph, True)
-    without_chain, nothing = torch.ops.rrnn_ext.walk_sums(*graph, False)
+    walks, chain = torch.ops.rrnn_ext.finite_walks(*graph, True)
+    without_chain, nothing = torch.ops.rrnn_ext.finite_walks(*graph, False)
     assert nothing.numel() == 0
     grad_walks = upstream(walks.shape, dtype)
-    gradients = torch.ops.rrnn_ext.walk_sums_backward(grad_walks, chain, *graph)
+    gradients = torch.ops.rrnn_ext.finite_walks_backward(grad_walks, chain, *graph)
     given = [gradient for gradient, weight in zip(gradients, weights, strict=True) if weight is not None]
     return walks, without_chain, given, grad_walks
 
@@ -243,11 +243,11 @@ def test_penalty(batch: int | None, n: int, mode: str, squared: bool) -> None:
             None if own_pairs is None else upstream(torch.Size([*(rows if own_pairs else ()), *pairs]), dtype).abs()
         )
         graph = (*weights, hop_weights, pair_weights, *problem.options(), squared)
-        value, walks, chain = torch.ops.rrnn_ext.walk_penalty(*graph, True)
-        value_alone, _, nothing = torch.ops.rrnn_ext.walk_penalty(*graph, False)
+        value, walks, chain = torch.ops.rrnn_ext.finite_walks_penalty(*graph, True)
+        value_alone, _, nothing = torch.ops.rrnn_ext.finite_walks_penalty(*graph, False)
         assert nothing.numel() == 0
         grad_value = upstream(torch.Size(rows), dtype)
-        gradients = torch.ops.rrnn_ext.walk_penalty_backward(grad_value, walks, chain, *graph)
+        gradients = torch.ops.rrnn_ext.finite_walks_penalty_backward(grad_value, walks, chain, *graph)
 
         # The sign of a walk near zero is a matter of rounding: the definition takes over the walks that came out.
         factors = torch.ones_like(walks) if pair_weights is None else pair_weights.unsqueeze(-3).expand_as(walks)
@@ -318,11 +318,11 @@ def test_infinite_sums_of_a_single_pathway(
     assert threads == 1 or batch * 80 * n**2 >= FLOPS_FOR_TWO_THREADS or not batch  # Pathway::flops
     weight_hh = converging(batch, n, dtype)
     sources, targets = 1.125 + upstream(torch.Size([2, batch, n]), dtype)
-    x, y, found = torch.ops.rrnn_ext.pathway_solve(weight_hh, sources, targets, ALPHA)
+    x, y, found = torch.ops.rrnn_ext.pathway(weight_hh, sources, targets, ALPHA)
     found = found == 1  # else the iteration leaves it to others
     assert found.numel() * n == 0 or found.double().mean() > 0.3
     scale = upstream(torch.Size([batch]), dtype)
-    gradient = torch.ops.rrnn_ext.pathway_solve_backward(scale, weight_hh, x, y, ALPHA)
+    gradient = torch.ops.rrnn_ext.pathway_backward(scale, weight_hh, x, y, ALPHA)
 
     w, u, v = (each.double().requires_grad_() for each in (weight_hh, sources, targets))
     total = reference.resolvent(w, u[..., None], v[..., None, :], alpha=ALPHA, rectify=True) / ALPHA**2

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import rrnn_ext  # noqa: F401  (registers torch.ops.rrnn_ext)
-from rrnn_ext.ops import finite_walks
+from rrnn_ext.ops.finite_walks import walk_norm, walk_penalty, walk_sums
 
 ALPHA = 0.875
 DTYPES = (torch.float32, torch.float64)
@@ -105,25 +105,25 @@ def drawn(shape: torch.Size, dtype: torch.dtype) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(DEVICE, dtype)
 
 
-def walk_sums(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+def finite_walks(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     for keep_chain in (True, False):
         yield {**case.graph(dtype), **case.options(), "keep_chain": keep_chain}
 
 
-def walk_sums_backward(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+def finite_walks_backward(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     graph = {**case.graph(dtype), **case.options()}
-    walks, chain = op("walk_sums")(**graph, keep_chain=True)
+    walks, chain = op("finite_walks")(**graph, keep_chain=True)
     yield {"grad_walks": drawn(walks.shape, dtype), "chain": chain, **graph}
 
 
-def walk_penalty(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
-    for arguments in walk_sums(case, dtype):
+def finite_walks_penalty(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    for arguments in finite_walks(case, dtype):
         yield {**arguments, "pair_weights": case.factors_of_pairs(dtype), "squared": case.squared}
 
 
-def walk_penalty_backward(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
-    graph = next(walk_penalty(case, dtype))
-    value, walks, chain = op("walk_penalty")(**graph)
+def finite_walks_penalty_backward(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    graph = next(finite_walks_penalty(case, dtype))
+    value, walks, chain = op("finite_walks_penalty")(**graph)
     del graph["keep_chain"]
     yield {"grad_value": drawn(value.shape, dtype), "walks": walks, "chain": chain, **graph}
 
@@ -163,7 +163,7 @@ def all_pairs_slope(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     yield {"a": a, "direction": drawn(a.shape, dtype), "hops": case.hops}
 
 
-def pathway_solve(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+def pathway(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     """Of a batch, from one source to one target."""
     weight_hh = case.graph(dtype)["weight_hh"]
     weight_hh = weight_hh if case.batch is not None else weight_hh.unsqueeze(0)
@@ -171,9 +171,9 @@ def pathway_solve(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     yield {"weight_hh": weight_hh, "sources": vectors.contiguous(), "targets": vectors.flip(-1), "alpha": ALPHA}
 
 
-def pathway_solve_backward(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
-    solve = next(pathway_solve(case, dtype))
-    x, y, found = op("pathway_solve")(**solve)
+def pathway_backward(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    solve = next(pathway(case, dtype))
+    x, y, found = op("pathway")(**solve)
     yield {"scale": drawn(found.shape, dtype), "weight_hh": solve["weight_hh"], "x": x, "y": y, "alpha": ALPHA}
 
 
@@ -196,8 +196,8 @@ def all_pairs_penalty_backward(case: Case, dtype: torch.dtype) -> Iterator[Argum
 CALLS: dict[str, Callable[[Case, torch.dtype], Iterator[Arguments]]] = {
     make.__name__: make
     for make in (
-        *(walk_sums, walk_sums_backward, walk_penalty, walk_penalty_backward, all_walks),
-        *(pathway_solve, pathway_solve_backward, all_pairs_penalty, all_pairs_penalty_backward),
+        *(finite_walks, finite_walks_backward, finite_walks_penalty, finite_walks_penalty_backward, all_walks),
+        *(pathway, pathway_backward, all_pairs_penalty, all_pairs_penalty_backward),
         *(all_walks_of_edges, product, truncated_inverse, all_pairs_sum, all_pairs_slope),
     )
 }
@@ -327,16 +327,16 @@ ALL_PAIRS: list[tuple[dict[str, Any], str]] = [
     ({"pair_weights": torch.ones(3, 3).double()}, "pair_weights must have the dtype of weight_hh"),
 ]
 WRONG = {
-    "walk_sums": GRAPH,
-    "walk_penalty": [*GRAPH, *PAIRS],
-    "walk_sums_backward": [
+    "finite_walks": GRAPH,
+    "finite_walks_penalty": [*GRAPH, *PAIRS],
+    "finite_walks_backward": [
         *GRAPH,
         *CHAIN,
         ({"grad_walks": torch.ones(1, 2, 3)}, "grad_walks must have the shape of walks, got (1, 2, 3)"),
         ({"grad_walks": torch.ones(0)}, "grad_walks must have the shape of walks, got (0,)"),
         ({"grad_walks": torch.ones(1, 2, 2).half()}, "grad_walks must have the dtype of weight_hh"),
     ],
-    "walk_penalty_backward": [
+    "finite_walks_penalty_backward": [
         *GRAPH,
         *PAIRS,
         *CHAIN,
@@ -346,13 +346,13 @@ WRONG = {
         ({"walks": torch.ones(3, 2, 2)}, "walks must come from the forward op, got (3, 2, 2)"),
         ({"walks": torch.ones(1, 2, 2).half()}, "walks must have the dtype of weight_hh"),
     ],
-    "pathway_solve": [
+    "pathway": [
         *BATCH,
         ({"sources": torch.ones(1, 2)}, "sources must be (1, 3), got (1, 2)"),
         ({"targets": torch.ones(3)}, "targets must be (1, 3), got (3,)"),
         ({"targets": torch.ones(1, 3).double()}, "targets must have the dtype of weight_hh"),
     ],
-    "pathway_solve_backward": [
+    "pathway_backward": [
         *BATCH,
         ({"x": torch.ones(2, 3)}, "x must be (1, 3), got (2, 3)"),
         ({"y": torch.ones(1, 3).double()}, "y must have the dtype of weight_hh"),
@@ -398,15 +398,15 @@ def test_wrong_arguments_are_errors(name: str, change: dict[str, Any], text: str
     ],
 )
 def test_wrong_batches_are_errors(change: dict[str, Any], text: str) -> None:
-    arguments = next(walk_penalty(CASES["batch"], torch.float32))
+    arguments = next(finite_walks_penalty(CASES["batch"], torch.float32))
     with pytest.raises(RuntimeError, match=re.escape(text)):
-        op("walk_penalty")(**{**arguments, **on_device(change)})
+        op("finite_walks_penalty")(**{**arguments, **on_device(change)})
 
 
 def test_more_memory_than_there_is_is_an_error() -> None:
-    arguments = next(walk_sums(CASES["plain"], torch.float32))
+    arguments = next(finite_walks(CASES["plain"], torch.float32))
     with pytest.raises(RuntimeError):
-        op("walk_sums")(**{**arguments, "hops": 2**50})
+        op("finite_walks")(**{**arguments, "hops": 2**50})
 
 
 def leaves(case: Case) -> tuple[list[Tensor], Callable[..., Any]]:
@@ -425,7 +425,7 @@ def leaves(case: Case) -> tuple[list[Tensor], Callable[..., Any]]:
 def sums_of(case: Case) -> tuple[Callable[..., Tensor], list[Tensor]]:
     given, in_place = leaves(case)
     options = {"hop_weights": case.graph()["hop_weights"], **case.options()}
-    return lambda *matrices: finite_walks.walk_sums(*in_place(*matrices), **options), given
+    return lambda *matrices: walk_sums(*in_place(*matrices), **options), given
 
 
 def penalty_of(case: Case, function: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], list[Tensor]]:
@@ -443,15 +443,15 @@ class TestDerivatives:
         assert gradgradcheck(function, given, check_fwd_over_rev=True)
 
     def test_walk_penalty(self, case: Case) -> None:
-        function, given = penalty_of(case, finite_walks.walk_penalty)
+        function, given = penalty_of(case, walk_penalty)
         assert gradcheck(function, given, check_forward_ad=True, check_batched_grad=True)
         assert gradgradcheck(function, given, check_fwd_over_rev=True)
 
     @pytest.mark.emulated
     def test_light_path_is_the_general_one(self, case: Case) -> None:
-        """walk_penalty, one op for eager calls, against walk_norm: the value, first and second derivatives."""
+        """finite_walks_penalty, one op for eager calls, against walk_norm: the value, first and second derivatives."""
         results = []
-        for path in (finite_walks.walk_penalty, finite_walks.walk_norm):
+        for path in (walk_penalty, walk_norm):
             function, given = penalty_of(case, path)
             value = function(*given)
             upstream = torch.linspace(0.5, 2.0, value.numel(), dtype=value.dtype, device=DEVICE)
@@ -465,7 +465,7 @@ class TestDerivatives:
 
     @pytest.mark.emulated
     def test_light_path_without_gradients(self, case: Case) -> None:
-        function, given = penalty_of(case, finite_walks.walk_penalty)
+        function, given = penalty_of(case, walk_penalty)
         with_gradients = function(*given)
         with torch.no_grad():
             value = function(*given)
@@ -475,7 +475,7 @@ class TestDerivatives:
 
     def test_gradients_of_some_weights_alone(self, case: Case) -> None:
         """The light path gives what is wanted, at first and at second order, whichever weights are leaves."""
-        function, given = penalty_of(case, finite_walks.walk_penalty)
+        function, given = penalty_of(case, walk_penalty)
         everything = torch.autograd.grad(function(*given).sum(), given)
         for position, full in enumerate(everything):
             some = [leaf.detach().requires_grad_(at == position) for at, leaf in enumerate(given)]

@@ -1,7 +1,7 @@
 """The CUDA kernels of finite walks, on a GPU or emulated: every way in which a matrix is laid out on blocks and tiles.
 
-Emulated, the size of the device decides which way is taken: csrc/cuda/chains.cu chooses it. On a GPU the same problems
-take fewer ways, and the larger ones of test_native.py take the rest.
+Emulated, the size of the device decides which way is taken: csrc/cuda/kernels/chains.cu chooses it. On a GPU the same
+problems take fewer ways, and the larger ones of test_native.py take the rest.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def test_a_nan_is_never_lost(inputs: int, outputs: int, rectify: bool) -> None:
     for hops in (1, 3):
         weight_hh, *graph = problem.tensors(torch.float32)
         weight_hh[32, 31] = torch.nan
-        value, walks, _ = ops.walk_penalty(weight_hh, *graph, None, 0.9, hops, rectify, False, False, True)
+        value, walks, _ = ops.finite_walks_penalty(weight_hh, *graph, None, 0.9, hops, rectify, False, False, True)
         assert value.isnan()
         assert walks.isnan().any()
 
@@ -95,7 +95,7 @@ def test_penalty(squared: bool, per_hop: bool, dtype: torch.dtype) -> None:
     pair_weights = torch.rand(2, 5, 100, generator=generator).to(DEVICE, dtype)
     graph = (*weights, hop_weights)
     options = 0.9, problem.hops, True, per_hop
-    value, walks, chain = ops.walk_penalty(*graph, pair_weights, *options, squared, True)
+    value, walks, chain = ops.finite_walks_penalty(*graph, pair_weights, *options, squared, True)
     given = walks.clone().requires_grad_()
     sizes = given.square() if squared else given.abs()
     terms = (pair_weights[:, None] * sizes).sum((-2, -1))
@@ -104,8 +104,8 @@ def test_penalty(squared: bool, per_hop: bool, dtype: torch.dtype) -> None:
 
     grad_value = torch.tensor([0.7, -1.3], dtype=dtype, device=DEVICE)
     (grad_walks,) = torch.autograd.grad(expected, given, grad_value)
-    actual = ops.walk_penalty_backward(grad_value, walks, chain, *graph, pair_weights, *options, squared)
-    through_walks = ops.walk_sums_backward(grad_walks, chain, *graph, *options)
+    actual = ops.finite_walks_penalty_backward(grad_value, walks, chain, *graph, pair_weights, *options, squared)
+    through_walks = ops.finite_walks_backward(grad_walks, chain, *graph, *options)
     for a, b in zip((actual[0], actual[2]), (through_walks[0], through_walks[2]), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * b.abs().max().item())
 
@@ -118,12 +118,14 @@ def test_the_penalty_of_a_sum_of_one_pathway(n: int) -> None:
     assert weight_out is not None
     graph = weight_hh, weight_in, weight_out, None, None
     options = 0.5, 3, False, False, True
-    value, walks, chain = ops.walk_penalty(*graph, *options, True)
+    value, walks, chain = ops.finite_walks_penalty(*graph, *options, True)
     x = [weight_in, 0.5 * weight_hh @ weight_in]
     y = [weight_out.mT, 0.5 * weight_hh.mT @ weight_out.mT]
     walk = 0.25 * weight_out @ (x[0] + x[1] + 0.5 * weight_hh @ x[1])
     torch.testing.assert_close(value, walk.square().squeeze())
-    grad_hh, grad_in, grad_out = ops.walk_penalty_backward(torch.ones_like(value), walks, chain, *graph, *options)
+    grad_hh, grad_in, grad_out = ops.finite_walks_penalty_backward(
+        torch.ones_like(value), walks, chain, *graph, *options
+    )
     scale = 2 * walk * 0.25
     torch.testing.assert_close(grad_hh, 0.5 * scale * (y[0] @ (x[0] + x[1]).mT + y[1] @ x[0].mT))
     torch.testing.assert_close(grad_in, scale * (y[0] + y[1] + 0.5 * weight_hh.mT @ y[1]))

@@ -7,7 +7,7 @@ from support.planted_bugs.bug import Bug
 CPU = (
     Bug(
         name="blocks-of-columns",
-        file="csrc/cpu/apply.h",
+        file="csrc/cpu/kernels/apply.h",
         text="const T* start = k == 0 ? add : y;",
         instead="const T* start = add;",
         breaks="of a row longer than 4 KB, only the last block of columns counts",
@@ -15,7 +15,7 @@ CPU = (
     ),
     Bug(
         name="ragged-stripe-keeps-its-signs",
-        file="csrc/cpu/apply.h",
+        file="csrc/cpu/kernels/apply.h",
         text="= Rectify && from[j] < 0 ? -from[j] : from[j];",
         instead="= from[j];",
         breaks="the last columns of a wide rectified product, fewer than a stripe, are not rectified",
@@ -23,7 +23,7 @@ CPU = (
     ),
     Bug(
         name="signs-at-every-block",
-        file="csrc/cpu/outer_product.h",
+        file="csrc/cpu/kernels/outer_product.h",
         text="last && sign_of ? sign_of + at : nullptr",
         instead="sign_of ? sign_of + at : nullptr",
         breaks="where the depth of the weights' gradient is more than one block, its sign is applied again and again",
@@ -31,7 +31,7 @@ CPU = (
     ),
     Bug(
         name="no-barrier-before-the-product",
-        file="csrc/cpu/walk_backward.cpp",
+        file="csrc/cpu/algorithms/walk_backward.cpp",
         text="    if (part.alone) team.wait();\n",
         instead="",
         breaks="a thread multiplies vectors that another one has not made yet",
@@ -39,7 +39,7 @@ CPU = (
     ),
     Bug(
         name="share-past-the-end",
-        file="csrc/cpu/team.h",
+        file="csrc/cpu/algorithms/team.h",
         text="return std::min(total, steps * item / count_ * step);",
         instead="return steps * item / count_ * step;",
         breaks="the last thread's part of rows in multiples of 8 goes past the last row",
@@ -47,7 +47,7 @@ CPU = (
     ),
     Bug(
         name="short-block-last",
-        file="csrc/cpu/walk_backward.cpp",
+        file="csrc/cpu/algorithms/walk_backward.cpp",
         text="(end % block ? end % block : block)",
         instead="std::min(end, block)",
         breaks="a last block of one hop is written over the vectors that it is made from",
@@ -55,7 +55,7 @@ CPU = (
     ),
     Bug(
         name="sign-of-no-walk",
-        file="csrc/cpu/penalty.h",
+        file="csrc/cpu/algorithms/penalty.h",
         text="walk > 0 ? T(1) : walk < 0 ? T(-1) : walk;",
         instead="walk > 0 ? T(1) : T(-1);",
         breaks="a pair without a walk gets the gradient of a negative walk, and a NaN is lost",
@@ -63,7 +63,7 @@ CPU = (
     ),
     Bug(
         name="pathway-without-a-proof",
-        file="csrc/cpu/solve_pathway.cpp",
+        file="csrc/cpu/algorithms/solve_pathway.cpp",
         text="return (proof || dual_proof) && ",
         instead="return ",
         breaks="a single pathway whose walks have no sum gets the solution of its equations for one",
@@ -71,7 +71,7 @@ CPU = (
     ),
     Bug(
         name="proof-without-a-margin",
-        file="csrc/cpu/solve_pathway.cpp",
+        file="csrc/cpu/algorithms/solve_pathway.cpp",
         text="gain > margin * solution[j]",
         instead="gain > 0",
         breaks="what rounding made of a gain of zero proves that the sum converges",
@@ -79,7 +79,7 @@ CPU = (
     ),
     Bug(
         name="powers-of-norm-one",
-        file="csrc/cpu/small_all_pairs.cpp",
+        file="csrc/cpu/algorithms/small_all_pairs.cpp",
         text="if (size < T(0.99)) return true;",
         instead="if (size < T(1.01)) return true;",
         breaks="a power of norm 1 counts as one that shrinks",
@@ -87,7 +87,7 @@ CPU = (
     ),
     Bug(
         name="elimination-without-pivots",
-        file="csrc/cpu/gauss_jordan.h",
+        file="csrc/cpu/kernels/gauss_jordan.h",
         text="const int64_t p = largest_open(n, row, open);",
         instead="const int64_t p = t;",
         breaks="the inverse of small graphs takes the diagonal for pivots, however small it is",
@@ -95,7 +95,7 @@ CPU = (
     ),
     Bug(
         name="pair-weights-of-the-first-graph",
-        file="csrc/all_walks_ops.cpp",
+        file="csrc/cpu/ops/all_pairs.cpp",
         text="penalty_backward<T, T>({squared}, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(index),",
         instead="penalty_backward<T, T>({squared}, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(0),",
         breaks="the gradient of a batch of all pairs weighs every graph with the pair weights of the first one",
@@ -103,7 +103,7 @@ CPU = (
     ),
     Bug(
         name="redone-without-alpha",
-        file="csrc/cpu/wide_walks.cpp",
+        file="csrc/cpu/algorithms/wide_walks.cpp",
         text="finish(alpha_ * edges() * sum[at], problem_.weight_hh, at, grad)",
         instead="finish(edges() * sum[at], problem_.weight_hh, at, grad)",
         breaks="the gradient of W lacks an alpha where it is made anew because float64 overflows",
@@ -111,7 +111,7 @@ CPU = (
     ),
     Bug(
         name="one-of-two-chains-is-looked-at",
-        file="csrc/walk_ops.cpp",
+        file="csrc/cpu/ops/finite_walks.cpp",
         text="return is_finite(walk.hops - 1) && is_finite(bundles - 1);",
         instead="return is_finite(walk.hops - 1);",
         breaks="the gradient of a single pathway is made from a chain of the outputs that has overflowed",
@@ -120,7 +120,7 @@ CPU = (
     ),
     Bug(
         name="the-other-chain-is-looked-at",
-        file="csrc/walk_ops.cpp",
+        file="csrc/cpu/ops/finite_walks.cpp",
         text="return is_finite(walk.hops - 1) && is_finite(bundles - 1);",
         instead="return is_finite(bundles - 1);",
         breaks="the gradient of a single pathway is made from a chain of the inputs that has overflowed",
@@ -128,7 +128,7 @@ CPU = (
     ),
     Bug(
         name="an-inverse-nobody-looks-at",
-        file="csrc/cpu/small_all_pairs.cpp",
+        file="csrc/cpu/algorithms/small_all_pairs.cpp",
         text="return is_accurate(k, n, a, walks, scratch + 2 * n * n) && powers_shrink",
         instead="return powers_shrink",
         breaks="the inverse of a small graph is given where float32 has lost all its digits",

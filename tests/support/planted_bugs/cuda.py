@@ -7,7 +7,7 @@ from support.planted_bugs.bug import Bug
 CUDA = (
     Bug(
         name="streamed-tiles-keep-their-signs",
-        file="csrc/cuda/chains.cu",
+        file="csrc/cuda/kernels/chains.cu",
         text="if (chains_.rectify) rectify_tile(arrived);",
         instead="",
         breaks="the tiles of a matrix that do not stay on chip are not rectified",
@@ -15,7 +15,7 @@ CUDA = (
     ),
     Bug(
         name="earlier-strips-are-lost",
-        file="csrc/cuda/chains.cu",
+        file="csrc/cuda/kernels/chains.cu",
         text="T sum = strip > 0 ? *total : T(0);",
         instead="T sum = 0;",
         breaks="of the backward products of a region, only the last strip of rows counts",
@@ -23,7 +23,7 @@ CUDA = (
     ),
     Bug(
         name="no-barrier-before-it-is-staged",
-        file="csrc/cuda/walk_backward.cu",
+        file="csrc/cuda/algorithms/walk_backward.cu",
         text="    __syncthreads();\n    staged[warp * kUnits + lane] = z;",
         instead="    staged[warp * kUnits + lane] = z;",
         breaks="a warp writes over vectors that others still read",
@@ -31,7 +31,7 @@ CUDA = (
     ),
     Bug(
         name="columns-without-alpha",
-        file="csrc/cuda/solve_pathway.cu",
+        file="csrc/cuda/algorithms/solve_pathway.cu",
         text="if (lane == 0) at.column_image[i] = alpha * sum;",
         instead="if (lane == 0) at.column_image[i] = sum;",
         breaks="where several blocks solve for one pathway, the transposed product lacks alpha",
@@ -39,7 +39,7 @@ CUDA = (
     ),
     Bug(
         name="norm-one-is-dominant",
-        file="csrc/cuda/small_all_pairs.cu",
+        file="csrc/cuda/algorithms/small_all_pairs.cu",
         text="const bool dominant = norm < 1 - n * Powers<T>::kRounding;",
         instead="const bool dominant = norm < 1 + n * Powers<T>::kRounding;",
         breaks="a matrix of norm 1 counts as one whose walks have a sum",
@@ -47,7 +47,7 @@ CUDA = (
     ),
     Bug(
         name="pair-weights-shared-by-the-gradient",
-        file="csrc/cuda/all_pairs.cu",
+        file="csrc/cuda/algorithms/all_pairs.cu",
         text="graphs.own_pair_weights ? e : e % size",
         instead="e % size",
         breaks="the gradient of a batch of all pairs weighs every graph with the pair weights of the first one",
@@ -55,7 +55,7 @@ CUDA = (
     ),
     Bug(
         name="walks-counted-by-every-block",
-        file="csrc/cuda/walk_penalty.cu",
+        file="csrc/cuda/algorithms/walk_penalty.cu",
         text="at < count; at += gridDim.y * kThreads",
         instead="at < count; at += kThreads",
         breaks="where several blocks share a norm, they count walks more than once",
@@ -63,7 +63,7 @@ CUDA = (
     ),
     Bug(
         name="a-nan-that-no-walk-passes",
-        file="csrc/cuda/walk_forward.cu",
+        file="csrc/cuda/algorithms/walk_forward.cu",
         text="if (problem.hops > 1) return;",
         instead="if (problem.hops >= 1) return;",
         breaks="a single hop does not pass W, and its NaN is lost",

@@ -1,0 +1,111 @@
+// The chain X_0 = phi(U), X_{m+1} = A X_m, and the walks P_m = c phi(V) X_m that it yields; or the mirror image.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "cpu/algorithms/walks.h"
+#include "cpu/kernels/kernels.h"
+
+namespace rrnn {
+namespace {
+
+// phi(start) as a bundle of vectors, this member's part.
+template <typename T>
+void begin_chain(const Walks<T>& problem, const ChainPart& part, T* bundle) {
+  const int64_t n = problem.n, width = problem.width();
+  const T* start = problem.start();
+  for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
+    for (int64_t r = part.units.begin; r < part.units.end; ++r) {
+      const T value = problem.from_inputs() ? start[r * width + c] : start[c * n + r];
+      bundle[c * n + r] = problem.rectify ? std::abs(value) : value;
+    }
+}
+
+// walks (outputs, inputs) = c phi(other) applied to `vectors` of a bundle, for `others` of the other side.
+template <typename T>
+void read_out(const Walks<T>& problem, const T* bundle, T* walks, Range vectors, Range others, T* buffer) {
+  const int64_t n = problem.n, width = problem.width(), other_width = problem.other_width();
+  const int64_t count = vectors.end - vectors.begin;
+  const T* other = problem.other();
+  const T* columns = bundle;
+  T scale = problem.edges();
+  if (other) {
+    const auto& k = kernels<T>(problem.flops());
+    const T* from = bundle + vectors.begin * n;
+    T* to = buffer + vectors.begin * other_width;
+    if (problem.from_inputs())
+      k.apply(others, n, other, n, from, n, count, scale, nullptr, 0, to, other_width, problem.rectify);
+    else
+      k.apply_transposed(others, n, other, other_width, from, n, count, scale, nullptr, 0, to, other_width,
+                         problem.rectify);
+    columns = buffer;
+    scale = 1;
+  }
+  for (int64_t c = vectors.begin; c < vectors.end; ++c)
+    for (int64_t q = others.begin; q < others.end; ++q)
+      walks[problem.from_inputs() ? q * width + c : c * other_width + q] = scale * columns[c * other_width + q];
+}
+
+}  // namespace
+
+template <typename T>
+int64_t walk_forward_scratch(const Walks<T>& problem, bool keeps_chain) {
+  const int64_t bundle = problem.width() * problem.n;
+  return bundle * (keeps_chain ? 1 : 3) + problem.width() * problem.other_width() + 2 * problem.n;
+}
+
+template <typename T>
+void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* shared) {
+  const int64_t n = problem.n, width = problem.width(), bundle = width * n;
+  T* sum = shared;
+  T* buffer = sum + bundle;
+  T* ring = buffer + width * problem.other_width();  // two bundles in turn where no chain is kept
+  const auto step = [&](int64_t m) { return chain ? chain + m * bundle : ring + m % 2 * bundle; };
+  const auto& k = kernels<T>(problem.flops());
+  const ChainPart part = chain_part(problem, team);
+  const Range others = part.alone ? Range{0, problem.other_width()} : team.share(problem.other_width());
+  const auto exchange = [&] {
+    if (!part.alone) team.wait();
+  };
+  begin_chain(problem, part, step(0));
+  exchange();
+  for (int64_t m = 0; m < problem.hops; ++m) {
+    const T* x = step(m);
+    if (problem.per_hop) {
+      read_out(problem, x, walks + m * problem.outputs * problem.inputs, part.vectors, others, buffer);
+    } else {
+      const T weight = problem.hop_weight(m);
+      for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
+        if (weight == 0) {  // it takes no part, whatever is there
+          if (m == 0) std::fill(sum + c * n + part.units.begin, sum + c * n + part.units.end, T(0));
+        } else {
+          for (int64_t r = part.units.begin; r < part.units.end; ++r)
+            sum[c * n + r] = m == 0 ? weight * x[c * n + r] : sum[c * n + r] + weight * x[c * n + r];
+        }
+    }
+    if (m + 1 == problem.hops) break;
+    advance_chain<T>(problem, x, nullptr, step(m + 1), problem.from_inputs(), m % 2, part);
+    exchange();
+  }
+  if (!problem.per_hop) {
+    exchange();
+    read_out(problem, sum, walks, part.vectors, others, buffer);
+  }
+  team.wait();
+  if (problem.asked_hops == 1 && team.leads()) {
+    // A single hop does not pass W, but a NaN or an infinity in W must not yield a number all the same.
+    T* zeros = shared + walk_forward_scratch(problem, chain != nullptr) - 2 * n;
+    T* nothing = zeros + n;
+    std::fill_n(zeros, n, T(0));
+    k.apply({0, n}, n, problem.weight_hh, n, zeros, n, 1, T(1), nullptr, 0, nothing, n, false);
+    const T poison = std::accumulate(nothing, nothing + n, T(0));
+    for (int64_t p = 0; p < problem.outputs * problem.inputs; ++p) walks[p] += poison;
+  }
+}
+
+template int64_t walk_forward_scratch(const Walks<float>&, bool);
+template int64_t walk_forward_scratch(const Walks<double>&, bool);
+template void walk_forward(const Walks<float>&, float*, float*, Team&, float*);
+template void walk_forward(const Walks<double>&, double*, double*, Team&, double*);
+
+}  // namespace rrnn

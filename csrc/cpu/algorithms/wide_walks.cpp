@@ -1,0 +1,261 @@
+#include "cpu/algorithms/wide_walks.h"
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+#include <vector>
+
+#include "cpu/algorithms/overflow.h"
+#include "cpu/algorithms/scratch.h"
+
+namespace rrnn {
+namespace {
+
+// ----------------------------------------------------------------------------------------------------- in float64
+
+// A float32 problem in float64.
+class Doubled {
+ public:
+  Doubled(const Walks<float>& from, double alpha)
+      : weight_hh_(from.weight_hh, from.weight_hh + from.n * from.n),
+        weight_in_(copy(from.weight_in, from.n * from.inputs)),
+        weight_out_(copy(from.weight_out, from.outputs * from.n)),
+        hop_weights_(copy(from.hop_weights, from.hops)),
+        walks_{from.n,
+               from.inputs,
+               from.outputs,
+               from.hops,
+               weight_hh_.data(),
+               from.weight_in ? weight_in_.data() : nullptr,
+               from.weight_out ? weight_out_.data() : nullptr,
+               alpha,
+               from.rectify,
+               from.per_hop,
+               from.hop_weights ? hop_weights_.data() : nullptr,
+               from.asked_hops} {}
+
+  // The results: one after another, and whether all of them are numbers.
+  bool forward(Wide* walks) const {
+    std::vector<double> results(walks_.terms() * walks_.outputs * walks_.inputs);
+    run(nullptr, results.data());
+    std::copy(results.begin(), results.end(), walks);
+    return all_finite(results.data(), results.size());
+  }
+
+  bool backward(const Wide* grad_walks, float* grad_hh, float* grad_in, float* grad_out) const {
+    const int64_t n = walks_.n, walks_size = walks_.terms() * walks_.outputs * walks_.inputs;
+    const std::vector<double> given(grad_walks, grad_walks + walks_size);
+    // The chain of the narrower side, as of walks by hop: both sides' are for single pathways in a pass of their own.
+    std::vector<double> chain(walks_.hops * walks_.width() * n), walks(walks_size);
+    run(chain.data(), walks.data());
+    std::vector<double> hh(n * n), in(n * walks_.inputs), out(walks_.outputs * n);
+    const Scratch<double> memory = scratch<double>(walk_backward_scratch(walks_));
+    run_team(2 * walks_.flops(), [&](Team& team) {
+      walk_backward(walks_, given.data(), chain.data(), hh.data(), walks_.weight_in ? in.data() : nullptr,
+                    walks_.weight_out ? out.data() : nullptr, team, memory.get());
+    });
+    const auto give = [](const std::vector<double>& from, float* to) {
+      if (to) std::transform(from.begin(), from.end(), to, [](double number) { return static_cast<float>(number); });
+      return !to || all_finite(from.data(), from.size());
+    };
+    return give(hh, grad_hh) & give(in, grad_in) & give(out, grad_out);
+  }
+
+ private:
+  static std::vector<double> copy(const float* from, int64_t count) {
+    return from ? std::vector<double>(from, from + count) : std::vector<double>();
+  }
+
+  void run(double* chain, double* walks) const {
+    const Scratch<double> memory = scratch<double>(walk_forward_scratch(walks_, chain != nullptr));
+    run_team(walks_.flops(), [&](Team& team) { walk_forward(walks_, walks, chain, team, memory.get()); });
+  }
+
+  std::vector<double> weight_hh_, weight_in_, weight_out_, hop_weights_;
+  Walks<double> walks_;
+};
+
+// --------------------------------------------------------------------------------------------------------- in Wide
+
+using Numbers = std::vector<Wide>;
+
+// Bundles are stored unit by unit here: vector c of unit r at [r * width + c].
+template <typename T>
+class Widened {
+ public:
+  Widened(const Walks<T>& problem, double alpha)
+      : problem_(problem), n_(problem.n), width_(problem.width()), others_(problem.other_width()), alpha_(alpha) {}
+
+  Wide edges() const { return problem_.weight_in && problem_.weight_out ? alpha_ * alpha_ : alpha_; }
+
+  Numbers start() const {
+    Numbers bundle(n_ * width_);
+    for (int64_t r = 0; r < n_; ++r)
+      for (int64_t c = 0; c < width_; ++c) bundle[r * width_ + c] = phi(problem_.start()[start_at(r, c)]);
+    return bundle;
+  }
+
+  // to += A from, or A' from.
+  void advance(const Numbers& from, bool forwards, Numbers& to) const {
+    for (int64_t r = 0; r < n_; ++r)
+      for (int64_t k = 0; k < n_; ++k)
+        add(to, forwards ? r : k, alpha_ * phi(problem_.weight_hh[r * n_ + k]), from, forwards ? k : r);
+  }
+
+  // to (of unit r) += factor from (of unit k); nothing times an infinity is nothing.
+  void add(Numbers& to, int64_t r, Wide factor, const Numbers& from, int64_t k) const {
+    if (factor == 0) return;
+    for (int64_t c = 0; c < width_; ++c) to[r * width_ + c] += factor * from[k * width_ + c];
+  }
+
+  // walks (outputs, inputs) += c phi(other) bundle
+  void read_out(const Numbers& bundle, Wide* walks) const {
+    for (int64_t r = 0; r < n_; ++r)
+      for (int64_t q = 0; q < others_; ++q) {
+        const Wide factor = edges() * other(r, q);
+        for (int64_t c = 0; factor != 0 && c < width_; ++c) walks[pair(c, q)] += factor * bundle[r * width_ + c];
+      }
+  }
+
+  // to += phi(other)' gradient weight for (outputs, inputs), without c
+  void lift(const Wide* gradient, Wide weight, Numbers& to) const {
+    for (int64_t r = 0; r < n_; ++r)
+      for (int64_t q = 0; q < others_; ++q) {
+        const Wide factor = weight * other(r, q);
+        for (int64_t c = 0; factor != 0 && c < width_; ++c) to[r * width_ + c] += factor * gradient[pair(c, q)];
+      }
+  }
+
+  // to (n, others) += bundle gradient' weight, without c
+  void add_to_other(const Wide* gradient, Wide weight, const Numbers& bundle, Numbers& to) const {
+    for (int64_t q = 0; q < others_; ++q)
+      for (int64_t c = 0; c < width_; ++c) {
+        const Wide factor = weight * gradient[pair(c, q)];
+        for (int64_t r = 0; factor != 0 && r < n_; ++r) to[r * others_ + q] += factor * bundle[r * width_ + c];
+      }
+  }
+
+  // sum (n, n) += left right'
+  void add_outer(const Numbers& left, const Numbers& right, Numbers& sum) const {
+    for (int64_t r = 0; r < n_; ++r)
+      for (int64_t c = 0; c < width_; ++c) {
+        const Wide factor = left[r * width_ + c];
+        for (int64_t k = 0; factor != 0 && k < n_; ++k) sum[r * n_ + k] += factor * right[k * width_ + c];
+      }
+  }
+
+  void finish_start(const Numbers& bundle, T* grad) const {
+    for (int64_t r = 0; r < n_; ++r)
+      for (int64_t c = 0; c < width_; ++c)
+        finish(edges() * bundle[r * width_ + c], problem_.start(), start_at(r, c), grad);
+  }
+  void finish_other(const Numbers& sum, T* grad) const {
+    for (int64_t r = 0; r < n_; ++r)
+      for (int64_t q = 0; q < others_; ++q)
+        finish(edges() * sum[r * others_ + q], problem_.other(), other_at(r, q), grad);
+  }
+  void finish_hh(const Numbers& sum, T* grad) const {
+    for (int64_t at = 0; at < n_ * n_; ++at) finish(alpha_ * edges() * sum[at], problem_.weight_hh, at, grad);
+  }
+
+ private:
+  Wide phi(T weight) const { return problem_.rectify ? std::abs(weight) : weight; }
+  int64_t start_at(int64_t r, int64_t c) const { return problem_.from_inputs() ? r * width_ + c : c * n_ + r; }
+  int64_t other_at(int64_t r, int64_t q) const { return problem_.from_inputs() ? q * n_ + r : r * others_ + q; }
+  Wide other(int64_t r, int64_t q) const {
+    return problem_.other() ? phi(problem_.other()[other_at(r, q)]) : static_cast<Wide>(r == q);
+  }
+  int64_t pair(int64_t c, int64_t q) const {
+    return problem_.from_inputs() ? q * problem_.inputs + c : c * problem_.inputs + q;
+  }
+  void finish(Wide gradient, const T* weights, int64_t at, T* grad) const {
+    grad[at] = static_cast<T>(times_phi_derivative<Wide>(gradient, weights[at], problem_.rectify));
+  }
+
+  const Walks<T>& problem_;
+  int64_t n_, width_, others_;
+  Wide alpha_;
+};
+
+template <typename T>
+void widened_walks(const Walks<T>& problem, double alpha, Wide* walks) {
+  const Widened<T> graph(problem, alpha);
+  const int64_t n = problem.n, pairs = problem.outputs * problem.inputs;
+  std::fill_n(walks, problem.terms() * pairs, Wide(0));
+  Numbers x = graph.start(), sum(x.size());
+  for (int64_t m = 0; m < problem.hops; ++m) {
+    if (m > 0) {
+      Numbers next(x.size());
+      graph.advance(x, problem.from_inputs(), next);
+      x.swap(next);
+    }
+    if (problem.per_hop)
+      graph.read_out(x, walks + m * pairs);
+    else
+      for (int64_t r = 0; r < n; ++r) graph.add(sum, r, problem.hop_weight(m), x, r);
+  }
+  if (!problem.per_hop) graph.read_out(sum, walks);
+}
+
+template <typename T>
+void widened_gradients(const Walks<T>& problem, double alpha, const Wide* grad_walks, T* grad_hh, T* grad_in,
+                       T* grad_out) {
+  const Widened<T> graph(problem, alpha);
+  const int64_t n = problem.n, hops = problem.hops, pairs = problem.outputs * problem.inputs;
+  const bool from_inputs = problem.from_inputs();
+  std::vector<Numbers> chain{graph.start()};
+  const size_t size = chain[0].size();
+  for (int64_t m = 1; m < hops; ++m) {
+    chain.emplace_back(size);
+    graph.advance(chain[m - 1], from_inputs, chain[m]);
+  }
+  const auto gradient = [&](int64_t m) { return grad_walks + (problem.per_hop ? m * pairs : 0); };
+  Numbers reverse(size), outer(n * n), others(problem.other() ? n * problem.other_width() : 0);
+  for (int64_t m = hops; m-- > 0;) {
+    Numbers next(size);
+    graph.lift(gradient(m), problem.hop_weight(m), next);
+    if (m + 1 < hops) graph.advance(reverse, !from_inputs, next);
+    reverse.swap(next);
+    if (m > 0)
+      from_inputs ? graph.add_outer(reverse, chain[m - 1], outer) : graph.add_outer(chain[m - 1], reverse, outer);
+    if (problem.other()) graph.add_to_other(gradient(m), problem.hop_weight(m), chain[m], others);
+  }
+  graph.finish_hh(outer, grad_hh);
+  graph.finish_start(reverse, from_inputs ? grad_in : grad_out);
+  if (problem.other()) graph.finish_other(others, from_inputs ? grad_out : grad_in);
+}
+
+}  // namespace
+
+template <typename T>
+bool is_finite(const Walks<T>& problem, double alpha) {
+  const int64_t n = problem.n;
+  return std::isfinite(alpha) && all_finite(problem.weight_hh, n * n) &&
+         (!problem.weight_in || all_finite(problem.weight_in, n * problem.inputs)) &&
+         (!problem.weight_out || all_finite(problem.weight_out, problem.outputs * n)) &&
+         (!problem.hop_weights || all_finite(problem.hop_weights, problem.hops));
+}
+
+template <typename T>
+void wide_walks(const Walks<T>& problem, double alpha, Wide* walks) {
+  if constexpr (std::is_same_v<T, float>)
+    if (Doubled(problem, alpha).forward(walks)) return;
+  widened_walks(problem, alpha, walks);
+}
+
+template <typename T>
+void wide_gradients(const Walks<T>& problem, double alpha, const Wide* grad_walks, T* grad_hh, T* grad_in,
+                    T* grad_out) {
+  if constexpr (std::is_same_v<T, float>)
+    if (Doubled(problem, alpha).backward(grad_walks, grad_hh, grad_in, grad_out)) return;
+  widened_gradients(problem, alpha, grad_walks, grad_hh, grad_in, grad_out);
+}
+
+#define RRNN_INSTANTIATE(T)                                 \
+  template bool is_finite(const Walks<T>&, double);         \
+  template void wide_walks(const Walks<T>&, double, Wide*); \
+  template void wide_gradients(const Walks<T>&, double, const Wide*, T*, T*, T*);
+RRNN_INSTANTIATE(float)
+RRNN_INSTANTIATE(double)
+
+}  // namespace rrnn

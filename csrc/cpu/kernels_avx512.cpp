@@ -1,3 +1,0 @@
-#define RRNN_ISA rrnn_avx512
-#define RRNN_ISA_NAME "avx512"
-#include "kernels_isa.h"

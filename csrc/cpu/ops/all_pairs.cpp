@@ -1,0 +1,87 @@
+// The ops of all pairs on CPU tensors, of small graphs in cache.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <tuple>
+
+#include "common/checks.h"
+#include "common/graph_batch.h"
+#include "common/pair_weights.h"
+#include "common/tensors.h"
+#include "cpu/algorithms/all_walks.h"
+#include "cpu/algorithms/penalty.h"
+#include "cpu/kernels/kernels.h"
+
+namespace rrnn {
+namespace {
+
+template <typename T>
+SmallGraph<T> small_graph(const Batch& batch, int64_t index, double alpha, bool rectify) {
+  const double cubed = static_cast<double>(batch.n) * batch.n * batch.n;
+  return {batch.n, at<T>(batch.weight_hh, index, batch.n * batch.n), static_cast<T>(alpha), rectify,
+          10 * cubed * static_cast<double>(batch.count)};
+}
+
+// body(index, T* scratch) for each graph, each by one thread.
+template <typename T, typename F>
+void each_small_graph(const Batch& batch, const F& body) {
+  const double flops = small_graph<T>(batch, 0, 1, false).flops;
+  const int64_t threads = worthwhile_threads(flops);
+  const auto run = [&](int64_t begin, int64_t end) {
+    const Scratch<T> memory = scratch<T>(small_graph_scratch<T>(batch.n) + batch.n * batch.n);
+    for (int64_t index = begin; index < end; ++index) body(index, memory.get());
+  };
+  if (threads > 1 && batch.count > 1)
+    torch::stable::parallel_for(0, batch.count, (batch.count + threads - 1) / threads, run);
+  else
+    run(0, batch.count);
+}
+
+std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::optional<Tensor> pair_weights, double alpha,
+                                                     bool rectify, bool squared) {
+  const Batch batch(weight_hh);
+  const PairWeights pairs(pair_weights, weight_hh, batch.count, batch.n, batch.n);
+  const int64_t size = batch.n * batch.n;
+  Tensor value = empty_of(weight_hh, {batch.count}), converges = empty_of(weight_hh, {batch.count});
+  Tensor walks = empty_of(weight_hh, {batch.count, batch.n, batch.n});
+  dispatch(weight_hh, [&](auto zero) {
+    using T = decltype(zero);
+    each_small_graph<T>(batch, [&](int64_t index, T* memory) {
+      T* to = at<T>(walks, index, size);
+      *at<T>(converges, index, 1) = small_all_pairs(small_graph<T>(batch, index, alpha, rectify), to, memory);
+      *at<T>(value, index, 1) = penalty<T, T>({squared}, to, 1, size, nullptr, pairs.of<T>(index));
+    });
+  });
+  return {value, walks, converges};
+}
+
+Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight_hh, std::optional<Tensor> pair_weights,
+                                  double alpha, bool rectify, bool squared) {
+  const Batch batch(weight_hh);
+  const PairWeights pairs(pair_weights, weight_hh, batch.count, batch.n, batch.n);
+  const int64_t size = batch.n * batch.n;
+  batch.check_factors("grad_value", grad_value);
+  batch.check_matrices("walks", walks);
+  const Tensor grads = dense(grad_value), sums = dense(walks);
+  Tensor grad_hh = empty_of(weight_hh, {batch.count, batch.n, batch.n});
+  dispatch(weight_hh, [&](auto zero) {
+    using T = decltype(zero);
+    each_small_graph<T>(batch, [&](int64_t index, T* memory) {
+      T* grad_walks = memory + small_graph_scratch<T>(batch.n);
+      penalty_backward<T, T>({squared}, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(index),
+                             *at<T>(grads, index, 1), grad_walks);
+      small_all_pairs_backward(small_graph<T>(batch, index, alpha, rectify), at<T>(sums, index, size), grad_walks,
+                               at<T>(grad_hh, index, size), memory);
+    });
+  });
+  return grad_hh;
+}
+
+}  // namespace
+}  // namespace rrnn
+
+STABLE_TORCH_LIBRARY_IMPL(rrnn_ext, CPU, m) {
+  m.impl("all_pairs_penalty", TORCH_BOX(&rrnn::all_pairs_penalty));
+  m.impl("all_pairs_penalty_backward", TORCH_BOX(&rrnn::all_pairs_penalty_backward));
+}

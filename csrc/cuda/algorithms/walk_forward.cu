@@ -1,0 +1,151 @@
+// The chain of the narrower side, with the other side's where the gradient will want both, and the walks it yields.
+#include <algorithm>
+
+#include "cuda/algorithms/walks.h"
+#include "cuda/device/device.h"
+#include "cuda/device/launch.h"
+#include "cuda/device/vector.h"
+#include "cuda/kernels/chains.h"
+#include "cuda/kernels/walk_size.h"
+
+namespace rrnn::cuda {
+namespace {
+
+constexpr int kThreads = 256, kWarps = kThreads / kWarp;
+constexpr int kOthers = 8;  // of the other side's vectors that one sweep over the units meets
+
+// What a term reads off: P_m needs X_m, the sum of all needs sum_m w_m X_m. Unit r of vector c.
+template <typename T>
+__device__ __forceinline__ T summed(const Walks<T>& problem, const T* chain, int64_t graph, int64_t term, int64_t c,
+                                    int64_t r) {
+  const int64_t bundle = problem.width() * problem.n, at = c * problem.n + r;
+  if (problem.per_hop) return chain[term * bundle + at];
+  T sum = 0;
+#pragma unroll 4
+  for (int64_t m = 0; m < problem.hops; ++m) {
+    const T x = chain[m * bundle + at];
+    sum += problem.hop_weights ? weighed(problem.hop_weights[graph * problem.hop_weights_stride + m], x) : x;
+  }
+  return sum;
+}
+
+// A block reads off one vector of one term.
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    read_out_kernel(const __grid_constant__ Walks<T> problem, const T* chains, int64_t chain_stride, T* walks) {
+  T* pieces = reinterpret_cast<T*>(shared_memory());
+  const unsigned width = static_cast<unsigned>(problem.width()), terms = static_cast<unsigned>(problem.terms());
+  const int64_t c = blockIdx.x % width, term = blockIdx.x / width % terms, graph = blockIdx.x / width / terms;
+  const int64_t n = problem.n;
+  const T* chain = chains + graph * chain_stride;
+  T* to = walks + (graph * problem.terms() + term) * problem.pairs();
+  const int64_t others = problem.other_width();
+  if (!problem.other()) {
+    for (int64_t r = blockIdx.y * kThreads + threadIdx.x; r < n; r += gridDim.y * kThreads)
+      to[problem.pair(c, r)] = problem.edges() * summed(problem, chain, graph, term, c, r);
+    return;
+  }
+  const T* other = problem.other() + graph * others * n;
+  const int64_t unit_stride = problem.from_inputs() ? 1 : others, other_stride = problem.from_inputs() ? n : 1;
+  for (int64_t first = blockIdx.y * kOthers; first < others; first += gridDim.y * kOthers) {
+    const int count = static_cast<int>(min(others - first, int64_t(kOthers)));
+    T sums[kOthers] = {};
+    for (int64_t r = threadIdx.x; r < n; r += kThreads) {
+      const T x = summed(problem, chain, graph, term, c, r);
+#pragma unroll
+      for (int q = 0; q < kOthers; ++q)
+        if (q < count) sums[q] += edge(other[r * unit_stride + (first + q) * other_stride], T(1), problem.rectify) * x;
+    }
+#pragma unroll
+    for (int q = 0; q < kOthers; ++q) {
+      const T sum = warp_sum(sums[q]);
+      if (threadIdx.x % kWarp == 0) pieces[q * kWarps + threadIdx.x / kWarp] = sum;
+    }
+    __syncthreads();
+    if (static_cast<int>(threadIdx.x) < count) {
+      T sum = 0;
+      for (int warp = 0; warp < kWarps; ++warp) sum += pieces[threadIdx.x * kWarps + warp];
+      to[problem.pair(c, first + threadIdx.x)] = problem.edges() * sum;
+    }
+    __syncthreads();
+  }
+}
+
+// A single hop does not pass W, but a NaN or an infinity in W must not yield a number all the same.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) poison_kernel(const __grid_constant__ Walks<T> problem, T* walks) {
+  const int64_t graph = blockIdx.x, elements = problem.n * problem.n;
+  const T* weights = problem.weight_hh + graph * elements;
+  bool finite = true;
+  for (int64_t at = blockIdx.y * kThreads + threadIdx.x; at < elements; at += gridDim.y * kThreads)
+    finite = finite && is_finite(weights[at]);
+  if (__syncthreads_and(finite)) return;
+  T* to = walks + graph * problem.terms() * problem.pairs();
+  for (int64_t at = threadIdx.x; at < problem.terms() * problem.pairs(); at += kThreads) to[at] = not_a_number<T>();
+}
+
+// The bundles that start from the given sides. The narrower side's chain comes first.
+template <typename T>
+Chains<T> chains_of(const Walks<T>& problem, T* chain, bool both) {
+  const int n = static_cast<int>(problem.n), inputs = static_cast<int>(problem.inputs);
+  const int outputs = static_cast<int>(problem.outputs);
+  const int64_t stride = both ? problem.chain_size() : problem.hops * problem.width() * n;
+  Chains<T> chains{static_cast<int>(problem.graphs),
+                   n,
+                   static_cast<int>(problem.hops),
+                   problem.weight_hh,
+                   problem.alpha,
+                   problem.rectify,
+                   {},
+                   {}};
+  T* other_chain = chain ? chain + problem.hops * problem.width() * n : nullptr;
+  if (both || problem.from_inputs())
+    chains.forwards = {inputs, problem.from_inputs() ? chain : other_chain, stride, problem.weight_in, inputs, 1};
+  if (both || !problem.from_inputs())
+    chains.backwards = {outputs, problem.from_inputs() ? other_chain : chain, stride, problem.weight_out, 1, n};
+  return chains;
+}
+
+}  // namespace
+
+template <typename T>
+int64_t walk_forward_scratch(const Walks<T>& problem, bool keeps_chain) {
+  if (problem.empty()) return 0;
+  const bool both = keeps_chain && problem.both_sides();
+  const Chains<T> chains = chains_of<T>(problem, nullptr, both);
+  const int64_t exchange = plan_chains(chains).exchange_size(chains.forwards.width, chains.backwards.width);
+  return exchange + (keeps_chain ? 0 : problem.graphs * problem.hops * problem.width() * problem.n);
+}
+
+template <typename T>
+void walk_forward(const Walks<T>& problem, T* walks, T* chain, T* scratch, cudaStream_t stream) {
+  if (problem.empty()) {
+    const int64_t count = problem.graphs * problem.terms() * problem.pairs();
+    if (count) check_cuda(cudaMemsetAsync(walks, 0, count * sizeof(T), stream), "memset");
+    return;
+  }
+  Chains<T> chains = chains_of<T>(problem, chain, chain && problem.both_sides());
+  const ChainPlan plan = plan_chains(chains);
+  if (!chain)
+    chains = chains_of<T>(problem, scratch + plan.exchange_size(chains.forwards.width, chains.backwards.width), false);
+  advance_chains(chains, plan, scratch, stream);
+
+  const Bundle<T>& narrow = problem.from_inputs() ? chains.forwards : chains.backwards;
+  const int64_t sweeps =
+      problem.other() ? (problem.other_width() + kOthers - 1) / kOthers : (problem.n + kThreads - 1) / kThreads;
+  const dim3 grid(static_cast<unsigned>(problem.graphs * problem.terms() * problem.width()),
+                  static_cast<unsigned>(std::min<int64_t>(sweeps, 1024)));
+  launch(read_out_kernel<T>, {grid, kThreads, kOthers * kWarps * sizeof(T)}, stream, problem,
+         static_cast<const T*>(narrow.chain), narrow.chain_stride, walks);
+  if (problem.hops > 1) return;
+  const int64_t blocks = std::min<int64_t>((problem.n * problem.n + kThreads - 1) / kThreads, 256);
+  launch(poison_kernel<T>, {dim3(static_cast<unsigned>(problem.graphs), static_cast<unsigned>(blocks)), kThreads},
+         stream, problem, walks);
+}
+
+template int64_t walk_forward_scratch(const Walks<float>&, bool);
+template int64_t walk_forward_scratch(const Walks<double>&, bool);
+template void walk_forward(const Walks<float>&, float*, float*, float*, cudaStream_t);
+template void walk_forward(const Walks<double>&, double*, double*, double*, cudaStream_t);
+
+}  // namespace rrnn::cuda

@@ -1,0 +1,23 @@
+// Walks of finitely many hops and the penalty of them.
+#include <torch/csrc/stable/library.h>
+
+// One graph: weight_hh (n, n), weight_in (n, i), weight_out (o, n); or a batch of them, (b, n, n) and so on. A side
+// left out is the identity. `walks` is (terms, o, i), terms = hops where per_hop, else 1; `chain` is what the backward
+// needs.
+STABLE_TORCH_LIBRARY_FRAGMENT(rrnn_ext, m) {
+  m.def(
+      "finite_walks(Tensor weight_hh, Tensor? weight_in, Tensor? weight_out, Tensor? hop_weights, float alpha, "
+      "SymInt hops, bool rectify, bool per_hop, bool keep_chain) -> (Tensor walks, Tensor chain)");
+  m.def(
+      "finite_walks_backward(Tensor grad_walks, Tensor chain, Tensor weight_hh, Tensor? weight_in, "
+      "Tensor? weight_out, Tensor? hop_weights, float alpha, SymInt hops, bool rectify, bool per_hop) "
+      "-> (Tensor grad_hh, Tensor grad_in, Tensor grad_out)");
+  m.def(
+      "finite_walks_penalty(Tensor weight_hh, Tensor? weight_in, Tensor? weight_out, Tensor? hop_weights, "
+      "Tensor? pair_weights, float alpha, SymInt hops, bool rectify, bool per_hop, bool squared, bool keep_chain) "
+      "-> (Tensor value, Tensor walks, Tensor chain)");
+  m.def(
+      "finite_walks_penalty_backward(Tensor grad_value, Tensor walks, Tensor chain, Tensor weight_hh, "
+      "Tensor? weight_in, Tensor? weight_out, Tensor? hop_weights, Tensor? pair_weights, float alpha, SymInt hops, "
+      "bool rectify, bool per_hop, bool squared) -> (Tensor grad_hh, Tensor grad_in, Tensor grad_out)");
+}
