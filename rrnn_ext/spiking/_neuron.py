@@ -23,8 +23,8 @@ class Neuron(NamedTuple):
     threshold: Tensor
     reset: Tensor
     refractory: Tensor
-    dt: Tensor | None
     dtype: torch.dtype  # of the result
+    dt: Tensor | None = None
 
     def standardised(self, potential: Tensor) -> Tensor:
         """In standard deviations of the free potential from its mean."""
@@ -52,7 +52,7 @@ def checked_neuron(
     if dt is not None:
         check_time_step(named["dt"], named["tau"])
     named["std"] = torch.maximum(named["std"], _LEAST_STD * (named["threshold"] - named["reset"]))
-    return Neuron(**named, **({"dt": None} if dt is None else {}), dtype=dtype)
+    return Neuron(**named, dtype=dtype)
 
 
 def check_time_step(dt: Tensor, tau: Tensor) -> None:
@@ -62,11 +62,20 @@ def check_time_step(dt: Tensor, tau: Tensor) -> None:
 
 def check_all(holds: Tensor, needed: str, value: Tensor) -> None:
     """A ValueError unless it holds everywhere; NaN passes, and gives NaN."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or holds.is_meta:
-        return  # the values cannot be looked at
+    if not has_values(value):
+        return
     wrong = value[~holds & ~value.isnan()]
     if wrong.numel() > 0:
         raise ValueError(f"{needed}, got {wrong[0].item():g}")
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether they can be looked at: not those of a batch that torch.func.vmap goes through."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        if torch._C._functorch.is_batchedtensor(tensor):
+            return False
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return not tensor.is_meta
 
 
 def to_float64(**arguments: Number) -> tuple[list[Tensor], torch.dtype]:
