@@ -1,67 +1,24 @@
-"""What the public functions are given, checked and brought into one form. Errors say what was needed and what came."""
+"""The tensors that the public functions are given, checked. Errors say what was needed and what came."""
 
 from __future__ import annotations
 
 import math
 import numbers
-import operator
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from rrnn_ext._modes import has_values, may_be_batched
+from rrnn_ext._modes import has_values
 from rrnn_ext.ops import CUDA_ARCHS
-
-_HALVES = (torch.float16, torch.bfloat16)
-
-
-class Graph(NamedTuple):
-    """The weights of one graph, or of a batch of them flattened to one dimension, as the ops take them."""
-
-    weight_hh: Tensor
-    weight_in: Tensor | None
-    weight_out: Tensor | None
-    hop_weights: Tensor | None
-    pair_weights: Tensor | None
-    alpha: float  # what the ops have to apply: 1 where alpha is a tensor, which is in the weights then
-    given_alpha: float | Tensor  # (), or (b,): what the user gave, and
-    given_hh: Tensor  # the recurrent weight without it
-    batch: tuple[int, ...]
-    dtype: torch.dtype  # of the result
-
-
-def check_choice(name: str, value: str, known: Collection[str]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
-
-
-def check_hops(hops: int | None) -> int | None:
-    return None if hops is None else _checked_hops(hops, "an int >= 1 or None")
-
-
-def check_finite_hops(hops: int) -> int:
-    return _checked_hops(hops, "an int >= 1")
-
-
-def _checked_hops(hops: int, wanted: str) -> int:
-    """Whatever counts as an int, such as NumPy's."""
-    if isinstance(hops, bool) or not isinstance(hops, (int, torch.SymInt)):
-        if isinstance(hops, (bool, Tensor)) or not hasattr(hops, "__index__"):
-            raise TypeError(f"hops must be {wanted}, got {hops!r} ({type(hops).__name__})")
-        hops = operator.index(hops)
-    if hops < 1:
-        raise ValueError(f"hops must be at least 1, got {hops}")
-    return hops
 
 
 def _shape(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
 
 
-def _check_weight(name: str, weight: Tensor, weight_hh: Tensor) -> None:
+def check_weight(name: str, weight: Tensor, weight_hh: Tensor) -> None:
     if not isinstance(weight, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(weight).__name__}")
     if weight.layout != torch.strided:
@@ -149,86 +106,7 @@ def _only_valid(name: str, factors: Tensor, valid: Tensor, wanted: str) -> Tenso
     return factors
 
 
-def _autocast(weight_hh: Tensor, *weights: Tensor | None) -> list[Tensor | None]:
-    """Under autocast, halves and mixtures become float32 (float64 where there is one)."""
-    dtype = torch.float32
-    for weight in (weight_hh, *weights):
-        if weight is not None and weight.is_floating_point():
-            dtype = torch.promote_types(dtype, weight.dtype)
-    return [weight if weight is None or not weight.is_floating_point() else weight.to(dtype) for weight in weights]
-
-
-def prepare(
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    *,
-    alpha: float | Tensor,
-    hops: int | None,
-    hop_weights: Tensor | None = None,
-    pair_weights: Tensor | None = None,
-) -> Graph:
-    """Checks the weights and everything that has a shape; halves to float32, a tensor alpha into the weights."""
-    check_weight_hh(weight_hh)
-    device = weight_hh.device.type
-    if device != "meta" and torch.is_autocast_enabled(device):
-        cast = _autocast(weight_hh, weight_hh, weight_in, weight_out)
-        assert cast[0] is not None
-        weight_hh, weight_in, weight_out = cast[0], cast[1], cast[2]
-    if weight_in is not None:
-        _check_weight("weight_in", weight_in, weight_hh)
-    if weight_out is not None:
-        _check_weight("weight_out", weight_out, weight_hh)
-    batch = _batch_shape(weight_hh, weight_in, weight_out)
-    alpha = check_alpha(alpha, weight_hh, batch)
-    dtype = weight_hh.dtype
-
-    if hop_weights is not None:
-        hop_weights = _check_factors("hop_weights", hop_weights, weight_hh)
-        if hop_weights.dim() < 1 or hop_weights.shape[-1] != hops:
-            raise ValueError(f"hop_weights must be (..., {hops}) to match hops={hops}, got {_shape(hop_weights)}")
-        _check_batch("hop_weights", hop_weights, 1, batch)
-        hop_weights = _only_valid("hop_weights", hop_weights, hop_weights.isfinite(), "be finite")
-    if pair_weights is not None:
-        pair_weights = _check_pair_weights(pair_weights, weight_hh, weight_in, weight_out, batch)
-
-    if dtype in _HALVES:
-        weight_hh = weight_hh.float()
-        weight_in = None if weight_in is None else weight_in.float()
-        weight_out = None if weight_out is None else weight_out.float()
-    if hop_weights is not None and hop_weights.dtype != weight_hh.dtype:
-        hop_weights = hop_weights.to(weight_hh.dtype)
-    if pair_weights is not None and pair_weights.dtype != weight_hh.dtype:
-        pair_weights = pair_weights.to(weight_hh.dtype)
-    given_alpha, given_hh = alpha, weight_hh
-    if isinstance(alpha, Tensor):
-        # alpha scales every edge: let autograd, vmap and the rest see it do so.
-        if alpha.dim() == 0 and not may_be_batched():
-            factor = alpha.to(weight_hh.dtype)  # one on the CPU stays there: to copy it would wait for the device
-        else:
-            factor = alpha.to(dtype=weight_hh.dtype, device=weight_hh.device)[..., None, None]
-        weight_hh = factor * weight_hh
-        weight_in = None if weight_in is None else factor * weight_in
-        weight_out = None if weight_out is None else factor * weight_out
-        given_alpha, alpha = alpha, 1.0
-
-    if batch:
-        given_hh = _flatten(given_hh, batch, 2)
-        weight_hh = _flatten(weight_hh, batch, 2) if isinstance(given_alpha, Tensor) else given_hh
-        weight_in = None if weight_in is None else _flatten(weight_in, batch, 2)
-        weight_out = None if weight_out is None else _flatten(weight_out, batch, 2)
-        if hop_weights is not None and hop_weights.dim() > 1:
-            hop_weights = _flatten(hop_weights, batch, 1)
-        if pair_weights is not None and pair_weights.dim() > 2:
-            pair_weights = _flatten(pair_weights, batch, 2)
-        if isinstance(given_alpha, Tensor) and given_alpha.dim() > 0:
-            given_alpha = _flatten(given_alpha, batch, 0)
-    return Graph(
-        weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha, given_alpha, given_hh, batch, dtype
-    )
-
-
-def _check_pair_weights(
+def check_pair_weights(
     pair_weights: Tensor,
     weight_hh: Tensor,
     weight_in: Tensor | None,
@@ -249,18 +127,6 @@ def _check_pair_weights(
     return pair_weights.expand(*pair_weights.shape[:-2], *pairs).contiguous()
 
 
-def _batch_shape(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None) -> tuple[int, ...]:
-    if all(weight is None or weight.dim() == 2 for weight in (weight_hh, weight_in, weight_out)):
-        return ()
-    named = {"weight_hh": weight_hh, "weight_in": weight_in, "weight_out": weight_out}
-    shapes = {name: tuple(weight.shape[:-2]) for name, weight in named.items() if weight is not None}
-    try:
-        return tuple(torch.broadcast_shapes(*shapes.values()))
-    except RuntimeError:
-        got = ", ".join(f"{name} {tuple(weight.shape)}" for name, weight in named.items() if weight is not None)
-        raise ValueError(f"the batch dimensions of the weights must broadcast together, got {got}") from None
-
-
 def _broadcasts_to(shape: Sequence[int], batch: tuple[int, ...]) -> bool:
     return len(shape) <= len(batch) and all(
         size in (1, wanted) for size, wanted in zip(reversed(shape), reversed(batch), strict=False)
@@ -274,16 +140,22 @@ def _check_batch(name: str, factors: Tensor, dims: int, batch: tuple[int, ...]) 
         raise ValueError(f"{name} must be ({wanted}) or the same for all of the batch, got {_shape(factors)}")
 
 
-def _flatten(tensor: Tensor, batch: tuple[int, ...], dims: int) -> Tensor:
-    """One dimension for all of a batch."""
-    own = tensor.shape[tensor.dim() - dims :]
-    if len(batch) == 1 and tensor.dim() == dims + 1 and tensor.shape[0] == batch[0]:
-        return tensor
-    return tensor.expand(*batch, *own).reshape(math.prod(batch), *own)
+def check_hop_weights(hop_weights: Tensor, weight_hh: Tensor, hops: int | None, batch: tuple[int, ...]) -> Tensor:
+    hop_weights = _check_factors("hop_weights", hop_weights, weight_hh)
+    if hop_weights.dim() < 1 or hop_weights.shape[-1] != hops:
+        raise ValueError(f"hop_weights must be (..., {hops}) to match hops={hops}, got {_shape(hop_weights)}")
+    _check_batch("hop_weights", hop_weights, 1, batch)
+    return _only_valid("hop_weights", hop_weights, hop_weights.isfinite(), "be finite")
 
 
-def unflatten(result: Tensor, graph: Graph, dims: int) -> Tensor:
-    """The batch's own dimensions before `dims` of the result's, and the weights' dtype."""
-    if graph.batch:
-        result = result.reshape(*graph.batch, *result.shape[result.dim() - dims :])
-    return result.to(graph.dtype)
+def common_batch(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None) -> tuple[int, ...]:
+    """The batch dimensions of the weights, broadcast together."""
+    if all(weight is None or weight.dim() == 2 for weight in (weight_hh, weight_in, weight_out)):
+        return ()
+    named = {"weight_hh": weight_hh, "weight_in": weight_in, "weight_out": weight_out}
+    shapes = {name: tuple(weight.shape[:-2]) for name, weight in named.items() if weight is not None}
+    try:
+        return tuple(torch.broadcast_shapes(*shapes.values()))
+    except RuntimeError:
+        got = ", ".join(f"{name} {tuple(weight.shape)}" for name, weight in named.items() if weight is not None)
+        raise ValueError(f"the batch dimensions of the weights must broadcast together, got {got}") from None

@@ -1,91 +1,86 @@
-"""The options of ResolventPenalty: checked when they are set, read at every call."""
+"""The options of the penalty: what they are called, what they are where nothing is said, and what goes with what."""
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+import enum
+import operator
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rrnn_ext import functional
-from rrnn_ext._modes import has_values
-from rrnn_ext.networks.constants import Constant
-from rrnn_ext.networks.leaks import checked_leak
-from rrnn_ext.networks.sources import WeightSource, check_source, read
-
-NumberSource: TypeAlias = float | WeightSource
-
-CONSTANTS = ("hop_weights", "pair_weights")
-_NUMBERS = ("alpha", "leak")
-_OWN = ("leak",)  # what the function does not know
+NormName: TypeAlias = Literal["l1", "l2"]
+Method: TypeAlias = Literal["auto", "series", "inverse"]
+Reduction: TypeAlias = Literal["sum", "mean", "none"]
 
 
-def constants_of(options: Mapping[str, Any]) -> dict[str, Constant]:
-    """The options whose tensors are wanted where the weights are."""
-    given = {name: options[name] for name in (*CONSTANTS, "leak")}
-    return {name: Constant(value) for name, value in given.items() if isinstance(value, Tensor)}
+class Norm(enum.Enum):
+    """How large a matrix of walks is: the sum of absolute values, or of squares."""
+
+    l1 = "l1"
+    l2 = "l2"
 
 
-def check_options(options: Mapping[str, Any], model: nn.Module | None) -> None:
-    """Refuses what no weights could go with."""
-    for name in CONSTANTS:
-        _check_constant(name, options[name])
-    for name in _NUMBERS:
-        value = options[name]
-        if isinstance(value, (Tensor, str)) or callable(value):
-            check_source(name, value, model, kinds="a number, a tensor")
-    leak = options["leak"]
-    if leak is not None and not isinstance(leak, str) and not callable(leak):
-        checked_leak(leak)
-    _let_the_function_refuse({name: value for name, value in options.items() if name not in _OWN})
+@dataclass(frozen=True)
+class PenaltyOptions:
+    """The options of :func:`rrnn_ext.resolvent_penalty`, which says what they are, checked as far as no weight is
+    needed for it: ValueError and TypeError name the option, what was needed and what came.
+
+    ::
+
+        options = PenaltyOptions(hops=20, norm="l2")
+        rrnn_ext.resolvent_penalty(weight_hh, **vars(options))
+    """
+
+    alpha: float | Tensor = 1.0
+    hops: int | None = None
+    rectify: bool = False
+    per_hop: bool = False
+    norm: NormName = "l1"
+    hop_weights: Tensor | None = None
+    pair_weights: Tensor | None = None
+    method: Method = "auto"
+    reduction: Reduction = "sum"
+
+    def __post_init__(self) -> None:
+        check_choice("norm", self.norm, get_args(NormName))
+        check_choice("reduction", self.reduction, get_args(Reduction))
+        check_choice("method", self.method, get_args(Method))
+        hops = check_hops(self.hops)
+        if hops is not self.hops:
+            object.__setattr__(self, "hops", hops)
+        if not self.per_hop and self.hop_weights is None:
+            return
+        option = "per_hop=True" if self.per_hop else "hop_weights"
+        if hops is None:
+            raise ValueError(f"{option} needs a finite number of hops, got hops=None")
+        if self.method == "inverse":
+            raise ValueError(
+                f"method='inverse' has only the plain sum of all hops, got {option}; use method='series' or 'auto'"
+            )
 
 
-def _check_constant(name: str, constant: object) -> None:
-    if constant is None:
-        return
-    if not isinstance(constant, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(constant).__name__}")
-    if constant.is_complex():
-        raise TypeError(f"{name} must be of a real dtype, got {constant.dtype}")
-    if isinstance(constant, nn.Parameter) or constant.requires_grad:
-        kind = "a Parameter" if isinstance(constant, nn.Parameter) else "a tensor that requires a gradient"
-        raise ValueError(f"{name} is a constant, to which no gradient flows, got {kind}; detach it")
+def check_choice(name: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
-def _let_the_function_refuse(options: dict[str, Any]) -> None:
-    """In its own words: it is asked for graphs without an edge, of the shapes that the options have."""
-    alpha, hop_weights, pair_weights = options["alpha"], options["hop_weights"], options["pair_weights"]
-    if isinstance(alpha, str) or callable(alpha) or (isinstance(alpha, Tensor) and not has_values(alpha)):
-        alpha = 1.0  # it is looked at in the call
-    hop_weights, pair_weights = _in_sight(hop_weights), _in_sight(pair_weights)
-    batch = torch.broadcast_shapes(
-        alpha.shape if isinstance(alpha, Tensor) else (),
-        () if hop_weights is None else hop_weights.shape[:-1],
-        () if pair_weights is None else pair_weights.shape[:-2],
-    )
-    outputs, inputs = (1, 1) if pair_weights is None or pair_weights.dim() < 2 else pair_weights.shape[-2:]
-    shapes = (1, 1), (1, inputs), (outputs, 1)
-    graph = [torch.zeros(*batch, *shape, dtype=torch.float32, device="cpu") for shape in shapes]
-    with torch.no_grad():
-        functional.resolvent_penalty(
-            *graph, **{**options, "alpha": alpha, "hop_weights": hop_weights, "pair_weights": pair_weights}
-        )
+def check_hops(hops: int | None) -> int | None:
+    return None if hops is None else _checked_hops(hops, "an int >= 1 or None")
 
 
-def _in_sight(constant: Tensor | None) -> Tensor | None:
-    """Its values, where they can be looked at; else its shape."""
-    if constant is None:
-        return None
-    return (
-        Constant(constant).given
-        if has_values(constant)
-        else torch.ones(constant.shape, dtype=torch.float32, device="cpu")
-    )
+def check_finite_hops(hops: int) -> int:
+    return _checked_hops(hops, "an int >= 1")
 
 
-def read_alpha(alpha: object, model: nn.Module | None) -> float | Tensor:
-    value = read("alpha", alpha, model)
-    # A number of NumPy's would make an array of a tensor that it multiplies.
-    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else value
+def _checked_hops(hops: int, wanted: str) -> int:
+    """Whatever counts as an int, such as NumPy's."""
+    if isinstance(hops, bool) or not isinstance(hops, (int, torch.SymInt)):
+        if isinstance(hops, (bool, Tensor)) or not hasattr(hops, "__index__"):
+            raise TypeError(f"hops must be {wanted}, got {hops!r} ({type(hops).__name__})")
+        hops = operator.index(hops)
+    if hops < 1:
+        raise ValueError(f"hops must be at least 1, got {hops}")
+    return hops

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrnn_ext import _arguments
+from rrnn_ext._arguments import check_alpha, check_weight_hh
+from rrnn_ext._options import check_hops
 from rrnn_ext.infinite import lapack
 
 
@@ -37,9 +38,9 @@ def resolvent_info(
     Computed from the eigenvalues, in float64: O(n^3), meant for a look now and then, not for every step. NaN weights
     give a NaN radius that does not converge.
     """
-    _arguments.check_weight_hh(weight_hh)
-    hops = _arguments.check_hops(hops)
-    alpha = _arguments.check_alpha(alpha, weight_hh, tuple(weight_hh.shape[:-2]))
+    check_weight_hh(weight_hh)
+    hops = check_hops(hops)
+    alpha = check_alpha(alpha, weight_hh, tuple(weight_hh.shape[:-2]))
     phi = weight_hh.detach().double()
     if rectify:
         phi = phi.abs()

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rrnn_ext import _arguments, _finite
-from rrnn_ext._modes import transforming, without_autocast
-from rrnn_ext.ops._matrices import pair_norm
-from rrnn_ext.ops.all_pairs import all_pairs_penalty
-from rrnn_ext.ops.finite_walks import walk_penalty
-from rrnn_ext.ops.infinite_walks import resolvent_sum
-from rrnn_ext.ops.pathway import pathway_sum
-
-_METHODS = ("auto", "series", "inverse")
+from rrnn_ext import _route
+from rrnn_ext._call import prepare, unflatten
+from rrnn_ext._modes import without_autocast
+from rrnn_ext._options import Method, NormName, PenaltyOptions, Reduction, check_finite_hops
 
 
 def resolvent_penalty(
@@ -24,11 +19,11 @@ def resolvent_penalty(
     hops: int | None = None,
     rectify: bool = False,
     per_hop: bool = False,
-    norm: str = "l1",
+    norm: NormName = "l1",
     hop_weights: Tensor | None = None,
     pair_weights: Tensor | None = None,
-    method: str = "auto",
-    reduction: str = "sum",
+    method: Method = "auto",
+    reduction: Reduction = "sum",
 ) -> Tensor:
     """The size of the walks from inputs to outputs, ``||sum_m P_m||``, or ``sum_m ||P_m||`` with ``per_hop``.
 
@@ -82,18 +77,23 @@ def resolvent_penalty(
 
     Source: Sharma, Goodman & Akarca, "Resolvent-RNN", arXiv 2605.03598, for norm="l1", per_hop=False, rectify=False.
     """
-    _arguments.check_choice("norm", norm, ("l1", "l2"))
-    _arguments.check_choice("reduction", reduction, ("sum", "mean", "none"))
-    hops = _arguments.check_hops(hops)
-    _check_method(method, hops, per_hop, hop_weights)
-    graph = _arguments.prepare(
-        weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, hop_weights=hop_weights, pair_weights=pair_weights
+    options = PenaltyOptions(
+        alpha=alpha,
+        hops=hops,
+        rectify=rectify,
+        per_hop=per_hop,
+        norm=norm,
+        hop_weights=hop_weights,
+        pair_weights=pair_weights,
+        method=method,
+        reduction=reduction,
     )
+    call = prepare(weight_hh, weight_in, weight_out, options)
     with without_autocast(weight_hh.device.type):
-        value = _penalty(graph, hops, rectify, per_hop, norm == "l2", method)
-    if graph.batch:
-        value = value.reshape(graph.batch) if reduction == "none" else getattr(value, reduction)()
-    return value if value.dtype == graph.dtype else value.to(graph.dtype)
+        value = _route.penalty(call)
+    if call.batch:
+        value = value.reshape(call.batch) if reduction == "none" else getattr(value, reduction)()
+    return value if value.dtype == call.dtype else value.to(call.dtype)
 
 
 def resolvent(
@@ -105,18 +105,16 @@ def resolvent(
     hops: int | None = None,
     rectify: bool = False,
     hop_weights: Tensor | None = None,
-    method: str = "auto",
+    method: Method = "auto",
 ) -> Tensor:
     """The sum of all walks from each input to each output, ``sum_m w_m P_m``: (..., o, i), differentiable.
 
     Arguments and errors as of :func:`resolvent_penalty`.
     """
-    hops = _arguments.check_hops(hops)
-    _check_method(method, hops, False, hop_weights)
-    graph = _arguments.prepare(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, hop_weights=hop_weights)
+    options = PenaltyOptions(alpha=alpha, hops=hops, rectify=rectify, hop_weights=hop_weights, method=method)
+    call = prepare(weight_hh, weight_in, weight_out, options)
     with without_autocast(weight_hh.device.type):
-        total = _sum(graph, hops, rectify, method)
-    return _arguments.unflatten(total, graph, 2)
+        return unflatten(_route.total(call), call, 2)
 
 
 def hop_decomposition(
@@ -133,53 +131,7 @@ def hop_decomposition(
     ``P_m`` carries what an input brought m steps before the read-out (without weight_in and weight_out: m + 1).
     Arguments and errors as of :func:`resolvent_penalty`.
     """
-    hops = _arguments.check_finite_hops(hops)
-    graph = _arguments.prepare(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops)
+    options = PenaltyOptions(alpha=alpha, hops=check_finite_hops(hops), rectify=rectify, per_hop=True)
+    call = prepare(weight_hh, weight_in, weight_out, options)
     with without_autocast(weight_hh.device.type):
-        walks = _finite.walk_sums(graph, hops, rectify, per_hop=True)
-    return _arguments.unflatten(walks, graph, 3)
-
-
-def _check_method(method: str, hops: int | None, per_hop: bool, hop_weights: Tensor | None) -> None:
-    _arguments.check_choice("method", method, _METHODS)
-    if not per_hop and hop_weights is None:
-        return
-    option = "per_hop=True" if per_hop else "hop_weights"
-    if hops is None:
-        raise ValueError(f"{option} needs a finite number of hops, got hops=None")
-    if method == "inverse":
-        raise ValueError(
-            f"method='inverse' has only the plain sum of all hops, got {option}; use method='series' or 'auto'"
-        )
-
-
-def _sum(graph: _arguments.Graph, hops: int | None, rectify: bool, method: str) -> Tensor:
-    if hops is None:
-        return resolvent_sum(graph, rectify, method == "series")
-    if method == "inverse":
-        return _finite.by_inverse(graph, hops, rectify)
-    if graph.weight_in is None and graph.weight_out is None and graph.hop_weights is None:
-        return _finite.all_pairs(graph, hops, rectify)
-    return _finite.walk_sums(graph, hops, rectify, per_hop=False).squeeze(-3)
-
-
-def _penalty(
-    graph: _arguments.Graph, hops: int | None, rectify: bool, per_hop: bool, squared: bool, method: str
-) -> Tensor:
-    """The penalty of each graph."""
-    if rectify and not squared and graph.pair_weights is None and (per_hop or graph.hop_weights is None):
-        # Nothing can cancel: the sum over all pairs is one walk sum, from all inputs to all outputs.
-        graph, per_hop = _finite.single_pathway(graph), False
-        if graph.hop_weights is not None:
-            return _sum(graph, hops, rectify, method).squeeze((-2, -1))
-        if hops is None and method == "auto" and not transforming(graph.weight_hh):
-            value = pathway_sum(graph)
-            if value is not None:
-                return value
-    between_all = graph.weight_in is None and graph.weight_out is None
-    if hops is None and between_all and method == "auto" and not transforming(graph.weight_hh):
-        return all_pairs_penalty(graph, rectify, squared)
-    plain = between_all and graph.hop_weights is None and not per_hop
-    if hops is None or method == "inverse" or plain:
-        return pair_norm(_sum(graph, hops, rectify, method), graph.pair_weights, squared)
-    return walk_penalty(*_finite.with_a_side(graph), hops, rectify, per_hop, squared)
+        return unflatten(_route.hop_by_hop(call), call, 3)

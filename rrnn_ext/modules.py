@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from rrnn_ext import functional
 from rrnn_ext._errors import ResolventDivergenceError
 from rrnn_ext._modes import without_autocast
-from rrnn_ext._options import CONSTANTS, NumberSource, check_options, constants_of, read_alpha
+from rrnn_ext._module_options import CONSTANTS, NumberSource, check_options, constants_of, read_alpha
 from rrnn_ext.networks.graphs import GivenWeights, ModuleWeights
 from rrnn_ext.networks.sources import WeightSource, describe, read
 

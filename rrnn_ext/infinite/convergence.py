@@ -189,7 +189,9 @@ class _Images:
 
 def walks_in_blocks(a: Tensor, vectors: Tensor, hops: int) -> tuple[Tensor, Tensor]:
     """(sum of A^m V over m < hops, A^hops V) for (b, n, n) and (b, n, c)."""
-    walks, chain = native.finite_walks(a, vectors, None, None, 1.0, hops, False, False, True)
+    walks, chain = native.finite_walks(
+        a, vectors, None, hop_weights=None, alpha=1.0, hops=hops, rectify=False, per_hop=False, keep_chain=True
+    )
     last = chain.reshape(*vectors.shape[:-2], hops, vectors.shape[-1], vectors.shape[-2])[..., -1, :, :].mT
     return walks.squeeze(-3), a @ last
 

@@ -73,7 +73,7 @@ def python_op(function: Callable[..., Any]) -> Any:
         with without_autocast(arguments[0].device.type):
             return function(*arguments)
 
-    name = function.__name__.strip("_")
+    name = function.__name__
     _library.define(name + torch.library.infer_schema(function, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
     _library.impl(name, in_own_dtype, "CompositeExplicitAutograd")
     return getattr(native, name).default

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rrnn_ext._arguments import Graph
+from rrnn_ext._call import Call
 from rrnn_ext._modes import is_batched, without_autocast
+from rrnn_ext._options import Norm
 from rrnn_ext.infinite import deferred, lapack
 from rrnn_ext.infinite.convergence import Source, prove_convergence
 from rrnn_ext.infinite.probes import gaussian
@@ -17,7 +18,7 @@ from rrnn_ext.infinite.solve import LARGEST_ERROR, one_minus, refined
 from rrnn_ext.ops import CUDA_EMULATED, native
 from rrnn_ext.ops._matrices import pair_norm, phi
 from rrnn_ext.ops._registration import differentiable_gradients
-from rrnn_ext.ops.infinite_walks import all_pairs, resolvent_sum, source_of, without_the_empty_walk
+from rrnn_ext.ops.infinite_walks import infinite_sum, infinite_walks_of_edges, source_of, without_the_empty_walk
 
 # The largest graph whose inverse one thread makes in cache; on a GPU, the largest one for our own kernels.
 _SMALL_GRAPH = 160
@@ -52,52 +53,46 @@ class _AllPairsPenalty(Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        weight_hh: Tensor,
-        pair_weights: Tensor | None,
-        value: Tensor,
-        walks: Tensor,
-        graph: Graph,
-        rectify: bool,
-        squared: bool,
+        ctx: Any, weight_hh: Tensor, pair_weights: Tensor | None, value: Tensor, walks: Tensor, call: Call
     ) -> Tensor:
         ctx.save_for_backward(weight_hh, pair_weights, walks)
-        ctx.graph = graph
-        ctx.rectify, ctx.squared = rectify, squared
+        ctx.call = call
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         weight_hh, pair_weights, walks = ctx.saved_tensors
+        call = ctx.call
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
 
             def value(weight_hh: Any) -> Tensor:
-                graph = ctx.graph._replace(weight_hh=weight_hh)
-                total = resolvent_sum(graph, ctx.rectify, series=False, proved=True)
-                return pair_norm(total, pair_weights, ctx.squared)
+                total = infinite_sum(call._replace(weight_hh=weight_hh), proved=True)
+                return pair_norm(total, pair_weights, call.norm is Norm.l2)
 
             (grad_hh,) = differentiable_gradients(value, (weight_hh,), grad)
         elif is_batched(grad):
             ones = walks.new_ones(walks.shape[:1])
-            grad_hh = grad.unsqueeze(-1).unsqueeze(-1) * _gradient(ctx, ones, weight_hh, pair_weights, walks)
+            grad_hh = grad.unsqueeze(-1).unsqueeze(-1) * _gradient(call, ones, weight_hh, pair_weights, walks)
         else:
-            grad_hh = _gradient(ctx, grad, weight_hh, pair_weights, walks)
-        return grad_hh, None, None, None, None, None, None
+            grad_hh = _gradient(call, grad, weight_hh, pair_weights, walks)
+        return grad_hh, None, None, None, None
 
 
-def _gradient(ctx: Any, grad: Tensor, weight_hh: Tensor, pair_weights: Tensor | None, walks: Tensor) -> Tensor:
-    options = ctx.graph.alpha, ctx.rectify, ctx.squared
+def _gradient(call: Call, grad: Tensor, weight_hh: Tensor, pair_weights: Tensor | None, walks: Tensor) -> Tensor:
+    squared = call.norm is Norm.l2
     if _is_small(weight_hh):
-        return native.all_pairs_penalty_backward(grad, walks, weight_hh, pair_weights, *options)
-    grad_walks = 2 * walks if ctx.squared else walks.sign()
+        return native.all_pairs_penalty_backward(
+            grad, walks, weight_hh, pair_weights, alpha=call.alpha, rectify=call.rectify, squared=squared
+        )
+    grad_walks = 2 * walks if squared else walks.sign()
     if pair_weights is not None:
         grad_walks *= pair_weights
-    grad_walks *= ctx.graph.alpha * grad[:, None, None]
+    grad_walks *= call.alpha * grad[:, None, None]
     back = walks.mT  # Q' G Q' for Q = I + walks, without making Q
     with without_autocast(walks.device.type):
         half = torch.baddbmm(grad_walks, back, grad_walks)
         grad_hh = torch.baddbmm(half, half, back)
-    if ctx.rectify:
+    if call.rectify:
         grad_hh *= weight_hh.sign()
     return grad_hh
 
@@ -125,7 +120,7 @@ def _inverse_by_halves(a: Tensor) -> Tensor:
     return whole
 
 
-def _all_pairs(a: Tensor, source: Source) -> Tensor:
+def _walks_by_products(a: Tensor, source: Source) -> Tensor:
     """A + A^2 + .. of (b, n, n), which converges; NaN where A has a NaN or an infinity."""
     quick = _inverse_by_halves(a)
     poison = 0 * a.sum((-2, -1), keepdim=True)
@@ -133,42 +128,48 @@ def _all_pairs(a: Tensor, source: Source) -> Tensor:
     _, left, rounding = refined(a, probes, lambda right: quick @ right, poison.isfinite())
     # A backward stable inverse leaves a few units of rounding on top of what rounding does; pivot where there is more.
     if not left <= max(16 * torch.finfo(a.dtype).eps * a.shape[-1] ** 0.5, rounding) or left + rounding > LARGEST_ERROR:
-        return all_pairs(a, source)  # with pivoting, in float64 where that is needed
+        return _exact_walks(a, source)  # with pivoting, in float64 where that is needed
     walks = without_the_empty_walk(a, quick)
     return walks + poison if not bool(poison.isfinite().all()) else walks
 
 
-def all_pairs_penalty(graph: Graph, rectify: bool, squared: bool) -> Tensor:
+def _exact_walks(a: Tensor, source: Source, proved: bool = True) -> Tensor:
+    return infinite_walks_of_edges(a, *source, series=False, proved=proved)
+
+
+def all_pairs_penalty(call: Call) -> Tensor:
     """The penalty of all walks between all pairs."""
-    weight_hh, pair_weights, alpha = graph.weight_hh, graph.pair_weights, graph.alpha
-    if not graph.batch:
+    weight_hh, pair_weights, alpha, squared = call.weight_hh, call.pair_weights, call.alpha, call.norm is Norm.l2
+    if not call.batch:
         weight_hh = weight_hh.unsqueeze(0)
     weights = weight_hh.detach()
-    source = source_of(graph._replace(weight_hh=weight_hh), rectify)
+    source = source_of(call._replace(weight_hh=weight_hh))
     source = source._replace(weights=source.weights.detach(), alpha=source.alpha.detach())
     if _is_small(weights):
-        value, walks, converges = native.all_pairs_penalty(weights, pair_weights, alpha, rectify, squared)
+        value, walks, converges = native.all_pairs_penalty(
+            weights, pair_weights, alpha=alpha, rectify=call.rectify, squared=squared
+        )
         if converges.is_cuda:
             deferred.note(converges)
         elif bool((unclear := converges == 0).any()):
-            a = alpha * phi(weights, rectify)
+            a = alpha * phi(weights, call.rectify)
             prove_convergence(a, source)
             weighed = source._replace(weights=source.weights[unclear])
             if source.alpha.dim():
                 weighed = weighed._replace(alpha=source.alpha[unclear])
-            walks[unclear] = all_pairs(a[unclear], weighed)
+            walks[unclear] = _exact_walks(a[unclear], weighed)
             value = pair_norm(walks, pair_weights, squared)
     else:
         a = alpha * weights
-        a = a.abs_() if rectify else a
+        a = a.abs_() if call.rectify else a
         if a.is_cuda:
-            walks = all_pairs(a, source, proved=False)
+            walks = _exact_walks(a, source, proved=False)
         else:
             prove_convergence(a, source)
-            walks = _all_pairs(a, source)
+            walks = _walks_by_products(a, source)
         if pair_weights is None and not squared:
             value = torch.linalg.vector_norm(walks, ord=1, dim=(-2, -1))  # in one pass
         else:
             value = pair_norm(walks, pair_weights, squared)
-    value = _AllPairsPenalty.apply(weight_hh, pair_weights, value, walks, graph, rectify, squared)
-    return value if graph.batch else value.squeeze(0)
+    value = _AllPairsPenalty.apply(weight_hh, pair_weights, value, walks, call)
+    return value if call.batch else value.squeeze(0)

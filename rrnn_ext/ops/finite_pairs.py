@@ -17,7 +17,7 @@ from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batc
 
 
 @python_op
-def _all_pairs_sum(a: Tensor, hops: int) -> Tensor:
+def finite_pairs(a: Tensor, hops: int) -> Tensor:
     """S_hops of (..., n, n), in O(log hops) products."""
     return _in_range(_sum_by_doubling, a.contiguous(), hops=hops)
 
@@ -34,7 +34,7 @@ def _sum_by_doubling(a: Tensor, hops: int) -> Tensor:
 
 
 @python_op
-def _all_pairs_slope(a: Tensor, direction: Tensor, hops: int) -> Tensor:
+def finite_pairs_slope(a: Tensor, direction: Tensor, hops: int) -> Tensor:
     """The derivative of S_hops in a direction, (..., n, n)."""
     return _in_range(_slope_by_doubling, a.contiguous(), direction.contiguous(), hops=hops)
 
@@ -64,17 +64,17 @@ def _in_range(function: Callable[..., Tensor], *matrices: Tensor, hops: int) -> 
     return result
 
 
-@torch.library.register_fake("rrnn_ext::all_pairs_sum")
+@torch.library.register_fake("rrnn_ext::finite_pairs")
 def _(a: Tensor, hops: int) -> Tensor:
     return a.new_empty(a.shape)
 
 
-@torch.library.register_fake("rrnn_ext::all_pairs_slope")
+@torch.library.register_fake("rrnn_ext::finite_pairs_slope")
 def _(a: Tensor, direction: Tensor, hops: int) -> Tensor:
     return a.new_empty(a.shape)
 
 
-@derivatives_of(_all_pairs_sum)
+@derivatives_of(finite_pairs)
 class _Sum(Differentiable):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
@@ -85,20 +85,20 @@ class _Sum(Differentiable):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         (a,) = ctx.saved_tensors
-        return _all_pairs_slope(a.mT, grad, ctx.hops), None
+        return finite_pairs_slope(a.mT, grad, ctx.hops), None
 
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_a: Tensor, _: Any) -> Tensor:
         (a,) = saved
-        return _all_pairs_slope(a, d_a, ctx.hops)
+        return finite_pairs_slope(a, d_a, ctx.hops)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, hops: int) -> Any:
         (folded,), unfold = fold_batch(info.batch_size, in_dims[:1], (a,), (2,))
-        return unfold(_all_pairs_sum(folded, hops)), 0
+        return unfold(finite_pairs(folded, hops)), 0
 
 
-@derivatives_of(_all_pairs_slope)
+@derivatives_of(finite_pairs_slope)
 class _Slope(Differentiable):
     """Linear in the direction; its derivatives by A are those of graphs of twice the units."""
 
@@ -114,7 +114,7 @@ class _Slope(Differentiable):
         n = a.shape[-1]
         beside = torch.zeros_like(grad)
         corner = torch.cat([torch.cat([beside, grad], -1), torch.cat([beside, beside], -1)], -2)
-        slope = _all_pairs_slope(block_triangular(a, direction).mT, corner, ctx.hops)
+        slope = finite_pairs_slope(block_triangular(a, direction).mT, corner, ctx.hops)
         return slope[..., :n, :n] + slope[..., n:, n:], slope[..., :n, n:], None
 
     @staticmethod
@@ -124,14 +124,9 @@ class _Slope(Differentiable):
         d_a = torch.zeros_like(a) if d_a is None else d_a
         d_direction = torch.zeros_like(a) if d_direction is None else d_direction
         doubled = block_triangular(a, direction), block_triangular(d_a, d_direction)
-        return _all_pairs_slope(*doubled, ctx.hops)[..., :n, n:].clone()  # a tangent may not be a view
+        return finite_pairs_slope(*doubled, ctx.hops)[..., :n, n:].clone()  # a tangent may not be a view
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, direction: Tensor, hops: int) -> Any:
         pair, unfold = fold_batch(info.batch_size, in_dims[:2], (a, direction), (2, 2))
-        return unfold(_all_pairs_slope(*pair, hops)), 0
-
-
-def all_pairs_sum(a: Tensor, hops: int) -> Tensor:
-    """A + .. + A^hops of (..., n, n), differentiable any number of times."""
-    return _all_pairs_sum(a, hops)
+        return unfold(finite_pairs_slope(*pair, hops)), 0

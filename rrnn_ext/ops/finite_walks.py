@@ -12,7 +12,7 @@ functions and applications", for the block matrix).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,12 +23,40 @@ from rrnn_ext.ops import CUDA_EMULATED, native
 from rrnn_ext.ops._matrices import block_triangular, identity, of_weight, pair_norm, phi
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, differentiable_gradients, fold_batch
 
-Sides: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]  # weight_hh, weight_in, weight_out
-Tangents: TypeAlias = tuple[Tensor | None, Tensor | None, Tensor | None]  # of these; None: it does not move
-
+Tangents: TypeAlias = tuple[Tensor | None, Tensor | None, Tensor | None]  # of the weights; None: it does not move
 
 _walk_sums = native.finite_walks.default
 _walk_sums_backward = native.finite_walks_backward.default
+_walk_penalty = native.finite_walks_penalty.default
+_walk_penalty_backward = native.finite_walks_penalty_backward.default
+
+
+class WalkArguments(NamedTuple):
+    """What the ops of sums take, in the order of their schemas. A side must be given; (hops,) or (b, hops) factors."""
+
+    weight_hh: Tensor
+    weight_in: Tensor | None
+    weight_out: Tensor | None
+    hop_weights: Tensor | None
+    alpha: float
+    hops: int
+    rectify: bool
+    per_hop: bool
+
+
+class PenaltyArguments(NamedTuple):
+    """What the ops of penalties take, likewise."""
+
+    weight_hh: Tensor
+    weight_in: Tensor | None
+    weight_out: Tensor | None
+    hop_weights: Tensor | None
+    pair_weights: Tensor | None
+    alpha: float
+    hops: int
+    rectify: bool
+    per_hop: bool
+    squared: bool
 
 
 def _present(gradients: Sequence[Tensor], weights: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
@@ -36,11 +64,12 @@ def _present(gradients: Sequence[Tensor], weights: Sequence[Tensor | None]) -> t
 
 
 class _Doubled:
-    """The graph of twice the units whose walks are the derivative of those of ``weights`` in the direction
-    ``tangents``, and the way back from its gradients."""
+    """The graph of twice the units whose walks are the derivative of those of ``walks`` in the direction ``tangents``,
+    and the way back from its gradients."""
 
-    def __init__(self, weights: Sides, tangents: Tangents, alpha: float, rectify: bool) -> None:
-        self.units = weights[0].shape[-1]
+    def __init__(self, walks: WalkArguments, tangents: Tangents) -> None:
+        weights, alpha, rectify = walks[:3], walks.alpha, walks.rectify
+        self.units = walks.weight_hh.shape[-1]
         self.slopes: list[Any] = [alpha * (1 if weight is None or not rectify else weight.sign()) for weight in weights]
         self.given = [weight is not None for weight in weights]
         edges = [None if weight is None else alpha * phi(weight, rectify) for weight in weights]
@@ -55,10 +84,19 @@ class _Doubled:
         b, d_b = (eye, torch.zeros_like(a)) if weights[1] is None else (edges[1], moved[1])
         c, d_c = (eye, torch.zeros_like(a)) if weights[2] is None else (edges[2], moved[2])
         assert b is not None and d_b is not None and c is not None and d_c is not None  # noqa: PT018
-        self.graph = block_triangular(a, d_a), torch.cat([d_b, b], -2), torch.cat([c, d_c], -1)
+        self.walks = WalkArguments(
+            weight_hh=block_triangular(a, d_a),
+            weight_in=torch.cat([d_b, b], -2),
+            weight_out=torch.cat([c, d_c], -1),
+            hop_weights=walks.hop_weights,
+            alpha=1.0,
+            hops=walks.hops,
+            rectify=False,
+            per_hop=walks.per_hop,
+        )
 
     def gradients(self, of_graph: Sequence[Tensor]) -> list[Tensor | None]:
-        """Of the weights, from those of ``graph``: each weight stands where its tangent does not."""
+        """Of the weights, from those of the doubled graph: each weight stands where its tangent does not."""
         n = self.units
         grad_a, grad_b, grad_c = of_graph
         own = grad_a[..., :n, :n] + grad_a[..., n:, n:], grad_b[..., n:, :], grad_c[..., :n]
@@ -67,27 +105,15 @@ class _Doubled:
         ]
 
 
-def _sizes(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None) -> tuple[int, int, int]:
-    n = weight_hh.shape[-1]
-    return n, n if weight_in is None else weight_in.shape[-1], n if weight_out is None else weight_out.shape[-2]
-
-
-def _chain_size(
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    hop_weights: Tensor | None,
-    hops: int,
-    per_hop: bool,
-) -> int:
+def _chain_size(walks: WalkArguments, inputs: int, outputs: int) -> int:
     """The elements the backward needs of a graph: Walks::chain_size in csrc/*/algorithms/walks.h."""
-    n, inputs, outputs = _sizes(weight_hh, weight_in, weight_out)
-    if weight_in is None:
+    n, hops = walks.weight_hh.shape[-1], walks.hops
+    if walks.weight_in is None:
         return hops * outputs * n
-    if weight_out is None:
+    if walks.weight_out is None:
         return hops * inputs * n
-    if not per_hop and hop_weights is None and hops > 1:  # both chains at once?
-        if weight_hh.is_cuda or CUDA_EMULATED:
+    if not walks.per_hop and walks.hop_weights is None and hops > 1:  # both chains at once?
+        if walks.weight_hh.is_cuda or CUDA_EMULATED:
             narrower, wider = torch.sym_min(inputs, outputs), torch.sym_max(inputs, outputs)
             both = narrower > 0 and wider <= 64 and wider - narrower <= 16
         else:
@@ -98,63 +124,53 @@ def _chain_size(
 
 
 @torch.library.register_fake("rrnn_ext::finite_walks")
-def _walk_sums_fake(
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    hop_weights: Tensor | None,
-    alpha: float,
-    hops: int,
-    rectify: bool,
-    per_hop: bool,
-    keep_chain: bool,
-) -> tuple[Tensor, Tensor]:
-    _, inputs, outputs = _sizes(weight_hh, weight_in, weight_out)
-    batch = weight_hh.shape[:-2]
-    chain = _chain_size(weight_hh, weight_in, weight_out, hop_weights, hops, per_hop) if keep_chain else 0
-    return weight_hh.new_empty(*batch, hops if per_hop else 1, outputs, inputs), weight_hh.new_empty(*batch, chain)
+def _walk_sums_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
+    *of_walks, keep_chain = arguments
+    walks = WalkArguments(*of_walks)
+    weight_hh, weight_in, weight_out, *_ = walks
+    n, batch = weight_hh.shape[-1], weight_hh.shape[:-2]
+    inputs = n if weight_in is None else weight_in.shape[-1]
+    outputs = n if weight_out is None else weight_out.shape[-2]
+    chain = _chain_size(walks, inputs, outputs) if keep_chain else 0
+    terms = walks.hops if walks.per_hop else 1
+    return weight_hh.new_empty(*batch, terms, outputs, inputs), weight_hh.new_empty(*batch, chain)
 
 
 @torch.library.register_fake("rrnn_ext::finite_walks_backward")
 def _walk_sums_backward_fake(
-    grad_walks: Tensor,
-    chain: Tensor,
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    *options: Any,
-) -> tuple[Tensor, Tensor, Tensor]:
+    grad_walks: Tensor, chain: Tensor, weight_hh: Tensor, *sides_and_options: Any
+) -> tuple[Tensor, ...]:
     def gradient(weight: Tensor | None) -> Tensor:
         return weight_hh.new_empty(*weight_hh.shape[:-2], *((0, 0) if weight is None else weight.shape[-2:]))
 
-    return gradient(weight_hh), gradient(weight_in), gradient(weight_out)
+    return tuple(map(gradient, (weight_hh, *sides_and_options[:2])))
 
 
 @torch.library.register_fake("rrnn_ext::finite_walks_penalty")
-def _walk_penalty_fake(
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    hop_weights: Tensor | None,
-    pair_weights: Tensor | None,
-    alpha: float,
-    hops: int,
-    rectify: bool,
-    per_hop: bool,
-    squared: bool,
-    keep_chain: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    walks, chain = _walk_sums_fake(
-        weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop, keep_chain
-    )
-    return weight_hh.new_empty(weight_hh.shape[:-2]), walks, chain
+def _walk_penalty_fake(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *of_penalty, keep_chain = arguments
+    walks, chain = _walk_sums_fake(*_sums_of(PenaltyArguments(*of_penalty)), keep_chain)
+    return chain.new_empty(chain.shape[:-1]), walks, chain
 
 
 @torch.library.register_fake("rrnn_ext::finite_walks_penalty_backward")
 def _walk_penalty_backward_fake(
     grad_value: Tensor, walks: Tensor, chain: Tensor, *graph_and_options: Any
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     return _walk_sums_backward_fake(walks, chain, *graph_and_options)
+
+
+def _sums_of(penalty: PenaltyArguments) -> WalkArguments:
+    return WalkArguments(
+        weight_hh=penalty.weight_hh,
+        weight_in=penalty.weight_in,
+        weight_out=penalty.weight_out,
+        hop_weights=penalty.hop_weights,
+        alpha=penalty.alpha,
+        hops=penalty.hops,
+        rectify=penalty.rectify,
+        per_hop=penalty.per_hop,
+    )
 
 
 @derivatives_of(_walk_sums)
@@ -168,17 +184,15 @@ class _Walks(Differentiable):
 
     @staticmethod
     def backward(ctx: Any, grad_walks: Tensor, _: Tensor) -> Any:
-        weight_hh, weight_in, weight_out, hop_weights, chain = ctx.saved_tensors
-        weights = weight_hh, weight_in, weight_out
-        gradients = _walk_sums_backward(grad_walks, chain, *weights, hop_weights, *ctx.options)
-        return *_present(gradients, weights), None, None, None, None, None, None
+        *tensors, chain = ctx.saved_tensors
+        walks = WalkArguments(*tensors, *ctx.options)
+        gradients = _walk_sums_backward(grad_walks, chain, *walks)
+        return *_present(gradients, walks[:3]), None, None, None, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_hh: Tensor | None, d_in: Tensor | None, d_out: Tensor | None, *_: Any) -> Any:
-        weight_hh, weight_in, weight_out, hop_weights, _ = saved
-        alpha, hops, rectify, per_hop = ctx.options
-        doubled = _Doubled((weight_hh, weight_in, weight_out), (d_hh, d_in, d_out), alpha, rectify)
-        return _walk_sums(*doubled.graph, hop_weights, 1.0, hops, False, per_hop, True)[0], None
+        doubled = _Doubled(WalkArguments(*saved[:-1], *ctx.options), (d_hh, d_in, d_out))
+        return _walk_sums(*doubled.walks, keep_chain=True)[0], None
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
@@ -191,7 +205,7 @@ class _Walks(Differentiable):
 class _WalksBackward(Differentiable):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        *tensors, ctx.alpha, ctx.hops, ctx.rectify, ctx.per_hop = inputs
+        tensors, ctx.options = inputs[:6], inputs[6:]
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
 
@@ -199,11 +213,10 @@ class _WalksBackward(Differentiable):
     def second(ctx: Any, saved: Sequence[Any], tangents: Tangents) -> tuple[Tensor, list[Tensor | None]]:
         """The derivative of the walks in the direction ``tangents``, and the gradients of its product with
         grad_walks."""
-        grad_walks, _, *weights, hop_weights = saved
-        doubled = _Doubled((weights[0], weights[1], weights[2]), tangents, ctx.alpha, ctx.rectify)
-        options = hop_weights, 1.0, ctx.hops, False, ctx.per_hop
-        walks, chain = _walk_sums(*doubled.graph, *options, True)
-        return walks, doubled.gradients(_walk_sums_backward(grad_walks, chain, *doubled.graph, *options))
+        grad_walks, _, *tensors = saved
+        doubled = _Doubled(WalkArguments(*tensors, *ctx.options), tangents)
+        walks, chain = _walk_sums(*doubled.walks, keep_chain=True)
+        return walks, doubled.gradients(_walk_sums_backward(grad_walks, chain, *doubled.walks))
 
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor) -> Any:
@@ -220,7 +233,7 @@ class _WalksBackward(Differentiable):
         moved = tuple(left_out if gradient is None else gradient for gradient in gradients)
         if d_grad is None:
             return moved
-        of_grad = _walk_sums_backward(d_grad, *inputs, ctx.alpha, ctx.hops, ctx.rectify, ctx.per_hop)
+        of_grad = _walk_sums_backward(d_grad, *inputs, *ctx.options)
         return tuple(a + b for a, b in zip(moved, of_grad, strict=True))
 
     @staticmethod
@@ -229,97 +242,64 @@ class _WalksBackward(Differentiable):
         return tuple(map(unfold, _walk_sums_backward(*graph, *args[6:]))), (0, 0, 0)
 
 
-def walk_sums(
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    hop_weights: Tensor | None,
-    alpha: float,
-    hops: int,
-    rectify: bool,
-    per_hop: bool,
-) -> Tensor:
-    """The walks (..., terms, o, i): each P_m where ``per_hop``, else their weighted sum. A side must be given."""
-    return _walk_sums(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop, True)[0]
-
-
-# Everything here is on the path of each training step, where a small call costs more than its arithmetic.
-_walk_penalty = native.finite_walks_penalty.default
-_walk_penalty_backward = native.finite_walks_penalty_backward.default
+def walk_sums(walks: WalkArguments) -> Tensor:
+    """The walks (..., terms, o, i): each P_m where ``per_hop``, else their weighted sum."""
+    return _walk_sums(*walks, keep_chain=True)[0]
 
 
 class _WalkPenalty(Function):
-    """Of the weights, and of everything that takes no gradient as one argument more."""
+    """Of the weights, and of everything that takes no gradient as one argument more.
+
+    It is on the path of each training step, where a small call costs more than its arithmetic.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, constants: tuple[Any, ...]
     ) -> Tensor:
-        value, walks, chain = _walk_penalty(weight_hh, weight_in, weight_out, *constants, True)
+        value, walks, chain = _walk_penalty(weight_hh, weight_in, weight_out, *constants, keep_chain=True)
         hop_weights, pair_weights, *ctx.options = constants
         ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain)
         return value
 
     @staticmethod
     def backward(ctx: Any, grad_value: Tensor) -> Any:
-        weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain = ctx.saved_tensors
-        graph = weight_hh, weight_in, weight_out, hop_weights, pair_weights
+        *tensors, walks, chain = ctx.saved_tensors
+        penalty = PenaltyArguments(*tensors, *ctx.options)
+        weights = penalty[:3]
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
 
             def value(weight_hh: Any, weight_in: Tensor | None, weight_out: Tensor | None) -> Tensor:
-                return walk_norm(weight_hh, weight_in, weight_out, hop_weights, pair_weights, *ctx.options)
+                return walk_norm(PenaltyArguments(weight_hh, weight_in, weight_out, *penalty[3:]))
 
-            return *differentiable_gradients(value, graph[:3], grad_value), None
+            return *differentiable_gradients(value, weights, grad_value), None
         if is_batched(grad_value):  # many upstream gradients at once: is_grads_batched
-            ones = weight_hh.new_ones(weight_hh.shape[:-2])
-            gradients = _walk_penalty_backward(ones, walks, chain, *graph, *ctx.options)
+            ones = penalty.weight_hh.new_ones(penalty.weight_hh.shape[:-2])
             scale = grad_value.unsqueeze(-1).unsqueeze(-1)
-            grad_hh, grad_in, grad_out = (scale * gradient for gradient in gradients)
+            gradients = [scale * gradient for gradient in _walk_penalty_backward(ones, walks, chain, *penalty)]
         else:
-            grad_hh, grad_in, grad_out = _walk_penalty_backward(grad_value, walks, chain, *graph, *ctx.options)
-        return grad_hh, None if weight_in is None else grad_in, None if weight_out is None else grad_out, None
+            gradients = _walk_penalty_backward(grad_value, walks, chain, *penalty)
+        return *_present(gradients, weights), None
 
 
-def walk_norm(
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    hop_weights: Tensor | None,
-    pair_weights: Tensor | None,
-    alpha: float,
-    hops: int,
-    rectify: bool,
-    per_hop: bool,
-    squared: bool,
-) -> Tensor:
+def walk_norm(penalty: PenaltyArguments) -> Tensor:
     """The norm of :func:`walk_sums` in PyTorch's own operations, for transforms and second derivatives."""
-    walks = walk_sums(weight_hh, weight_in, weight_out, None if per_hop else hop_weights, alpha, hops, rectify, per_hop)
-    if per_hop and hop_weights is not None:
+    hop_weights, pair_weights, squared = penalty.hop_weights, penalty.pair_weights, penalty.squared
+    sums = _sums_of(penalty)
+    walks = walk_sums(sums._replace(hop_weights=None) if penalty.per_hop else sums)
+    if penalty.per_hop and hop_weights is not None:
         walks = of_weight(walks, hop_weights.unsqueeze(-1).unsqueeze(-1))
     pairs = pair_norm(walks, pair_weights if pair_weights is None else pair_weights.unsqueeze(-3), squared)
-    if per_hop and hop_weights is not None:
+    if penalty.per_hop and hop_weights is not None:
         pairs = hop_weights * pairs
     return pairs.sum(-1)
 
 
-def walk_penalty(
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    hop_weights: Tensor | None,
-    pair_weights: Tensor | None,
-    alpha: float,
-    hops: int,
-    rectify: bool,
-    per_hop: bool,
-    squared: bool,
-) -> Tensor:
+def walk_penalty(penalty: PenaltyArguments) -> Tensor:
     """The penalty of each graph, (...)."""
+    weight_hh, weight_in, weight_out, *_ = penalty
     if transforming(weight_hh):
-        return walk_norm(
-            weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha, hops, rectify, per_hop, squared
-        )
-    constants = hop_weights, pair_weights, alpha, hops, rectify, per_hop, squared
+        return walk_norm(penalty)
     if torch.is_grad_enabled() and (
         weight_hh.requires_grad
         or (weight_in is not None and weight_in.requires_grad)
@@ -327,6 +307,6 @@ def walk_penalty(
     ):
         # Function.apply without its Python part, which serves functorch and takes half of a small call's time.
         apply: Callable[..., Tensor] = super(Function, _WalkPenalty).apply
-        return apply(weight_hh, weight_in, weight_out, constants)
-    value, _, _ = _walk_penalty(weight_hh, weight_in, weight_out, *constants, False)
+        return apply(weight_hh, weight_in, weight_out, penalty[3:])
+    value, _, _ = _walk_penalty(*penalty, keep_chain=False)
     return value

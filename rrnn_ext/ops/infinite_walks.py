@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rrnn_ext._arguments import Graph
+from rrnn_ext._call import Call
 from rrnn_ext.infinite import deferred
 from rrnn_ext.infinite.convergence import Source, norm_of, prove_convergence, shrinking_power, surely_converges
 from rrnn_ext.infinite.solve import by_factorisation, by_series, solve
@@ -20,7 +20,7 @@ _ADVICE = "take a smaller alpha or a finite number of hops"
 
 
 @python_op
-def _all_walks(
+def infinite_walks(
     a: Tensor, b: Tensor, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool
 ) -> Tensor:
     """sum_m A^m B for (b, n, n) and (b, n, c), or without the batch, where A was made of ``weights`` and ``alpha``, ()
@@ -33,7 +33,7 @@ def _all_walks(
 
 
 @python_op
-def _all_walks_of_edges(
+def infinite_walks_of_edges(
     a: Tensor, weights: Tensor, alpha: Tensor, nonnegative: bool, series: bool, proved: bool
 ) -> Tensor:
     """A + A^2 + .., likewise, which is not (I - A)^{-1} - I: small walks would drown in the 1."""
@@ -47,7 +47,7 @@ def _sum(a: Tensor, b: Tensor | None, source: Source, series: bool, proved: bool
         return _sum(a.unsqueeze(0), start, one, series, proved).squeeze(0)
     a = a.contiguous()  # the order of a sum is that of memory
     if a.is_cuda and a.numel():
-        return _all_walks_unseen(a, b, proved).contiguous()  # cuSOLVER's solutions lie column by column
+        return _sum_unseen(a, b, proved).contiguous()  # cuSOLVER's solutions lie column by column
     proof = None if proved and not series else prove_convergence(a, source)
     start = identity(a) if b is None else b
     if a.numel() == 0 or start.numel() == 0:
@@ -70,7 +70,7 @@ def without_the_empty_walk(a: Tensor, inverse: Tensor) -> Tensor:
     return torch.diagonal_scatter(inverse, (a * inverse.mT).sum(-1), dim1=-2, dim2=-1)
 
 
-def _all_walks_unseen(a: Tensor, b: Tensor | None, proved: bool) -> Tensor:
+def _sum_unseen(a: Tensor, b: Tensor | None, proved: bool) -> Tensor:
     """The same without a look at any value; NaN where it was not proved to converge."""
     solution = by_factorisation(a)(a if b is None else b) + 0 * a.sum((-2, -1), keepdim=True)
     if proved:
@@ -81,18 +81,18 @@ def _all_walks_unseen(a: Tensor, b: Tensor | None, proved: bool) -> Tensor:
     return torch.where(converges.unsqueeze(-1).unsqueeze(-1), solution, torch.nan)
 
 
-@torch.library.register_fake("rrnn_ext::all_walks")
-def _all_walks_fake(a: Tensor, b: Tensor, *_: Any) -> Tensor:
+@torch.library.register_fake("rrnn_ext::infinite_walks")
+def _fake(a: Tensor, b: Tensor, *_: Any) -> Tensor:
     return a.new_empty(b.shape)
 
 
-@torch.library.register_fake("rrnn_ext::all_walks_of_edges")
-def _all_walks_of_edges_fake(a: Tensor, *_: Any) -> Tensor:
+@torch.library.register_fake("rrnn_ext::infinite_walks_of_edges")
+def _of_edges_fake(a: Tensor, *_: Any) -> Tensor:
     return a.new_empty(a.shape)
 
 
-@derivatives_of(_all_walks)
-class _AllWalks(Differentiable):
+@derivatives_of(infinite_walks)
+class _InfiniteWalks(Differentiable):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         a, _, weights, alpha, *ctx.options, _ = inputs
@@ -102,7 +102,7 @@ class _AllWalks(Differentiable):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         a, weights, alpha, x = ctx.saved_tensors
-        adjoint = _all_walks(a.mT, grad, weights.mT, alpha, *ctx.options, True)
+        adjoint = infinite_walks(a.mT, grad, weights.mT, alpha, *ctx.options, proved=True)
         return product(adjoint, x.mT), adjoint, None, None, None, None, None
 
     @staticmethod
@@ -110,16 +110,16 @@ class _AllWalks(Differentiable):
         a, weights, alpha, x = saved
         moved = torch.zeros_like(x) if d_b is None else d_b
         moved = moved if d_a is None else moved + product(d_a, x)
-        return _all_walks(a, moved, weights, alpha, *ctx.options, True)
+        return infinite_walks(a, moved, weights, alpha, *ctx.options, proved=True)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         folded, unfold = fold_batch(info.batch_size, in_dims[:4], args[:4], (2, 2, 2, 0))
-        return unfold(_all_walks(*folded, *args[4:])), 0
+        return unfold(infinite_walks(*folded, *args[4:])), 0
 
 
-@derivatives_of(_all_walks_of_edges)
-class _AllPairs(Differentiable):
+@derivatives_of(infinite_walks_of_edges)
+class _InfiniteWalksOfEdges(Differentiable):
     """R = (I - A)^{-1} A, whose derivatives are products with Q = I + R: grad A = Q' G Q', dR = Q dA Q."""
 
     @staticmethod
@@ -140,7 +140,7 @@ class _AllPairs(Differentiable):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         folded, unfold = fold_batch(info.batch_size, in_dims[:3], args[:3], (2, 2, 0))
-        return unfold(_all_walks_of_edges(*folded, *args[3:])), 0
+        return unfold(infinite_walks_of_edges(*folded, *args[3:])), 0
 
 
 def _between(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
@@ -149,35 +149,31 @@ def _between(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
     return half + product(half, right)
 
 
-def all_pairs(a: Tensor, source: Source, *, proved: bool = True) -> Tensor:
-    """A + A^2 + .. of (b, n, n), whose walks were ``proved`` to have a sum or are yet to be; not differentiable."""
-    return _all_walks_of_edges(a, *source, False, proved)
-
-
-def source_of(graph: Graph, rectify: bool) -> Source:
+def source_of(call: Call) -> Source:
     """``alpha`` in float64 whatever the weights are. The ops differentiate by neither: derivatives go through A."""
-    given, device = graph.given_alpha, graph.weight_hh.device
+    given, device = call.given_alpha, call.weight_hh.device
     if isinstance(given, Tensor):
         alpha = given.to(device, torch.float64)
     else:
         alpha = torch.full((), given, dtype=torch.float64, device=device)
     # A single graph may have come to be a batch of one since it was given.
-    return Source(graph.given_hh.reshape(graph.weight_hh.shape), alpha, rectify)
+    return Source(call.given_hh.reshape(call.weight_hh.shape), alpha, call.rectify)
 
 
-def resolvent_sum(graph: Graph, rectify: bool, series: bool, proved: bool = False) -> Tensor:
+def infinite_sum(call: Call, proved: bool = False) -> Tensor:
     """R (..., o, i) of all walks; raises ResolventDivergenceError where they have no sum."""
-    weight_hh, weight_in, weight_out, _, _, alpha, *_ = graph
+    weight_hh, weight_in, weight_out = call[:3]
+    alpha, rectify = call.alpha, call.rectify
     a = alpha * phi(weight_hh, rectify)
-    source = source_of(graph, rectify)
+    source = source_of(call)
+    how = {"series": call.method == "series", "proved": proved}
     if weight_in is None and weight_out is None:
-        return _all_walks_of_edges(a, *source, series, proved)
+        return infinite_walks_of_edges(a, *source, **how)
     if weight_out is None or (weight_in is not None and weight_in.shape[-1] <= weight_out.shape[-2]):
         assert weight_in is not None
-        walks = _all_walks(a, alpha * phi(weight_in, rectify), *source, series, proved)
+        walks = infinite_walks(a, alpha * phi(weight_in, rectify), *source, **how)
         return walks if weight_out is None else product(alpha * phi(weight_out, rectify), walks)
     assert weight_out is not None
     mirrored = source._replace(weights=source.weights.mT)
-    start = (alpha * phi(weight_out, rectify)).mT
-    walks = _all_walks(a.mT, start, *mirrored, series, proved).mT
+    walks = infinite_walks(a.mT, (alpha * phi(weight_out, rectify)).mT, *mirrored, **how).mT
     return walks if weight_in is None else product(walks, alpha * phi(weight_in, rectify))

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rrnn_ext._arguments import Graph
+from rrnn_ext._call import Call
 from rrnn_ext._modes import is_batched
 from rrnn_ext.infinite import deferred
 from rrnn_ext.ops import native
 from rrnn_ext.ops._registration import differentiable_gradients
-from rrnn_ext.ops.infinite_walks import resolvent_sum
+from rrnn_ext.ops.infinite_walks import infinite_sum
 
 
 @torch.library.register_fake("rrnn_ext::pathway")
@@ -33,23 +33,23 @@ class _Pathway(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, weight_hh: Tensor, sources: Tensor, targets: Tensor, x: Tensor, y: Tensor, graph: Graph
+        ctx: Any, weight_hh: Tensor, sources: Tensor, targets: Tensor, x: Tensor, y: Tensor, call: Call
     ) -> Tensor:
-        ctx.graph = graph
+        ctx.call = call
         ctx.save_for_backward(weight_hh, sources, targets, x, y)
-        return graph.alpha**2 * (targets * x).sum(-1)
+        return call.alpha**2 * (targets * x).sum(-1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         weight_hh, sources, targets, x, y = ctx.saved_tensors
-        alpha = ctx.graph.alpha
+        alpha = ctx.call.alpha
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
 
             def value(weight_hh: Any, sources: Any, targets: Any) -> Tensor:
-                graph = ctx.graph._replace(
+                call = ctx.call._replace(
                     weight_hh=weight_hh, weight_in=sources.unsqueeze(-1), weight_out=targets.unsqueeze(-2)
                 )
-                return resolvent_sum(graph, rectify=True, series=False, proved=True).squeeze((-2, -1))
+                return infinite_sum(call, proved=True).squeeze((-2, -1))
 
             return *differentiable_gradients(value, (weight_hh, sources, targets), grad), None, None, None
         batched = is_batched(grad)
@@ -65,18 +65,18 @@ class _Pathway(Function):
         return *gradients, None, None, None
 
 
-def pathway_sum(graph: Graph) -> Tensor | None:
+def pathway_sum(call: Call) -> Tensor | None:
     """The rectified sum of a graph with one input and one output, by iteration; None where that does not settle it.
     On CUDA it is NaN there."""
-    weight_hh, weight_in, weight_out = graph.weight_hh, graph.weight_in, graph.weight_out
+    weight_hh, weight_in, weight_out = call[:3]
     assert weight_in is not None
     assert weight_out is not None
     given = weight_hh, weight_in.squeeze(-1), weight_out.squeeze(-2)
-    batch = given if graph.batch else [each.unsqueeze(0) for each in given]
-    x, y, found = native.pathway(*(each.detach() for each in batch), graph.alpha)
+    batch = given if call.batch else [each.unsqueeze(0) for each in given]
+    x, y, found = native.pathway(*(each.detach() for each in batch), call.alpha)
     if found.is_cuda:
         deferred.note(found)
     elif not bool(found.all()):
         return None
-    value = _Pathway.apply(*batch, x, y, graph)
-    return value if graph.batch else value.squeeze(0)
+    value = _Pathway.apply(*batch, x, y, call)
+    return value if call.batch else value.squeeze(0)

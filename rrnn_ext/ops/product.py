@@ -11,8 +11,8 @@ from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batc
 
 
 @python_op
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """left @ right."""
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """left @ right for (..., n, k) and (..., k, m) of the same batch dimensions, or none."""
     return left.contiguous() @ right.contiguous()  # the order of a sum is not to be that of memory
 
 
@@ -21,7 +21,7 @@ def _(left: Tensor, right: Tensor) -> Tensor:
     return left.new_empty((*left.shape[:-1], right.shape[-1]))
 
 
-@derivatives_of(_product)
+@derivatives_of(product)
 class _Product(Differentiable):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
@@ -46,8 +46,3 @@ class _Product(Differentiable):
     def vmap(info: Any, in_dims: Any, left: Tensor, right: Tensor) -> Any:
         pair, unfold = fold_batch(info.batch_size, in_dims, (left, right), (2, 2))
         return unfold(product(pair[0], pair[1])), 0
-
-
-def product(left: Any, right: Any) -> Tensor:
-    """left @ right for (..., n, k) and (..., k, m) of the same batch dimensions, or none."""
-    return _product(left, right)

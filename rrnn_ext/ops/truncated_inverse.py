@@ -21,11 +21,11 @@ _ADVICE = 'I - alpha * weight_hh is singular or nearly so; use method="series", 
 
 
 @python_op
-def _truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
+def truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
     """sum_{m < hops} A^m B for (b, n, n) and (b, n, c), or without the batch. On the CPU it raises
     ResolventConditionError; on CUDA, where that would wait for the device, a singular I - A gives NaN."""
     if a.dim() == 2:
-        return _truncated_inverse(a.unsqueeze(0), b.unsqueeze(0), hops).squeeze(0)
+        return truncated_inverse(a.unsqueeze(0), b.unsqueeze(0), hops).squeeze(0)
     if a.numel() == 0 or b.numel() == 0:
         return b.clone(memory_format=torch.contiguous_format)
 
@@ -48,7 +48,7 @@ def _(a: Tensor, b: Tensor, hops: int) -> Tensor:
     return b.new_empty(b.shape)
 
 
-@derivatives_of(_truncated_inverse)
+@derivatives_of(truncated_inverse)
 class _TruncatedInverse(Differentiable):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
@@ -61,23 +61,18 @@ class _TruncatedInverse(Differentiable):
         a, b = ctx.saved_tensors
         n = a.shape[-1]
         lower = torch.cat([torch.zeros_like(a), identity(a)], -2)
-        doubled = _truncated_inverse(block_triangular(a.mT, product(grad, b.mT)), lower, ctx.hops)
-        return doubled[..., :n, :], _truncated_inverse(a.mT, grad, ctx.hops), None
+        doubled = truncated_inverse(block_triangular(a.mT, product(grad, b.mT)), lower, ctx.hops)
+        return doubled[..., :n, :], truncated_inverse(a.mT, grad, ctx.hops), None
 
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_a: Tensor | None, d_b: Tensor | None, _: Any) -> Tensor:
         a, b = saved
         d_a = torch.zeros_like(a) if d_a is None else d_a
         d_b = torch.zeros_like(b) if d_b is None else d_b
-        doubled = _truncated_inverse(block_triangular(a, d_a), torch.cat([d_b, b], -2), ctx.hops)
+        doubled = truncated_inverse(block_triangular(a, d_a), torch.cat([d_b, b], -2), ctx.hops)
         return doubled[..., : a.shape[-1], :].clone()  # a tangent may not be a view
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, b: Tensor, hops: int) -> Any:
         pair, unfold = fold_batch(info.batch_size, in_dims[:2], (a, b), (2, 2))
-        return unfold(_truncated_inverse(*pair, hops)), 0
-
-
-def truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
-    """sum_{m < hops} A^m B for (..., n, n) and (..., n, c), differentiable any number of times."""
-    return _truncated_inverse(a, b, hops)
+        return unfold(truncated_inverse(*pair, hops)), 0

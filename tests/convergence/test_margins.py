@@ -14,6 +14,7 @@ from torch import Tensor
 
 import rrnn_ext
 from rrnn_ext import reference
+from rrnn_ext._options import Method, NormName
 from rrnn_ext.infinite.probes import gaussian
 
 
@@ -29,7 +30,7 @@ def rotation(n: int, seed: int) -> Any:
 
 
 @pytest.mark.parametrize("method", ["auto", "series", "inverse"])
-def test_a_matrix_that_the_probes_hardly_see(method: str) -> None:
+def test_a_matrix_that_the_probes_hardly_see(method: Method) -> None:
     """Nearly orthogonal to the vectors whose images tell of the norms of its powers: they come out five times less."""
     n = 40
     probes = gaussian(n, 8, torch.zeros((), dtype=torch.float64))
@@ -94,7 +95,7 @@ def test_a_residual_that_is_small_where_the_error_is_not(seed: int) -> None:
 
 
 @pytest.mark.parametrize("method", ["auto", "inverse"])
-def test_a_norm_just_below_one(method: str) -> None:
+def test_a_norm_just_below_one(method: Method) -> None:
     """It proves convergence, and says nothing of how far a float32 solution is right."""
     n = 30
     generator = torch.Generator().manual_seed(0)
@@ -152,7 +153,7 @@ def test_small_walks_beside_large_ones_in_a_batch() -> None:
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
-def test_the_gradient_to_be_differentiated_again_of_one_graph_that_needs_float64(norm: str) -> None:
+def test_the_gradient_to_be_differentiated_again_of_one_graph_that_needs_float64(norm: NormName) -> None:
     """Of rank one and radius r: R = W / (1 - r). More units than LAPACK takes as a batch."""
     n, radius = 120, 1 - 2.0**-16
     weight = torch.full((n, n), radius / n, requires_grad=True)

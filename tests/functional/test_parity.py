@@ -13,6 +13,7 @@ from support.oracle import TOLERANCE, assert_within, check
 from support.strategies import Call, calls, weights
 
 import rrnn_ext
+from rrnn_ext._options import NormName, Reduction
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -141,7 +142,7 @@ def test_all_pairs_batches(count: int, n: int, hops: int | None, dtype: torch.dt
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean", "none"])
-def test_batch_is_the_loop_over_it(reduction: str) -> None:
+def test_batch_is_the_loop_over_it(reduction: Reduction) -> None:
     batched = weights(5, 3, 2, batches=((4,), (4,), (4,)))
     each = [
         rrnn_ext.resolvent_penalty(**{name: matrix[b] for name, matrix in batched.items()}, hops=4) for b in range(4)
@@ -225,7 +226,8 @@ class TestIdentities:
     def test_penalty_is_the_norm_of_the_resolvent(self, rectify: bool, hops: int | None) -> None:
         given = weights(9, 4, 2)
         matrix = rrnn_ext.resolvent(**given, hops=hops, rectify=rectify)
-        for norm, expected in (("l1", matrix.abs().sum()), ("l2", matrix.square().sum())):
+        sizes: dict[NormName, torch.Tensor] = {"l1": matrix.abs().sum(), "l2": matrix.square().sum()}
+        for norm, expected in sizes.items():
             actual = rrnn_ext.resolvent_penalty(**given, hops=hops, rectify=rectify, norm=norm)
             torch.testing.assert_close(actual, expected, rtol=1e-12, atol=0)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import rrnn_ext  # noqa: F401  (registers torch.ops.rrnn_ext)
-from rrnn_ext.ops.finite_walks import walk_norm, walk_penalty, walk_sums
+from rrnn_ext.ops.finite_walks import PenaltyArguments, WalkArguments, walk_norm, walk_penalty, walk_sums
 
 ALPHA = 0.875
 DTYPES = (torch.float32, torch.float64)
@@ -128,7 +128,7 @@ def finite_walks_penalty_backward(case: Case, dtype: torch.dtype) -> Iterator[Ar
     yield {"grad_value": drawn(value.shape, dtype), "walks": walks, "chain": chain, **graph}
 
 
-def all_walks(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+def infinite_walks(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     graph = case.graph(dtype)
     a = ALPHA * (graph["weight_hh"].abs() if case.rectify else graph["weight_hh"])
     b = graph["weight_in"] if case.i is not None else a.mT.contiguous()
@@ -138,8 +138,8 @@ def all_walks(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
         yield {"a": a, "b": b, "weights": graph["weight_hh"], "alpha": alpha, **options}
 
 
-def all_walks_of_edges(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
-    for arguments in all_walks(case, dtype):
+def infinite_walks_of_edges(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    for arguments in infinite_walks(case, dtype):
         yield {name: each for name, each in arguments.items() if name != "b"}
 
 
@@ -154,11 +154,11 @@ def truncated_inverse(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     yield {"a": graph["weight_hh"], "b": b, "hops": case.hops}
 
 
-def all_pairs_sum(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+def finite_pairs(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     yield {"a": case.graph(dtype)["weight_hh"], "hops": case.hops}
 
 
-def all_pairs_slope(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+def finite_pairs_slope(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     a = case.graph(dtype)["weight_hh"]
     yield {"a": a, "direction": drawn(a.shape, dtype), "hops": case.hops}
 
@@ -196,9 +196,9 @@ def all_pairs_penalty_backward(case: Case, dtype: torch.dtype) -> Iterator[Argum
 CALLS: dict[str, Callable[[Case, torch.dtype], Iterator[Arguments]]] = {
     make.__name__: make
     for make in (
-        *(finite_walks, finite_walks_backward, finite_walks_penalty, finite_walks_penalty_backward, all_walks),
+        *(finite_walks, finite_walks_backward, finite_walks_penalty, finite_walks_penalty_backward, infinite_walks),
         *(pathway, pathway_backward, all_pairs_penalty, all_pairs_penalty_backward),
-        *(all_walks_of_edges, product, truncated_inverse, all_pairs_sum, all_pairs_slope),
+        *(infinite_walks_of_edges, product, truncated_inverse, finite_pairs, finite_pairs_slope),
     )
 }
 
@@ -425,14 +425,14 @@ def leaves(case: Case) -> tuple[list[Tensor], Callable[..., Any]]:
 def sums_of(case: Case) -> tuple[Callable[..., Tensor], list[Tensor]]:
     given, in_place = leaves(case)
     options = {"hop_weights": case.graph()["hop_weights"], **case.options()}
-    return lambda *matrices: walk_sums(*in_place(*matrices), **options), given
+    return lambda *matrices: walk_sums(WalkArguments(*in_place(*matrices), **options)), given
 
 
 def penalty_of(case: Case, function: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], list[Tensor]]:
     given, in_place = leaves(case)
     factors = {"hop_weights": case.graph()["hop_weights"], "pair_weights": case.factors_of_pairs()}
     options = {**factors, **case.options(), "squared": case.squared}
-    return lambda *matrices: function(*in_place(*matrices), **options), given
+    return lambda *matrices: function(PenaltyArguments(*in_place(*matrices), **options)), given
 
 
 @every_case

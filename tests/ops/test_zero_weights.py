@@ -14,6 +14,7 @@ from torch import Tensor
 
 import rrnn_ext
 from rrnn_ext import reference
+from rrnn_ext._options import NormName
 
 pytestmark = pytest.mark.emulated
 
@@ -139,7 +140,7 @@ def test_a_nan_comes_out_where_a_walk_with_weight_passes_it(per_hop: bool) -> No
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
-def test_a_pair_without_weight_may_overflow(norm: str) -> None:
+def test_a_pair_without_weight_may_overflow(norm: NormName) -> None:
     weight_in = torch.tensor([[2.0**120, 0.0], [0.0, 3.0]], device=DEVICE)
     pair_weights = torch.tensor([[0.0, 1.0], [0.0, 1.0]], device=DEVICE)
     value = rrnn_ext.resolvent_penalty(

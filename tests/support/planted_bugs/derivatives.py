@@ -40,8 +40,8 @@ DERIVATIVES = (
     Bug(
         name="adjoint-of-the-wrong-weights",
         file="rrnn_ext/ops/infinite_walks.py",
-        text="adjoint = _all_walks(a.mT, grad, weights.mT, alpha,",
-        instead="adjoint = _all_walks(a.mT, grad, weights, alpha,",
+        text="adjoint = infinite_walks(a.mT, grad, weights.mT, alpha,",
+        instead="adjoint = infinite_walks(a.mT, grad, weights, alpha,",
         breaks="where float32 is not enough, the gradient is solved with W in place of its transpose",
         tests=("margins",),
     ),

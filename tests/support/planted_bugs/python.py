@@ -15,9 +15,9 @@ PYTHON = (
     ),
     Bug(
         name="cancelling-hop-weights",
-        file="rrnn_ext/functional.py",
-        text="graph.pair_weights is None and (per_hop or graph.hop_weights is None):",
-        instead="graph.pair_weights is None:",
+        file="rrnn_ext/_route.py",
+        text="return call.rectify and plain and (call.per_hop or call.hop_weights is None)",
+        instead="return call.rectify and plain",
         breaks="rectified walks with hop weights of both signs count as if they could not cancel",
         tests=("parity::test_every_combination",),
     ),

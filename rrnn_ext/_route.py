@@ -1,0 +1,161 @@
+"""Which op serves which call: one table for R, one for the penalty. The first row that fits counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from torch import Tensor
+
+from rrnn_ext._call import Call, is_between_all
+from rrnn_ext._modes import transforming
+from rrnn_ext._options import Norm
+from rrnn_ext.ops._matrices import identity, pair_norm, phi
+from rrnn_ext.ops.all_pairs import all_pairs_penalty
+from rrnn_ext.ops.finite_pairs import finite_pairs
+from rrnn_ext.ops.finite_walks import PenaltyArguments, WalkArguments, walk_penalty, walk_sums
+from rrnn_ext.ops.infinite_walks import infinite_sum
+from rrnn_ext.ops.pathway import pathway_sum
+from rrnn_ext.ops.product import product
+from rrnn_ext.ops.truncated_inverse import truncated_inverse
+
+Fits: TypeAlias = Callable[[Call], bool]
+
+
+def total(call: Call) -> Tensor:
+    """R of each graph, (..., o, i)."""
+    return next(make for fits, make in _TOTALS if fits(call))(call)
+
+
+def penalty(call: Call) -> Tensor:
+    """The penalty of each graph, (...)."""
+    rows = _PENALTIES
+    if _cannot_cancel(call):
+        call, rows = _single_pathway(call), _PATHWAYS
+    for fits, make in rows:
+        if fits(call):
+            value = make(call)
+            if value is not None:
+                return value
+    return pair_norm(total(call), call.pair_weights, call.norm is Norm.l2)
+
+
+def hop_by_hop(call: Call) -> Tensor:
+    """P_m of each graph, (..., hops, o, i)."""
+    return walk_sums(_walk_arguments(call))
+
+
+def _finite_total(call: Call) -> Tensor:
+    return walk_sums(_walk_arguments(call)).squeeze(-3)
+
+
+def _finite_pairs(call: Call) -> Tensor:
+    """A + .. + A^hops."""
+    return finite_pairs(call.alpha * phi(call.weight_hh, call.rectify), call.hops)
+
+
+def _by_inverse(call: Call) -> Tensor:
+    """c phi(V) (I - A)^{-1} (I - A^hops) phi(U); between all pairs A (I - A)^{-1} (I - A^hops)."""
+    weight_hh, weight_in, weight_out = _with_a_side(call)
+    alpha, rectify = call.alpha, call.rectify
+    a = alpha * phi(weight_hh, rectify)
+    start = identity(a) if weight_in is None else alpha * phi(weight_in, rectify)
+    walks = truncated_inverse(a, start, call.hops)
+    return walks if weight_out is None else product(alpha * phi(weight_out, rectify), walks)
+
+
+def _finite_penalty(call: Call) -> Tensor:
+    assert call.hops is not None
+    return walk_penalty(
+        PenaltyArguments(
+            *_with_a_side(call),
+            hop_weights=call.hop_weights,
+            pair_weights=call.pair_weights,
+            alpha=call.alpha,
+            hops=call.hops,
+            rectify=call.rectify,
+            per_hop=call.per_hop,
+            squared=call.norm is Norm.l2,
+        )
+    )
+
+
+def _weighted_pathway(call: Call) -> Tensor:
+    """Hop weights, unlike strengths of walks, may be negative."""
+    return total(call).squeeze((-2, -1))
+
+
+def _walk_arguments(call: Call) -> WalkArguments:
+    assert call.hops is not None
+    return WalkArguments(
+        *_with_a_side(call),
+        hop_weights=call.hop_weights,
+        alpha=call.alpha,
+        hops=call.hops,
+        rectify=call.rectify,
+        per_hop=call.per_hop,
+    )
+
+
+def _with_a_side(call: Call) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The weights, with a side at least. Between all pairs, A^{m+1} = (alpha W) A^m: the first edge is the read-out."""
+    weight_hh, weight_in, weight_out = call[:3]
+    if weight_in is None and weight_out is None:
+        weight_out = weight_hh.view_as(weight_hh)  # torch.compile wants each argument to be a tensor of its own
+    return weight_hh, weight_in, weight_out
+
+
+def _cannot_cancel(call: Call) -> bool:
+    """Whether the penalty is one sum of strengths of walks: that from all inputs, as one, to all outputs, as one."""
+    plain = call.norm is Norm.l1 and call.pair_weights is None
+    return call.rectify and plain and (call.per_hop or call.hop_weights is None)
+
+
+def _single_pathway(call: Call) -> Call:
+    """The graph with all inputs as one and all outputs as one."""
+    weight_hh, weight_in, weight_out = call[:3]
+    n = weight_hh.shape[-1]
+    # A side left out has no edge of its own.
+    one_edge = weight_hh.new_full((*weight_hh.shape[:-2], n, 1), 1 / call.alpha)
+    sources = one_edge if weight_in is None else weight_in.abs().sum(-1, keepdim=True)
+    if weight_out is not None:
+        targets = weight_out.abs().sum(-2, keepdim=True)
+    elif weight_in is None:
+        targets = weight_hh.abs().sum(-2, keepdim=True)
+    else:
+        targets = one_edge.mT
+    return call._replace(weight_in=sources, weight_out=targets, per_hop=False)
+
+
+def _is_plain(call: Call) -> bool:
+    """Whether it is between all pairs, and nothing tells one hop from another."""
+    return is_between_all(call) and call.hop_weights is None and not call.per_hop
+
+
+def _is_infinite_and_eager(call: Call) -> bool:
+    return call.hops is None and call.method == "auto" and not transforming(call.weight_hh)
+
+
+def _is_finite_by_hops(call: Call) -> bool:
+    return call.hops is not None and call.method != "inverse" and not _is_plain(call)
+
+
+_TOTALS: Sequence[tuple[Fits, Callable[[Call], Tensor]]] = (
+    (lambda call: call.hops is None, infinite_sum),
+    (lambda call: call.method == "inverse", _by_inverse),
+    (_is_plain, _finite_pairs),
+    (lambda call: True, _finite_total),
+)
+
+Rows: TypeAlias = Sequence[tuple[Fits, Callable[[Call], Tensor | None]]]
+
+# What no row fits, or settles by an answer other than None, is the norm of R.
+_PENALTIES: Rows = (
+    (lambda call: is_between_all(call) and _is_infinite_and_eager(call), all_pairs_penalty),
+    (_is_finite_by_hops, _finite_penalty),
+)
+_PATHWAYS: Rows = (  # where no walks can cancel
+    (lambda call: call.hop_weights is not None, _weighted_pathway),
+    (_is_infinite_and_eager, pathway_sum),
+    (_is_finite_by_hops, _finite_penalty),
+)
