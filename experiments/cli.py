@@ -15,7 +15,7 @@ from experiments import problems, regularisers, reproduce, summaries, sweep, tab
 from experiments import progress as progress_bar
 from experiments import reading as network_reading
 from experiments import report as html_report
-from rrnn_ext.reading import checkpoints
+from rrnn_ext.reading import CheckpointError, Network
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -116,8 +116,8 @@ def analyse(
     ] = None,
 ) -> None:
     """Read the pathways of a trained network: an RNN, GRU or LSTM with a linear read-out."""
-    with _refusing(checkpoints.CheckpointError):
-        network = checkpoints.read(checkpoint, weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out)
+    with _refusing(CheckpointError):
+        network = Network.from_checkpoint(checkpoint, weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out)
         network_reading.show(network, steps=steps, task=task, out=out, console=_console())
 
 

@@ -12,7 +12,7 @@ import rrnn_ext
 from experiments import tasks
 from experiments.figures import maps, profiles
 from rrnn_ext import reading
-from rrnn_ext.reading.checkpoints import CheckpointError, Network
+from rrnn_ext.reading import CheckpointError, Network
 from rrnn_ext.reading.sheet import Sheet
 
 

@@ -64,8 +64,8 @@ class ResolventPenalty(nn.Module):
     dtype under autocast.
 
     Args:
-        rnn: nn.RNN, nn.RNNCell, nn.GRU, nn.GRUCell, nn.LSTM or nn.LSTMCell, also compiled. For others see
-            :meth:`from_weights`.
+        rnn: nn.RNN, nn.RNNCell, nn.GRU, nn.GRUCell, nn.LSTM or nn.LSTMCell, also compiled, or a module of your own that
+            has a reader (:mod:`rrnn_ext.networks`). For others see :meth:`from_weights`.
         readout: what reads the last layer: an nn.Linear, a callable that returns a weight (o, d), or a tensor (o, d)
             that is no Parameter, where d is the size of the module's output (hidden or projected size, twice that if
             bidirectional; the forward half comes first). None: the outputs are the last layer's hidden units, and a

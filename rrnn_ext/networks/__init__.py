@@ -1,1 +1,6 @@
-"""Recurrent modules and weights of one's own as walk graphs: what ResolventPenalty hands to the op."""
+"""Networks as walk graphs: readers (a module to layers of edges), and what composes the layers into graphs."""
+
+from rrnn_ext.networks.pytorch import TorchReader
+from rrnn_ext.networks.readers import Layer, Reader, reads
+
+__all__ = ["Layer", "Reader", "TorchReader", "reads"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rrnn_ext.networks.rnns import Rnn
+from rrnn_ext.networks.readers import Layer, Reader
 from rrnn_ext.ops.product import product
 
 
@@ -22,8 +22,8 @@ class _Partial(NamedTuple):
 
 
 def compose(
-    rnn: Rnn,
-    layers: Sequence[Sequence[tuple[Tensor, Tensor]]],
+    reader: Reader,
+    layers: Sequence[Sequence[Layer]],
     weight_out: Tensor | None,
     alpha: float | Tensor,
     rectify: bool,
@@ -35,7 +35,7 @@ def compose(
     graph. Put the right side of layer l-1 in place of h_{l-1}[t]: row l of the joint weight is C_l times row l-1,
     and W_l on the diagonal.
     """
-    like, _ = layers[0][0]
+    like = layers[0][0].recurrent
     device, dtype = like.device, torch.promote_types(like.dtype, torch.float32)
     step = alpha
     if isinstance(alpha, Tensor):  # a number on the CPU multiplies tensors anywhere, and a copy of it would wait
@@ -45,39 +45,39 @@ def compose(
         return weight.to(dtype).abs() if rectify else weight.to(dtype)
 
     partial: list[_Partial] = []
-    for layer in range(rnn.layers):
+    for at, directions in enumerate(layers):
         extended: list[_Partial] = []
-        for direction, suffix in enumerate(rnn.directions):
-            recurrent, incoming = map(edges, layers[layer][direction])
-            if rnn.is_projected:
-                projection = step * edges(rnn.read(f"weight_hr_l{layer}{suffix}"))
+        for direction, layer in enumerate(directions):
+            recurrent, incoming = edges(layer.recurrent), edges(layer.incoming)
+            if layer.projection is not None:
+                projection = step * edges(layer.projection)
                 recurrent, incoming = _times(projection, recurrent), _times(projection, incoming)
-            if layer == 0:
+            if at == 0:
                 extended.append(_Partial((direction,), [recurrent], [incoming]))
                 continue
             for choice, rows, in_rows in partial:
-                between = step * rnn.columns_of(incoming, choice[-1])
+                between = step * reader.columns_of(incoming, choice[-1])
                 row = torch.cat([_times(between, rows[-1]), recurrent], dim=-1)
                 extended.append(_Partial((*choice, direction), [*rows, row], [*in_rows, _times(between, in_rows[-1])]))
         partial = extended
 
-    width = rnn.layers * rnn.size
-    above = width - rnn.size  # the units below the last layer, which no output reads
+    width = reader.layers * reader.size
+    above = width - reader.size  # the units below the last layer, which no output reads
     weight_hh = [torch.cat([pad(row, (0, width - row.shape[-1])) for row in each.rows], -2) for each in partial]
     weight_in = [torch.cat(each.in_rows, -2) for each in partial]
     if weight_out is not None:
         wide = weight_out.to(dtype)
-        readouts = [pad(rnn.columns_of(wide, each.choice[-1]), (above, 0)) for each in partial]
+        readouts = [pad(reader.columns_of(wide, each.choice[-1]), (above, 0)) for each in partial]
     elif above:
         # Reading the last layer's units is no edge: take back the alpha that the op gives to weight_out.
-        readouts = [pad(torch.eye(rnn.size, dtype=dtype, device=device) / step, (above, 0))] * len(partial)
+        readouts = [pad(torch.eye(reader.size, dtype=dtype, device=device) / step, (above, 0))] * len(partial)
     else:
         readouts = []
     choices = [_called(each.choice) for each in partial]
     if len(partial) == 1:
         return (weight_hh[0], weight_in[0], readouts[0] if readouts else None), choices
     outputs = torch.stack(readouts) if readouts else None
-    if outputs is not None and len(rnn.gates) > 1 and outputs.dim() == 3:
+    if outputs is not None and len(reader.gates) > 1 and outputs.dim() == 3:
         outputs = outputs.unsqueeze(1)  # the gates share a read-out
     return (torch.stack(weight_hh), torch.stack(weight_in), outputs), choices
 

@@ -17,7 +17,8 @@ from rrnn_ext.diagnostics import spectral_radius
 from rrnn_ext.networks.compose import compose
 from rrnn_ext.networks.constants import Constant
 from rrnn_ext.networks.leaks import in_layer, leaky, rows_of, widened
-from rrnn_ext.networks.rnns import READOUTS, Rnn, find_readout, find_rnn, has_no_shape_yet, read_readout
+from rrnn_ext.networks.readers import Layer, Reader, find_reader, read_layers
+from rrnn_ext.networks.readouts import READOUTS, find_readout, has_no_shape_yet, read_readout
 from rrnn_ext.networks.sources import WeightSource, check_name, check_source, describe, read_weight, step, unwrapped
 
 _SOON_KNOWN = 1024  # units whose eigenvalues an error may take the time to compute
@@ -104,7 +105,7 @@ class GivenWeights:
 
 
 class ModuleWeights:
-    """The weights of one of PyTorch's recurrent modules and of its read-out. Its attributes are what was given."""
+    """The weights of a recurrent module that has a reader, and of its read-out. Its attributes are what was given."""
 
     def __init__(
         self, model: nn.Module | None, rnn: nn.Module | str, readout: nn.Linear | WeightSource | None = None
@@ -113,42 +114,47 @@ class ModuleWeights:
             check_name("rnn", rnn, model)
         if isinstance(readout, str):
             check_name("readout", readout, model)
-        seen, found = find_rnn(rnn, model), find_readout(readout, model)
+        reader, found = find_reader(rnn, model), find_readout(readout, model)
         if found is not None and not isinstance(found, nn.Linear):
             check_source("readout", found, model, kinds=READOUTS)
         self.model = model
         self.rnn = rnn
         self.readout = readout
         if isinstance(found, Tensor) or (isinstance(found, nn.Linear) and not has_no_shape_yet(found)):
-            read_readout(found, model, seen)  # a read-out that does not fit is told of now, not at the first call
+            read_readout(found, model, reader)  # a read-out that does not fit is told of now, not at the first call
 
     def refuse_leak(self, leak: object) -> None:
-        _refuse_leak(leak, find_rnn(self.rnn, self.model))
+        _refuse_leak(leak, find_reader(self.rnn, self.model))
 
     def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
-        rnn = find_rnn(step("rnn", "", self, "rnn"), self.model)
+        reader = find_reader(step("rnn", "", self, "rnn"), self.model)
         readout = find_readout(self.readout, self.model)
-        # Each weight is read once: a parametrization may be dear, or random.
-        layers = [[rnn.read_layer(layer, suffix) for suffix in rnn.directions] for layer in range(rnn.layers)]
-        weight_out = None if readout is None else read_readout(readout, self.model, rnn)
-        like, _ = layers[0][0]
+        layers = read_layers(reader)
+        weight_out = None if readout is None else read_readout(readout, self.model, reader)
+        like = layers[0][0].recurrent
         if weight_out is not None and (weight_out.dtype, weight_out.device) != (like.dtype, like.device):
             raise ValueError(
                 f"readout must be {like.dtype} on {like.device} like the weights of rnn, "
                 f"got {weight_out.dtype} on {weight_out.device}"
             )
         if leak is not None:
-            _refuse_leak(leak, rnn)
-            rows = rows_of(leak, like, (rnn.layers, rnn.size))
+            _refuse_leak(leak, reader)
+            if layers[0][0].projection is not None:
+                raise ValueError(f"leak must be None for a projected module, got {type(reader.module).__name__}")
+            rows = rows_of(leak, like, (reader.layers, reader.size))
             for at, directions in enumerate(layers):
                 factor = in_layer(rows, at)
-                layers[at] = [(leaky(hh, factor), factor * widened(ih)) for hh, ih in directions]
+                layers[at] = [
+                    Layer(leaky(layer.recurrent, factor), factor * widened(layer.incoming), layer.projection)
+                    for layer in directions
+                ]
             weight_out = None if weight_out is None else widened(weight_out)
-        gates = () if len(rnn.gates) == 1 else (rnn.gates,)
-        if rnn.layers == 1 and len(rnn.directions) == 1 and not rnn.is_projected:
-            return Graphs(*layers[0][0], weight_out, like.dtype, gates)
-        joint, choices = compose(rnn, layers, weight_out, alpha, rectify)
-        return Graphs(*joint, like.dtype, (choices, *gates) if len(choices) > 1 else gates, rnn.layers)
+        gates = () if len(reader.gates) == 1 else (reader.gates,)
+        only = layers[0][0]
+        if reader.layers == 1 and reader.directions == 1 and only.projection is None:
+            return Graphs(only.recurrent, only.incoming, weight_out, like.dtype, gates)
+        joint, choices = compose(reader, layers, weight_out, alpha, rectify)
+        return Graphs(*joint, like.dtype, (choices, *gates) if len(choices) > 1 else gates, reader.layers)
 
     def __repr__(self) -> str:
         rnn: Any = unwrapped(self.rnn)
@@ -156,7 +162,7 @@ class ModuleWeights:
         return shown + ("" if self.readout is None else f", readout={describe(self.readout)}")
 
 
-def _refuse_leak(leak: object, rnn: Rnn) -> None:
-    if leak is not None and len(rnn.gates) > 1:
+def _refuse_leak(leak: object, reader: Reader) -> None:
+    if leak is not None and len(reader.gates) > 1:
         shown = "" if isinstance(leak, Constant) else f"leak={describe(leak)} for "
-        raise ValueError(f"leak must be None for a gated module, got {shown}{type(rnn.module).__name__}")
+        raise ValueError(f"leak must be None for a gated module, got {shown}{type(reader.module).__name__}")

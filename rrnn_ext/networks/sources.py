@@ -162,6 +162,14 @@ def unwrapped(module: Any) -> Any:
     return module
 
 
+def refuse_quantised(argument: str, module: object) -> None:
+    if isinstance(module, nn.Module) and type(module).__module__.startswith("torch.ao.nn.quantized."):
+        raise TypeError(
+            f"{argument} is quantised ({type(module).__module__}.{type(module).__name__}), and the walks need weights "
+            "with gradients: give the float module from which it was made"
+        )
+
+
 def describe(source: object) -> str:
     source = unwrapped(source)
     if isinstance(source, nn.Linear):

@@ -1,12 +1,16 @@
 """What a trained network's weights say about what it computes, and whether its behaviour agrees."""
 
+from rrnn_ext.networks.states import CheckpointError
 from rrnn_ext.reading.comparison import alignment, communication_sparsity, correlation
 from rrnn_ext.reading.lags import gini, hop_profile, hoyer, signal_share
 from rrnn_ext.reading.maps import influence_map, single_hop_maps, unit_radius
+from rrnn_ext.reading.network import Network
 from rrnn_ext.reading.response import IMPULSE, lag_response_by_impulses, lag_response_by_jacobian
 
 __all__ = [
     "IMPULSE",
+    "CheckpointError",
+    "Network",
     "alignment",
     "communication_sparsity",
     "correlation",

@@ -1,85 +1,51 @@
-"""A network's weights out of a checkpoint: any state_dict with a recurrent layer and a linear read-out.
-
-The recurrent layer is found by the names that PyTorch gives its weights (``...weight_hh_l0``, ``...weight_hh``) or that
-rrnn_ext gives them (``...weight_hh``, ``...weight_in``, ``...weight_out``), or by shape where no name matches; whatever
-stays ambiguous is an error that lists what is there and asks for the name.
-"""
+"""A network's weights out of a checkpoint: any state_dict with a recurrent module and a linear read-out."""
 
 from __future__ import annotations
 
 import pickle
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-GATES = {
-    1: ("",),
-    3: ("reset gate", "update gate", "new gate"),
-    4: ("input gate", "forget gate", "cell gate", "output gate"),
-}
+from rrnn_ext.networks.readers import find_reader
+from rrnn_ext.networks.states import CheckpointError, module_of, names_under, prefix_of
+
 # Taken as the length of the sequences, wherever they stand; where they count updates, the caller has to know better.
 STEPS_KEYS = ("steps", "hops", "seq_len", "sequence_length")
-_RECURRENT = re.compile(r"(?P<prefix>.*?)weight_hh(?:_l(?P<layer>\d+))?")
 _OF_CELLS = re.compile(r"weight_(hh|ih|hr|in)")
 
 
-class CheckpointError(ValueError):
-    """A file or a network that cannot be read: the message says what is missing."""
+class Found(NamedTuple):
+    """What a checkpoint holds."""
+
+    module: nn.Module  # the recurrent one
+    readout: Tensor  # (o, d)
+    names: Mapping[str, str]  # of the tensors that were read, by role
+    steps: int | None  # the length of the sequences, if the checkpoint tells
 
 
-@dataclass(frozen=True)
-class Network:
-    """The graphs of one network: one for a plain RNN, one for each gate of a GRU or an LSTM.
-
-    Attributes:
-        weight_hh, weight_in, weight_out: (graphs, n, n), (graphs, n, i), (graphs, o, n), float64. Of stacked layers,
-            one graph over the hidden units of all of them: edges between layers take no time.
-        graphs: what each graph is called; "" for the only one of a plain RNN.
-        names: the tensors that were read, by role, for the reader to check.
-        steps: the length of the sequences, if the checkpoint tells.
-    """
-
-    weight_hh: Tensor
-    weight_in: Tensor
-    weight_out: Tensor
-    graphs: tuple[str, ...]
-    names: Mapping[str, str]
-    steps: int | None
-
-
-def read(
-    path: Path, *, weight_hh: str | None = None, weight_in: str | None = None, weight_out: str | None = None
-) -> Network:
-    """The network in ``path``: safetensors, or whatever ``torch.load(weights_only=True)`` accepts.
-
-    The checkpoint may nest its state_dict (beside an optimiser's, say): names are then joined by dots. ``weight_hh``,
-    ``weight_in`` and ``weight_out`` name tensors where they are not found, or not the right ones.
-
-    Raises:
-        CheckpointError: no such file, not a checkpoint, no network in it, or more than one.
-    """
+def read(path: Path, *, weight_hh: str | None, weight_in: str | None, weight_out: str | None) -> Found:
+    """See :meth:`rrnn_ext.reading.Network.from_checkpoint`."""
     tensors, steps = _load(path)
     for role, name in (("weight_hh", weight_hh), ("weight_in", weight_in), ("weight_out", weight_out)):
         if name is not None and name not in tensors:
             raise CheckpointError(f"{role}: no tensor is called {name!r}; there are\n{_listed(tensors)}")
-    names, layers = _recurrent_layers(tensors, weight_hh, weight_in)
-    graphs = len(layers[0][0])
-    hidden = layers[-1][0].shape[-1]
-    weight_out = weight_out or _readout(tensors, hidden, taken=" ".join(names.values()).split())
+    own = _recurrent_weights(tensors, weight_hh, weight_in)
+    module = module_of({name: _matrix(tensors, name, "weight_hh") for name in own.values()}, own)
+    reader = find_reader(module, None)
+    width = reader.size * reader.directions
+    weight_out = weight_out or _readout(tensors, width, taken=set(own.values()))
     readout = _matrix(tensors, weight_out, "weight_out")
-    if readout.shape[1] != hidden:
+    names = _by_role(own)
+    if readout.shape[1] != width:
         raise CheckpointError(
-            f"the read-out must be (o, {hidden}) to match {names['weight_hh']}, got {weight_out} {tuple(readout.shape)}"
+            f"the read-out must be (o, {width}) to match {names['weight_hh']}, got {weight_out} {tuple(readout.shape)}"
         )
-    wide_hh, wide_in = _one_graph(layers)
-    wide_out = readout.new_zeros(graphs, len(readout), wide_hh.shape[-1])
-    wide_out[..., -hidden:] = readout
-    return Network(wide_hh, wide_in, wide_out, GATES[graphs], {**names, "weight_out": weight_out}, steps)
+    return Found(module, readout, {**names, "weight_out": weight_out}, steps)
 
 
 # The file ------------------------------------------------------------------------------------------------------------
@@ -136,46 +102,36 @@ def _is_steps(name: str, key: str, value: object) -> bool:
 # The network in it ---------------------------------------------------------------------------------------------------
 
 
-def _recurrent_layers(
-    tensors: Mapping[str, Tensor], weight_hh: str | None, weight_in: str | None
-) -> tuple[dict[str, str], list[tuple[Tensor, Tensor]]]:
-    """Names by role; (graphs, n, n) and (graphs, n, i) of each layer."""
+def _recurrent_weights(tensors: Mapping[str, Tensor], weight_hh: str | None, weight_in: str | None) -> dict[str, str]:
+    """The names of the recurrent module's weights, by those that they have in the module."""
     if weight_hh is None:
         weight_hh = _the_recurrent_weight(tensors)
-    match = _RECURRENT.fullmatch(weight_hh)
-    if match is None or weight_in is not None:
-        weight_in = weight_in or _by_shape(tensors, "weight_in", weight_hh)
-        return {"weight_hh": weight_hh, "weight_in": weight_in}, [_layer(tensors, weight_hh, weight_in)]
-    prefix = match["prefix"]
-    for ending, kind in (("_reverse", "a bidirectional"), ("weight_hr", "a projected")):
-        if any(name.startswith(prefix) and ending in name for name in tensors):
-            raise CheckpointError(f"{prefix}* is {kind} network, which is more than one graph: it cannot be read")
-    pairs = []
-    for name in sorted(tensors, key=_layer_number):
-        found = _RECURRENT.fullmatch(name)
-        if found and found["prefix"] == prefix:
-            ending = name.removeprefix(f"{prefix}weight_hh")
-            partners = [f"{prefix}{entering}{ending}" for entering in ("weight_ih", "weight_in")]
-            partner = next((partner for partner in partners if partner in tensors), None)
-            if partner is None:
-                raise CheckpointError(
-                    f"{name} has no {partners[0]} beside it; name it by --weight-in, of\n{_listed(tensors)}"
-                )
-            pairs.append((name, partner))
-    layers = [_layer(tensors, *pair) for pair in pairs]
-    for (name, partner), (_, below), (_, above) in zip(pairs[1:], layers, layers[1:], strict=False):
-        if above.shape[-1] != below.shape[-2]:
-            raise CheckpointError(
-                f"{partner} must take the {below.shape[-2]} units of the layer below {name}, "
-                f"got {tuple(tensors[partner].shape)}"
-            )
-    recurrent, entering = zip(*pairs, strict=True)
-    return {"weight_hh": " ".join(recurrent), "weight_in": " ".join(entering)}, layers
+    prefix = prefix_of(weight_hh)
+    if prefix is None or weight_in is not None:
+        return {"weight_hh_l0": weight_hh, "weight_ih_l0": weight_in or _by_shape(tensors, "weight_in", weight_hh)}
+    names = names_under(prefix, tensors)
+    for own, name in names.items():
+        partner = own.replace("_hh_", "_ih_")
+        if partner not in names:
+            beside = name.replace("weight_hh", "weight_ih")
+            raise CheckpointError(f"{name} has no {beside} beside it; name it by --weight-in, of\n{_listed(tensors)}")
+    return names
+
+
+def _by_role(names: Mapping[str, str]) -> dict[str, str]:
+    roles = {"weight_hh": "weight_hh", "weight_ih": "weight_in", "weight_hr": "projection"}
+    found: dict[str, list[str]] = {}
+    for own in sorted(names, key=lambda own: (int(own.split("_")[2][1:]), own)):
+        found.setdefault(roles[own[: len("weight_hh")]], []).append(names[own])
+    return {role: " ".join(found[role]) for role in roles.values() if role in found}
 
 
 def _the_recurrent_weight(tensors: Mapping[str, Tensor]) -> str:
-    named = [name for name in tensors if _RECURRENT.fullmatch(name)]
-    networks = {name.rpartition("weight_hh")[0]: name for name in sorted(named, key=_layer_number, reverse=True)}
+    networks: dict[str, str] = {}
+    for name in tensors:
+        prefix = prefix_of(name)
+        if prefix is not None:
+            networks.setdefault(prefix, name)
     if len(networks) > 1:
         raise CheckpointError(
             "there is more than one recurrent network: name the one to read by --weight-hh, of "
@@ -202,33 +158,7 @@ def _by_shape(tensors: Mapping[str, Tensor], role: str, weight_hh: str | None) -
     return fitting[0]
 
 
-def _layer(tensors: Mapping[str, Tensor], weight_hh: str, weight_in: str) -> tuple[Tensor, Tensor]:
-    recurrent, entering = _matrix(tensors, weight_hh, "weight_hh"), _matrix(tensors, weight_in, "weight_in")
-    rows, n = recurrent.shape
-    if n == 0 or rows % n or rows // n not in GATES:
-        raise CheckpointError(
-            f"{weight_hh} must be (n, n), or (3n, n) of a GRU, or (4n, n) of an LSTM, got {tuple(recurrent.shape)}"
-        )
-    if len(entering) != rows:
-        raise CheckpointError(
-            f"{weight_in} must be ({rows}, i) to match {weight_hh} {tuple(recurrent.shape)}, got "
-            f"{tuple(entering.shape)}"
-        )
-    return recurrent.reshape(-1, n, n), entering.reshape(rows // n, n, -1)
-
-
-def _one_graph(layers: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Stacked layers as one: what reaches layer l within a step has passed weight_ih of l from layer l - 1."""
-    hidden, entering = layers[0]
-    for weight_hh, weight_in in layers[1:]:
-        above = torch.cat([weight_in @ hidden[..., -weight_in.shape[-1] :, :], weight_hh], dim=-1)
-        padded = torch.cat([hidden, hidden.new_zeros(*hidden.shape[:-1], weight_hh.shape[-1])], dim=-1)
-        hidden = torch.cat([padded, above], dim=-2)
-        entering = torch.cat([entering, weight_in @ entering[..., -weight_in.shape[-1] :, :]], dim=-2)
-    return hidden, entering
-
-
-def _readout(tensors: Mapping[str, Tensor], hidden: int, taken: list[str]) -> str:
+def _readout(tensors: Mapping[str, Tensor], hidden: int, taken: set[str]) -> str:
     """The only other matrix (o, hidden); those called weight come first, for optimisers keep copies of every shape."""
     fitting = [
         name
@@ -252,11 +182,6 @@ def _matrix(tensors: Mapping[str, Tensor], name: str, role: str) -> Tensor:
             f"{role} must be a floating-point matrix, got {name} {tuple(tensor.shape)} {tensor.dtype}"
         )
     return tensor.double()
-
-
-def _layer_number(name: str) -> int:
-    match = _RECURRENT.fullmatch(name)
-    return int(match["layer"] or 0) if match else 0
 
 
 def _listed(tensors: Mapping[str, Tensor]) -> str:

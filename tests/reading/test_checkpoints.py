@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import rrnn_ext
-from rrnn_ext.reading.checkpoints import CheckpointError, Network, read
+from rrnn_ext.reading import CheckpointError, Network
 
 HOPS = 5
 
@@ -49,19 +49,23 @@ class TestReads:
             nn.LSTM(4, 6),
             nn.LSTM(4, 6, num_layers=2),
             nn.LSTMCell(4, 6),
+            nn.RNN(4, 3, bidirectional=True),
+            nn.GRU(4, 3, num_layers=2, bidirectional=True),
+            nn.LSTM(4, 9, proj_size=6),
+            nn.LSTM(4, 5, num_layers=3, proj_size=3, bidirectional=True),
         ],
         ids=str,
     )
     def test_the_graphs_of_the_module(self, tmp_path: Path, encoder: nn.Module) -> None:
         model = Model(encoder, 6).double()
-        network = read(saved(tmp_path, model.state_dict()))
+        network = Network.from_checkpoint(saved(tmp_path, model.state_dict()))
         assert len(network.graphs) == len(network.weight_hh) == len(network.weight_in) == len(network.weight_out)
         penalty = rrnn_ext.ResolventPenalty(encoder, model.head, hops=HOPS)
         assert total(network) == pytest.approx(penalty().item(), rel=1e-12)
 
     def test_a_plain_rnn_by_hand(self, tmp_path: Path) -> None:
         weights = state()
-        network = read(saved(tmp_path, weights))
+        network = Network.from_checkpoint(saved(tmp_path, weights))
         w, u, v = (
             weights[name].double().numpy() for name in ("encoder.weight_hh_l0", "encoder.weight_ih_l0", "head.weight")
         )
@@ -77,9 +81,9 @@ class TestReads:
     def test_safetensors_hold_the_same(self, tmp_path: Path) -> None:
         weights = state(nn.GRU(4, 6))
         save_file(weights, tmp_path / "model.safetensors", metadata={"steps": "7", "format": "pt"})
-        network = read(tmp_path / "model.safetensors")
+        network = Network.from_checkpoint(tmp_path / "model.safetensors")
         assert network.steps == 7
-        assert total(network) == total(read(saved(tmp_path, weights)))
+        assert total(network) == total(Network.from_checkpoint(saved(tmp_path, weights)))
 
     @pytest.mark.parametrize("key", ["steps", "hops", "seq_len", "sequence_length"])
     def test_a_nested_state_beside_an_optimiser(self, tmp_path: Path, key: str) -> None:
@@ -88,17 +92,17 @@ class TestReads:
         model.head(model.encoder(torch.ones(2, 3, 4))[0]).sum().backward()
         optimiser.step()
         content = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "config": {key: 12}}
-        network = read(saved(tmp_path, content))
+        network = Network.from_checkpoint(saved(tmp_path, content))
         assert network.steps == 12
         assert network.names["weight_hh"] == "model.encoder.weight_hh_l0"
-        assert total(network) == total(read(saved(tmp_path, model.state_dict())))
+        assert total(network) == total(Network.from_checkpoint(saved(tmp_path, model.state_dict())))
 
     def test_tells_no_length_where_there_is_none(self, tmp_path: Path) -> None:
-        assert read(saved(tmp_path, {**state(), "step": 3})).steps is None
+        assert Network.from_checkpoint(saved(tmp_path, {**state(), "step": 3})).steps is None
 
     def test_weights_of_other_names_by_shape(self, tmp_path: Path) -> None:
         w, u, v = torch.randn(6, 6), torch.randn(6, 4), torch.randn(3, 6)
-        network = read(saved(tmp_path, {"cell/W": w, "cell/U": u, "out": v, "bias": torch.zeros(6)}))
+        network = Network.from_checkpoint(saved(tmp_path, {"cell/W": w, "cell/U": u, "out": v, "bias": torch.zeros(6)}))
         assert torch.equal(network.weight_hh[0], w.double())
         assert torch.equal(network.weight_in[0], u.double())
         assert torch.equal(network.weight_out[0], v.double())
@@ -108,13 +112,15 @@ class TestReads:
         w, u, v = torch.randn(6, 6), torch.randn(6, 6), torch.randn(3, 6)
         other = {"other.weight_ih_l0": torch.ones(18, 6)}
         named = {f"{prefix}weight_hh": w, f"{prefix}weight_in": u, f"{prefix}weight_out": v}
-        network = read(saved(tmp_path, {**named, **other}))
+        network = Network.from_checkpoint(saved(tmp_path, {**named, **other}))
         assert torch.equal(network.weight_in[0], u.double())
         assert torch.equal(network.weight_out[0], v.double())
 
     def test_gates_under_other_names(self, tmp_path: Path) -> None:
         w, u, v = torch.randn(18, 6), torch.randn(18, 4), torch.randn(3, 6)
-        network = read(saved(tmp_path, {"W": w, "U": u, "V": v, "X": torch.zeros(6, 4)}), weight_hh="W")
+        network = Network.from_checkpoint(
+            saved(tmp_path, {"W": w, "U": u, "V": v, "X": torch.zeros(6, 4)}), weight_hh="W"
+        )
         assert torch.equal(network.weight_in.flatten(0, 1), u.double())
         assert network.names == {"weight_hh": "W", "weight_in": "U", "weight_out": "V"}
 
@@ -125,11 +131,13 @@ class TestReads:
             "p": torch.ones(2, 6),
             "q": torch.zeros(5, 6),
         }
-        network = read(saved(tmp_path, weights), weight_hh="b.weight_hh_l0", weight_out="p")
+        network = Network.from_checkpoint(saved(tmp_path, weights), weight_hh="b.weight_hh_l0", weight_out="p")
         assert torch.equal(network.weight_hh[0], weights["b.weight_hh_l0"].double())
         assert torch.equal(network.weight_in[0], weights["b.weight_ih_l0"].double())
         assert network.weight_out.shape == (1, 2, 6)
-        other = read(saved(tmp_path, weights), weight_hh="b.weight_hh_l0", weight_in="a.weight_ih_l0", weight_out="p")
+        other = Network.from_checkpoint(
+            saved(tmp_path, weights), weight_hh="b.weight_hh_l0", weight_in="a.weight_ih_l0", weight_out="p"
+        )
         assert torch.equal(other.weight_in[0], weights["a.weight_ih_l0"].double())
 
 
@@ -149,8 +157,29 @@ class TestRefuses:
                 {},
                 r"2 fit \(head.weight, other.weight\); name it by --weight-out",
             ),
-            (state(nn.RNN(4, 6, bidirectional=True), 12), {}, "a bidirectional network"),
-            (state(nn.LSTM(4, 6, proj_size=2), 2), {}, "a projected network"),
+            (
+                {
+                    name: weight
+                    for name, weight in state(nn.RNN(4, 6, bidirectional=True), 12).items()
+                    if name != "encoder.weight_ih_l0_reverse"
+                },
+                {},
+                "weight_hh_l0_reverse has no encoder.weight_ih_l0_reverse beside it",
+            ),
+            (
+                {name: weight for name, weight in state(nn.GRU(4, 6, 3)).items() if "_l1" not in name},
+                {},
+                "is of a network that has weight_ih_l1 too, and there is none",
+            ),
+            (
+                {
+                    **state(nn.GRU(4, 6)),
+                    "encoder.weight_hr_l0": torch.ones(2, 6),
+                    "encoder.weight_hh_l0": torch.ones(18, 2),
+                },
+                {},
+                "carries 2 projections of 6 units, and only an LSTM's are read",
+            ),
             (
                 nn.ModuleDict({"a": nn.RNN(4, 6), "b": nn.RNN(4, 6)}).state_dict(),
                 {},
@@ -177,7 +206,7 @@ class TestRefuses:
     def test_with_what_is_missing(self, tmp_path: Path, content: object, names: dict[str, str], message: str) -> None:
         path = saved(tmp_path, content)
         with pytest.raises(CheckpointError, match=f"(?s){message}"):
-            read(path, **names)
+            Network.from_checkpoint(path, **names)
 
     def test_layers_that_do_not_fit(self, tmp_path: Path) -> None:
         weights = state(nn.RNN(4, 6, num_layers=2))
@@ -185,12 +214,12 @@ class TestRefuses:
         with pytest.raises(
             CheckpointError, match=r"weight_ih_l1 must take the 6 units of the layer below.*got \(6, 5\)"
         ):
-            read(saved(tmp_path, weights))
+            Network.from_checkpoint(saved(tmp_path, weights))
 
     @pytest.mark.parametrize("name", ["text.pt", "text.safetensors"])
     def test_files_that_are_no_checkpoint(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(CheckpointError, match="is not a file"):
-            read(tmp_path / name)
+            Network.from_checkpoint(tmp_path / name)
         (tmp_path / name).write_text("nothing of the kind")
         with pytest.raises(CheckpointError, match="does not load as"):
-            read(tmp_path / name)
+            Network.from_checkpoint(tmp_path / name)

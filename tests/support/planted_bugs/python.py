@@ -32,8 +32,8 @@ PYTHON = (
     Bug(
         name="direction-below",
         file="rrnn_ext/networks/compose.py",
-        text="rnn.columns_of(incoming, choice[-1])",
-        instead="rnn.columns_of(incoming, direction)",
+        text="reader.columns_of(incoming, choice[-1])",
+        instead="reader.columns_of(incoming, direction)",
         breaks="a layer reads its own direction of the layer below, whichever was chosen there",
         tests=("modules",),
     ),

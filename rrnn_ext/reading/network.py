@@ -1,0 +1,96 @@
+"""A trained network as it is read: its walk graphs, from a module or from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import rrnn_ext
+from rrnn_ext.networks.graphs import ModuleWeights
+from rrnn_ext.reading import checkpoints
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """The graphs of one network: one for a plain RNN, one for each gate and each choice of directions of others.
+
+    ::
+
+        network = Network.from_checkpoint("model.pt")
+        walks = network.walks(steps=20)
+
+    Attributes:
+        weight_hh, weight_in: (graphs, n, n), (graphs, n, i), float64. Of stacked layers, one graph over the hidden
+            units of all of them: edges between layers take no time.
+        weight_out: (graphs, o, n); the identity where there is no read-out.
+        graphs: what each graph is called; "" for the only one of a plain RNN.
+        names: the tensors of a checkpoint that were read, by role, for the reader to check.
+        steps: the length of the sequences, if the checkpoint tells.
+    """
+
+    weight_hh: Tensor
+    weight_in: Tensor
+    weight_out: Tensor
+    graphs: tuple[str, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+    steps: int | None = None
+
+    @classmethod
+    @torch.no_grad()
+    def from_module(cls, rnn: nn.Module, readout: nn.Linear | Tensor | None = None) -> Network:
+        """The network of a recurrent module and of what reads its last layer, as :class:`rrnn_ext.ResolventPenalty`
+        takes them: PyTorch's modules, and those of a registered :class:`rrnn_ext.networks.Reader`."""
+        readout = readout.detach() if isinstance(readout, Tensor) else readout
+        found = ModuleWeights(None, rnn, readout).graphs(alpha=1.0, rectify=False, leak=None)
+        assert found.weight_in is not None  # every layer reads something
+        units = found.weight_hh.shape[-1]
+        weight_out = torch.eye(units) if found.weight_out is None else found.weight_out
+        batch = found.batch()
+        names = [""]
+        for along in found.names:
+            names = [", ".join(filter(None, (before, name))) for before in names for name in along]
+        weight_hh, weight_in, weight_out = (
+            weight.to(found.weight_hh.device, torch.float64)
+            .expand(*batch, *weight.shape[-2:])
+            .reshape(len(names), *weight.shape[-2:])
+            for weight in (found.weight_hh, found.weight_in, weight_out)
+        )
+        return cls(weight_hh, weight_in, weight_out, tuple(names))
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        *,
+        weight_hh: str | None = None,
+        weight_in: str | None = None,
+        weight_out: str | None = None,
+    ) -> Network:
+        """The network in a file: safetensors, or whatever ``torch.load(weights_only=True)`` accepts.
+
+        The checkpoint may nest its state_dict (beside an optimiser's, say): names are then joined by dots. The
+        recurrent module, be it stacked, bidirectional or projected, is found by the names that PyTorch gives its
+        weights (``...weight_hh_l0``, ``...weight_hh``) or that rrnn_ext gives them (``...weight_hh``,
+        ``...weight_in``, ``...weight_out``), or by shape where no name matches.
+
+        Args:
+            path: the file.
+            weight_hh, weight_in, weight_out: names of tensors in it, where they are not found, or not the right ones.
+
+        Raises:
+            CheckpointError: no such file, not a checkpoint, no network in it, or more than one: whatever stays
+                ambiguous lists what is there and asks for the name.
+        """
+        found = checkpoints.read(Path(path), weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out)
+        network = cls.from_module(found.module, found.readout)
+        return replace(network, names=found.names, steps=found.steps)
+
+    @torch.no_grad()
+    def walks(self, steps: int) -> Tensor:
+        """P (graphs, steps, o, i): what an output gets from a unit impulse at an input, by lag, lag 0 first, if the
+        network had no nonlinearity; of gated networks, the walks through each gate's weights."""
+        return rrnn_ext.hop_decomposition(self.weight_hh, self.weight_in, self.weight_out, hops=steps)
