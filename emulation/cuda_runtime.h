@@ -442,6 +442,7 @@ T __ldcs(const T* from) {
   return *from;
 }
 
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline unsigned __float_as_uint(float value) {
   unsigned bits;
   std::memcpy(&bits, &value, sizeof bits);

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "cpu/kernels/lif_step.h"
+
 namespace rrnn {
 
 struct Range {
@@ -35,6 +37,15 @@ struct Kernels {
                         int64_t ldout);
   // The inverse of m (n, n), which is overwritten; scratch is room for 17 n numbers.
   void (*gauss_jordan)(int64_t n, T* m, T* inverse, T* scratch);
+  // A time step of leaky integrate-and-fire neurons, and the gradient of one.
+  void (*lif_forward)(const LifForwardStep<T>& step);
+  void (*lif_backward)(const LifBackwardStep<T>& step);
+  // out[k] = base[k] + sum_e factors[e] rows[at[e]][k] for k < cols, e < events.
+  void (*add_rows)(int64_t cols, int64_t events, const int32_t* at, const T* factors, const T* rows, int64_t ldrows,
+                   const T* base, T* out);
+  // rows[at[e]][k] += factors[e] x[k] for k < cols, e < events.
+  void (*add_to_rows)(int64_t cols, int64_t events, const int32_t* at, const T* factors, const T* x, T* rows,
+                      int64_t ldrows);
   const char* isa;
 };
 

@@ -2,6 +2,7 @@
 #include "cpu/kernels/apply.h"
 #include "cpu/kernels/dense_product.h"
 #include "cpu/kernels/gauss_jordan.h"
+#include "cpu/kernels/lif.h"
 #include "cpu/kernels/line_pass.h"
 #include "cpu/kernels/outer_product.h"
 
@@ -9,7 +10,8 @@ namespace RRNN_ISA {
 
 template <typename T>
 extern const rrnn::Kernels<T> table{apply<T>,         apply_transposed<T>, outer_product<T>, line_pass<T>,
-                                    dense_product<T>, gauss_jordan<T>,     RRNN_ISA_NAME};
+                                    dense_product<T>, gauss_jordan<T>,     lif_forward<T>,   lif_backward<T>,
+                                    add_rows<T>,      add_to_rows<T>,      RRNN_ISA_NAME};
 
 template const rrnn::Kernels<float> table<float>;
 template const rrnn::Kernels<double> table<double>;
