@@ -2,6 +2,7 @@
 
 from rrnn_ext.spiking.neurons import LIF, lif
 from rrnn_ext.spiking.rates import firing_rate
+from rrnn_ext.spiking.shot_noise import firing_rate_shot_noise
 from rrnn_ext.spiking.state import LIFState
 from rrnn_ext.spiking.surrogate import surrogate_derivative
 from rrnn_ext.spiking.threshold import discrete_threshold
@@ -11,6 +12,7 @@ __all__ = [
     "LIFState",
     "discrete_threshold",
     "firing_rate",
+    "firing_rate_shot_noise",
     "lif",
     "surrogate_derivative",
 ]

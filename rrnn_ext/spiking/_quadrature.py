@@ -48,3 +48,14 @@ def erfcx(x: Tensor) -> Tensor:
     t = inverse.square() / 2
     series = 1 - t * (1 - 3 * t * (1 - 5 * t * (1 - 7 * t * (1 - 9 * t))))
     return torch.where(x < _FAR, near, series * inverse / _SQRT_PI)
+
+
+def tanh_sinh(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Nodes t on [0, 1], log(1 - t), and weights divided by 1 - t (Takahasi & Mori, Publ. RIMS 1974).
+
+    For integrands that are singular at 1 such as (1 - t)^(k - 1), k > 1e-4.
+    """
+    z = torch.arange(-4.0, 12.0, 1 / 16, dtype=torch.float64, device=like.device)
+    exponent = math.pi * torch.sinh(z)
+    nodes = torch.sigmoid(exponent)
+    return nodes, torch.nn.functional.logsigmoid(-exponent), math.pi / 16 * torch.cosh(z) * nodes
