@@ -222,7 +222,8 @@ def test_every_registered_op_is_tested() -> None:
     registered = {
         name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if name.startswith("rrnn_ext::")
     }
-    assert registered == set(CALLS)
+    of_neurons = {"lif", "lif_backward"}  # in test_lif_ops.py
+    assert registered == set(CALLS) | of_neurons
 
 
 @every_op
