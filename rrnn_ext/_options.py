@@ -16,11 +16,12 @@ Method: TypeAlias = Literal["auto", "series", "inverse"]
 Reduction: TypeAlias = Literal["sum", "mean", "none"]
 
 
-class Norm(enum.Enum):
-    """How large a matrix of walks is: the sum of absolute values, or of squares."""
+class Norm(enum.IntEnum):
+    """How large a matrix of walks is: the sum of absolute values, or of squares. Native ops know it by its number, as
+    in csrc/common/edge.h."""
 
-    l1 = "l1"
-    l2 = "l2"
+    l1 = 0
+    l2 = 1
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def penalty(call: Call) -> Tensor:
             value = make(call)
             if value is not None:
                 return value
-    return pair_norm(total(call), call.pair_weights, call.norm is Norm.l2)
+    return pair_norm(total(call), call.pair_weights, call.norm)
 
 
 def hop_by_hop(call: Call) -> Tensor:
@@ -75,7 +75,7 @@ def _finite_penalty(call: Call) -> Tensor:
             hops=call.hops,
             rectify=call.rectify,
             per_hop=call.per_hop,
-            squared=call.norm is Norm.l2,
+            norm=call.norm,
         )
     )
 

@@ -10,6 +10,8 @@
 #include <optional>
 #include <string>
 
+#include "common/edge.h"
+
 namespace rrnn {
 
 using torch::stable::Tensor;
@@ -40,6 +42,12 @@ inline void check_floating(const Tensor& weight_hh) {
 inline void check_like(const char* name, const Tensor& tensor, const Tensor& like) {
   STD_TORCH_CHECK(tensor.scalar_type() == like.scalar_type(), name, " must have the dtype of weight_hh");
   STD_TORCH_CHECK(tensor.device() == like.device(), name, " must be on the device of weight_hh");
+}
+
+inline Norm norm_of(int64_t norm) {
+  STD_TORCH_CHECK(norm == static_cast<int64_t>(Norm::kL1) || norm == static_cast<int64_t>(Norm::kL2),
+                  "norm must be 0 (l1) or 1 (l2), got ", norm);
+  return static_cast<Norm>(norm);
 }
 
 // Factors for each of `count` things, the same for all of a batch or its own for each.

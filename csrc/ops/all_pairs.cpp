@@ -4,9 +4,9 @@
 // `converges`, (b), is 1 where the sum was proved to converge, and 0 where that is open.
 STABLE_TORCH_LIBRARY_FRAGMENT(rrnn_ext, m) {
   m.def(
-      "all_pairs_penalty(Tensor weight_hh, Tensor? pair_weights, float alpha, bool rectify, bool squared) "
+      "all_pairs_penalty(Tensor weight_hh, Tensor? pair_weights, float alpha, bool rectify, int norm) "
       "-> (Tensor value, Tensor walks, Tensor converges)");
   m.def(
       "all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight_hh, Tensor? pair_weights, "
-      "float alpha, bool rectify, bool squared) -> Tensor");
+      "float alpha, bool rectify, int norm) -> Tensor");
 }

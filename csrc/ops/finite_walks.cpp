@@ -14,10 +14,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(rrnn_ext, m) {
       "-> (Tensor grad_hh, Tensor grad_in, Tensor grad_out)");
   m.def(
       "finite_walks_penalty(Tensor weight_hh, Tensor? weight_in, Tensor? weight_out, Tensor? hop_weights, "
-      "Tensor? pair_weights, float alpha, SymInt hops, bool rectify, bool per_hop, bool squared, bool keep_chain) "
+      "Tensor? pair_weights, float alpha, SymInt hops, bool rectify, bool per_hop, int norm, bool keep_chain) "
       "-> (Tensor value, Tensor walks, Tensor chain)");
   m.def(
       "finite_walks_penalty_backward(Tensor grad_value, Tensor walks, Tensor chain, Tensor weight_hh, "
       "Tensor? weight_in, Tensor? weight_out, Tensor? hop_weights, Tensor? pair_weights, float alpha, SymInt hops, "
-      "bool rectify, bool per_hop, bool squared) -> (Tensor grad_hh, Tensor grad_in, Tensor grad_out)");
+      "bool rectify, bool per_hop, int norm) -> (Tensor grad_hh, Tensor grad_in, Tensor grad_out)");
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rrnn_ext._options import Norm
+
 
 def phi(weight: Tensor, rectify: bool) -> Tensor:
     return weight.abs() if rectify else weight
@@ -25,8 +27,16 @@ def of_weight(walks: Tensor, factors: Tensor) -> Tensor:
     return torch.where(factors == 0, 0, walks)
 
 
-def pair_norm(matrices: Tensor, pair_weights: Tensor | None, squared: bool) -> Tensor:
+def walk_size(walks: Tensor, norm: Norm) -> Tensor:
+    return walks.square() if norm is Norm.l2 else walks.abs()
+
+
+def walk_size_derivative(walks: Tensor, norm: Norm) -> Tensor:
+    return 2 * walks if norm is Norm.l2 else walks.sign()
+
+
+def pair_norm(matrices: Tensor, pair_weights: Tensor | None, norm: Norm) -> Tensor:
     """sum D|M| or sum D M^2 over the last two dimensions."""
     matrices = matrices if pair_weights is None else of_weight(matrices, pair_weights)
-    sizes = matrices.square() if squared else matrices.abs()
+    sizes = walk_size(matrices, norm)
     return (sizes if pair_weights is None else pair_weights * sizes).sum((-2, -1))

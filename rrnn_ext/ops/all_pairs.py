@@ -16,7 +16,7 @@ from rrnn_ext.infinite.convergence import Source, prove_convergence
 from rrnn_ext.infinite.probes import gaussian
 from rrnn_ext.infinite.solve import LARGEST_ERROR, one_minus, refined
 from rrnn_ext.ops import CUDA_EMULATED, native
-from rrnn_ext.ops._matrices import pair_norm, phi
+from rrnn_ext.ops._matrices import pair_norm, phi, walk_size_derivative
 from rrnn_ext.ops._registration import differentiable_gradients
 from rrnn_ext.ops.infinite_walks import infinite_sum, infinite_walks_of_edges, source_of, without_the_empty_walk
 
@@ -29,7 +29,7 @@ _LAPACK_GRAPH = 256
 
 @torch.library.register_fake("rrnn_ext::all_pairs_penalty")
 def _all_pairs_penalty_fake(
-    weight_hh: Tensor, pair_weights: Tensor | None, alpha: float, rectify: bool, squared: bool
+    weight_hh: Tensor, pair_weights: Tensor | None, alpha: float, rectify: bool, norm: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch = weight_hh.shape[:1]
     return weight_hh.new_empty(batch), weight_hh.new_empty(weight_hh.shape), weight_hh.new_empty(batch)
@@ -43,7 +43,7 @@ def _all_pairs_penalty_backward_fake(
     pair_weights: Tensor | None,
     alpha: float,
     rectify: bool,
-    squared: bool,
+    norm: int,
 ) -> Tensor:
     return weight_hh.new_empty(weight_hh.shape)
 
@@ -67,7 +67,7 @@ class _AllPairsPenalty(Function):
 
             def value(weight_hh: Any) -> Tensor:
                 total = infinite_sum(call._replace(weight_hh=weight_hh), proved=True)
-                return pair_norm(total, pair_weights, call.norm is Norm.l2)
+                return pair_norm(total, pair_weights, call.norm)
 
             (grad_hh,) = differentiable_gradients(value, (weight_hh,), grad)
         elif is_batched(grad):
@@ -79,12 +79,11 @@ class _AllPairsPenalty(Function):
 
 
 def _gradient(call: Call, grad: Tensor, weight_hh: Tensor, pair_weights: Tensor | None, walks: Tensor) -> Tensor:
-    squared = call.norm is Norm.l2
     if _is_small(weight_hh):
         return native.all_pairs_penalty_backward(
-            grad, walks, weight_hh, pair_weights, alpha=call.alpha, rectify=call.rectify, squared=squared
+            grad, walks, weight_hh, pair_weights, alpha=call.alpha, rectify=call.rectify, norm=call.norm
         )
-    grad_walks = 2 * walks if squared else walks.sign()
+    grad_walks = walk_size_derivative(walks, call.norm)
     if pair_weights is not None:
         grad_walks *= pair_weights
     grad_walks *= call.alpha * grad[:, None, None]
@@ -139,7 +138,7 @@ def _exact_walks(a: Tensor, source: Source, proved: bool = True) -> Tensor:
 
 def all_pairs_penalty(call: Call) -> Tensor:
     """The penalty of all walks between all pairs."""
-    weight_hh, pair_weights, alpha, squared = call.weight_hh, call.pair_weights, call.alpha, call.norm is Norm.l2
+    weight_hh, pair_weights, alpha = call.weight_hh, call.pair_weights, call.alpha
     if not call.batch:
         weight_hh = weight_hh.unsqueeze(0)
     weights = weight_hh.detach()
@@ -147,7 +146,7 @@ def all_pairs_penalty(call: Call) -> Tensor:
     source = source._replace(weights=source.weights.detach(), alpha=source.alpha.detach())
     if _is_small(weights):
         value, walks, converges = native.all_pairs_penalty(
-            weights, pair_weights, alpha=alpha, rectify=call.rectify, squared=squared
+            weights, pair_weights, alpha=alpha, rectify=call.rectify, norm=call.norm
         )
         if converges.is_cuda:
             deferred.note(converges)
@@ -158,7 +157,7 @@ def all_pairs_penalty(call: Call) -> Tensor:
             if source.alpha.dim():
                 weighed = weighed._replace(alpha=source.alpha[unclear])
             walks[unclear] = _exact_walks(a[unclear], weighed)
-            value = pair_norm(walks, pair_weights, squared)
+            value = pair_norm(walks, pair_weights, call.norm)
     else:
         a = alpha * weights
         a = a.abs_() if call.rectify else a
@@ -167,9 +166,9 @@ def all_pairs_penalty(call: Call) -> Tensor:
         else:
             prove_convergence(a, source)
             walks = _walks_by_products(a, source)
-        if pair_weights is None and not squared:
+        if pair_weights is None and call.norm is Norm.l1:
             value = torch.linalg.vector_norm(walks, ord=1, dim=(-2, -1))  # in one pass
         else:
-            value = pair_norm(walks, pair_weights, squared)
+            value = pair_norm(walks, pair_weights, call.norm)
     value = _AllPairsPenalty.apply(weight_hh, pair_weights, value, walks, call)
     return value if call.batch else value.squeeze(0)

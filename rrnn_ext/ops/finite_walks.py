@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rrnn_ext._modes import is_batched, transforming
+from rrnn_ext._options import Norm
 from rrnn_ext.ops import CUDA_EMULATED, native
 from rrnn_ext.ops._matrices import block_triangular, identity, of_weight, pair_norm, phi
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, differentiable_gradients, fold_batch
@@ -56,7 +57,7 @@ class PenaltyArguments(NamedTuple):
     hops: int
     rectify: bool
     per_hop: bool
-    squared: bool
+    norm: Norm
 
 
 def _present(gradients: Sequence[Tensor], weights: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
@@ -284,12 +285,12 @@ class _WalkPenalty(Function):
 
 def walk_norm(penalty: PenaltyArguments) -> Tensor:
     """The norm of :func:`walk_sums` in PyTorch's own operations, for transforms and second derivatives."""
-    hop_weights, pair_weights, squared = penalty.hop_weights, penalty.pair_weights, penalty.squared
+    hop_weights, pair_weights = penalty.hop_weights, penalty.pair_weights
     sums = _sums_of(penalty)
     walks = walk_sums(sums._replace(hop_weights=None) if penalty.per_hop else sums)
     if penalty.per_hop and hop_weights is not None:
         walks = of_weight(walks, hop_weights.unsqueeze(-1).unsqueeze(-1))
-    pairs = pair_norm(walks, pair_weights if pair_weights is None else pair_weights.unsqueeze(-3), squared)
+    pairs = pair_norm(walks, pair_weights if pair_weights is None else pair_weights.unsqueeze(-3), penalty.norm)
     if penalty.per_hop and hop_weights is not None:
         pairs = hop_weights * pairs
     return pairs.sum(-1)

@@ -79,7 +79,7 @@ def test_all_pairs(
     weight_hh = graphs(2, n, 0.7, rectify).to(DEVICE, dtype)
     shape = (2, n, n) if pairs == "own" else (n, n)
     pair_weights = None if pairs is None else drawn(*shape, seed=1).abs().to(DEVICE, dtype)
-    options = ALPHA, rectify, squared
+    options = ALPHA, rectify, int(squared)
     value, walks, converges = ops.all_pairs_penalty(weight_hh, pair_weights, *options)
     assert converges.tolist() == [1, 1]
 
@@ -111,7 +111,7 @@ def test_each_graph_of_a_batch_converges_or_not_by_itself(
     if dtype == torch.float32:
         weight_hh[7] = rotation(n, ALPHA).float().to(DEVICE)  # exactly 1 in float32, too
     alpha = torch.tensor(ALPHA, dtype=dtype).item()
-    value, walks, converges = ops.all_pairs_penalty(weight_hh, None, alpha, False, False)
+    value, walks, converges = ops.all_pairs_penalty(weight_hh, None, alpha, False, 0)
     if dtype == torch.float32:
         weight_hh[7] = 0
         value[7], walks[7], converges[7] = torch.nan, torch.nan, 0
@@ -123,7 +123,7 @@ def test_each_graph_of_a_batch_converges_or_not_by_itself(
         assert_near(
             walks[graph], inverse_minus_identity(weight_hh[graph : graph + 1])[0], slow * TOLERANCE[dtype], least=1
         )
-    grad_hh = ops.all_pairs_penalty_backward(torch.ones_like(value), walks, weight_hh, None, ALPHA, False, False)
+    grad_hh = ops.all_pairs_penalty_backward(torch.ones_like(value), walks, weight_hh, None, ALPHA, False, 0)
     assert grad_hh.isnan().flatten(1).any(-1).tolist() == [False] * 4 + [True] * 5
 
 
@@ -133,7 +133,7 @@ def test_a_norm_of_one_is_no_proof(n: int, chip: int, dtype: torch.dtype, monkey
     """The eigenvalues are -1: I - A is as regular as can be, and the walks have no sum."""
     monkeypatch.setenv("EMULATED_SHARED_BYTES", str(chip))
     weight_hh = -torch.eye(n, dtype=dtype, device=DEVICE).expand(1, n, n)
-    value, walks, converges = ops.all_pairs_penalty(weight_hh, None, 1.0, False, False)
+    value, walks, converges = ops.all_pairs_penalty(weight_hh, None, 1.0, False, 0)
     assert converges.tolist() == [0]
     assert value.isnan().all()
     assert walks.isnan().all()
@@ -148,7 +148,7 @@ def test_a_singular_first_half_is_pivoted(dtype: torch.dtype) -> None:
     a[0, unit, unit] = 1.0
     a[0, unit, unit + half] = 0.5
     a[0, unit + half, unit] = -0.5
-    value, walks, converges = ops.all_pairs_penalty((a / ALPHA).to(DEVICE, dtype), None, ALPHA, False, False)
+    value, walks, converges = ops.all_pairs_penalty((a / ALPHA).to(DEVICE, dtype), None, ALPHA, False, 0)
     assert converges.tolist() == [1]
     expected = inverse_minus_identity(a / ALPHA)
     assert_near(walks, expected, TOLERANCE[dtype], least=1)
@@ -159,10 +159,10 @@ def test_a_singular_first_half_is_pivoted(dtype: torch.dtype) -> None:
 def test_all_pairs_twice_is_the_same_bits(n: int, chip: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMULATED_SHARED_BYTES", str(chip))
     weight_hh = graphs(3, n, 0.9, False).to(DEVICE, torch.float32)
-    once, again = (ops.all_pairs_penalty(weight_hh, None, ALPHA, False, False) for _ in range(2))
+    once, again = (ops.all_pairs_penalty(weight_hh, None, ALPHA, False, 0) for _ in range(2))
     for one, other in zip(once, again, strict=True):
         assert torch.equal(one, other)
-    alone = ops.all_pairs_penalty(weight_hh[1:2], None, ALPHA, False, False)
+    alone = ops.all_pairs_penalty(weight_hh[1:2], None, ALPHA, False, 0)
     assert torch.equal(alone[1][0], once[1][1])
 
 
@@ -228,10 +228,10 @@ def test_pathways_that_the_iteration_does_not_settle(batch: bool, dtype: torch.d
 def test_no_units_and_no_graphs() -> None:
     for batch, n in ((2, 0), (0, 3), (0, 0)):
         weight_hh, vectors = torch.zeros(batch, n, n, device=DEVICE), torch.zeros(batch, n, device=DEVICE)
-        value, walks, converges = ops.all_pairs_penalty(weight_hh, None, ALPHA, False, False)
+        value, walks, converges = ops.all_pairs_penalty(weight_hh, None, ALPHA, False, 0)
         assert value.tolist() == [0] * batch
         assert converges.tolist() == [1] * batch
-        assert ops.all_pairs_penalty_backward(value, walks, weight_hh, None, ALPHA, False, False).shape == (batch, n, n)
+        assert ops.all_pairs_penalty_backward(value, walks, weight_hh, None, ALPHA, False, 0).shape == (batch, n, n)
         x, y, found = ops.pathway(weight_hh, vectors, vectors, ALPHA)
         assert found.tolist() == [1] * batch
         assert ops.pathway_backward(value, weight_hh, x, y, ALPHA).shape == (batch, n, n)

@@ -242,7 +242,7 @@ def test_penalty(batch: int | None, n: int, mode: str, squared: bool) -> None:
         pair_weights = (
             None if own_pairs is None else upstream(torch.Size([*(rows if own_pairs else ()), *pairs]), dtype).abs()
         )
-        graph = (*weights, hop_weights, pair_weights, *problem.options(), squared)
+        graph = (*weights, hop_weights, pair_weights, *problem.options(), int(squared))
         value, walks, chain = torch.ops.rrnn_ext.finite_walks_penalty(*graph, True)
         value_alone, _, nothing = torch.ops.rrnn_ext.finite_walks_penalty(*graph, False)
         assert nothing.numel() == 0
@@ -378,7 +378,7 @@ def test_infinite_sums_of_all_pairs_with_pivots_of_zero(n: int, dtype: torch.dty
     a[0, units, units] = 1.0
     a[0, units, units + n // 2] = 0.5
     a[0, units + n // 2, units] = -0.5
-    value, walks, converges = torch.ops.rrnn_ext.all_pairs_penalty(a.to(DEVICE, dtype), None, 1.0, False, False)
+    value, walks, converges = torch.ops.rrnn_ext.all_pairs_penalty(a.to(DEVICE, dtype), None, 1.0, False, 0)
     expected = reference.resolvent(a)
     assert converges.tolist() == [1]
     torch.testing.assert_close(walks.cpu().double(), expected, rtol=0, atol=10 * TOLERANCE[dtype])

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import rrnn_ext  # noqa: F401  (registers torch.ops.rrnn_ext)
+from rrnn_ext._options import Norm
 from rrnn_ext.ops.finite_walks import PenaltyArguments, WalkArguments, walk_norm, walk_penalty, walk_sums
 
 ALPHA = 0.875
@@ -118,7 +119,7 @@ def finite_walks_backward(case: Case, dtype: torch.dtype) -> Iterator[Arguments]
 
 def finite_walks_penalty(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     for arguments in finite_walks(case, dtype):
-        yield {**arguments, "pair_weights": case.factors_of_pairs(dtype), "squared": case.squared}
+        yield {**arguments, "pair_weights": case.factors_of_pairs(dtype), "norm": int(case.squared)}
 
 
 def finite_walks_penalty_backward(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
@@ -182,7 +183,7 @@ def all_pairs_penalty(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     weight_hh = weight_hh if case.batch is not None else weight_hh.unsqueeze(0)
     pairs = weight_hh[0] if case.pair_weights == "shared" else weight_hh if case.pair_weights else None
     pair_weights = None if pairs is None else pairs.abs()
-    options = {"alpha": ALPHA, "rectify": case.rectify, "squared": case.squared}
+    options = {"alpha": ALPHA, "rectify": case.rectify, "norm": int(case.squared)}
     yield {"weight_hh": weight_hh, "pair_weights": pair_weights, **options}
 
 
@@ -432,7 +433,7 @@ def sums_of(case: Case) -> tuple[Callable[..., Tensor], list[Tensor]]:
 def penalty_of(case: Case, function: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], list[Tensor]]:
     given, in_place = leaves(case)
     factors = {"hop_weights": case.graph()["hop_weights"], "pair_weights": case.factors_of_pairs()}
-    options = {**factors, **case.options(), "squared": case.squared}
+    options = {**factors, **case.options(), "norm": Norm(case.squared)}
     return lambda *matrices: function(PenaltyArguments(*in_place(*matrices), **options)), given
 
 

@@ -95,7 +95,7 @@ def test_penalty(squared: bool, per_hop: bool, dtype: torch.dtype) -> None:
     pair_weights = torch.rand(2, 5, 100, generator=generator).to(DEVICE, dtype)
     graph = (*weights, hop_weights)
     options = 0.9, problem.hops, True, per_hop
-    value, walks, chain = ops.finite_walks_penalty(*graph, pair_weights, *options, squared, True)
+    value, walks, chain = ops.finite_walks_penalty(*graph, pair_weights, *options, int(squared), True)
     given = walks.clone().requires_grad_()
     sizes = given.square() if squared else given.abs()
     terms = (pair_weights[:, None] * sizes).sum((-2, -1))
@@ -104,7 +104,7 @@ def test_penalty(squared: bool, per_hop: bool, dtype: torch.dtype) -> None:
 
     grad_value = torch.tensor([0.7, -1.3], dtype=dtype, device=DEVICE)
     (grad_walks,) = torch.autograd.grad(expected, given, grad_value)
-    actual = ops.finite_walks_penalty_backward(grad_value, walks, chain, *graph, pair_weights, *options, squared)
+    actual = ops.finite_walks_penalty_backward(grad_value, walks, chain, *graph, pair_weights, *options, int(squared))
     through_walks = ops.finite_walks_backward(grad_walks, chain, *graph, *options)
     for a, b in zip((actual[0], actual[2]), (through_walks[0], through_walks[2]), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * b.abs().max().item())

@@ -1,15 +1,12 @@
 // The norm of walks, and its derivative. What has a weight of zero takes no part: it may have overflowed.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <type_traits>
 
-namespace rrnn {
+#include "common/edge.h"
 
-struct Norm {
-  bool squared;  // sum of squares rather than of sizes
-};
+namespace rrnn {
 
 template <typename T>
 using Total = std::conditional_t<(sizeof(T) > sizeof(double)), T, double>;
@@ -40,11 +37,8 @@ T penalty(Norm norm, const T* walks, int64_t terms, int64_t pairs, const W* term
   for (int64_t m = 0; m < terms; ++m) {
     if (term_weights && term_weights[m] == 0) continue;
     const T* term = walks + m * pairs;
-    const auto size = [&](int64_t p) { return norm.squared ? term[p] * term[p] : std::abs(term[p]); };
-    const auto weighted = [&](int64_t p) {
-      const T product = pair_weights[p] * size(p);
-      return pair_weights[p] == 0 ? T(0) : product;
-    };
+    const auto size = [&](int64_t p) { return walk_size(term[p], norm); };
+    const auto weighted = [&](int64_t p) { return weighed(pair_weights[p], size(p)); };
     const Total<T> sum = pair_weights ? lane_sum<T>(pairs, weighted) : lane_sum<T>(pairs, size);
     total += term_weights ? term_weights[m] * sum : sum;
   }
@@ -61,8 +55,7 @@ void penalty_backward(Norm norm, const T* walks, int64_t terms, int64_t pairs, c
     for (int64_t p = 0; p < pairs; ++p) {
       const T walk = walks[m * pairs + p];
       const T weight = pair_weights ? scale * pair_weights[p] : scale;
-      const T sign = walk > 0 ? T(1) : walk < 0 ? T(-1) : walk;  // 0, or NaN
-      const T product = weight * (norm.squared ? 2 * walk : sign);
+      const T product = weight * walk_size_derivative(walk, norm);
       grad_walks[m * pairs + p] = takes_part && !(pair_weights && pair_weights[p] == 0) ? product : T(0);
     }
   }

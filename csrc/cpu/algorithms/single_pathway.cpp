@@ -24,8 +24,8 @@ void single_pathway_forward(const Walks<T>& problem, T* walks, T* chain, Team& t
   const Range units = team.share(n, 8), own = team.own_items();
   const auto& k = kernels<T>(problem.flops());
   for (int64_t r = units.begin; r < units.end; ++r) {
-    x[r] = problem.rectify ? std::abs(problem.weight_in[r]) : problem.weight_in[r];
-    y[r] = problem.rectify ? std::abs(problem.weight_out[r]) : problem.weight_out[r];
+    x[r] = phi(problem.weight_in[r], problem.rectify);
+    y[r] = phi(problem.weight_out[r], problem.rectify);
   }
   team.wait();
   for (int64_t m = 0; m + 1 < hops; ++m) {

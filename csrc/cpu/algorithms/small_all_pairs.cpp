@@ -3,8 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "common/edge.h"
 #include "cpu/algorithms/all_walks.h"
-#include "cpu/algorithms/walks.h"
 #include "cpu/kernels/kernels.h"
 
 namespace rrnn {
@@ -78,7 +78,7 @@ bool small_all_pairs(const SmallGraph<T>& graph, T* walks, T* scratch) {
   T* a = scratch;
   T* other = scratch + n * n;
   for (int64_t i = 0; i < n * n; ++i) {
-    a[i] = graph.alpha * (graph.rectify ? std::abs(graph.weight_hh[i]) : graph.weight_hh[i]);
+    a[i] = graph.alpha * phi(graph.weight_hh[i], graph.rectify);
     other[i] = -a[i];
   }
   for (int64_t i = 0; i < n; ++i) other[i * n + i] += 1;

@@ -17,7 +17,7 @@ void begin_chain(const Walks<T>& problem, const ChainPart& part, T* bundle) {
   for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
     for (int64_t r = part.units.begin; r < part.units.end; ++r) {
       const T value = problem.from_inputs() ? start[r * width + c] : start[c * n + r];
-      bundle[c * n + r] = problem.rectify ? std::abs(value) : value;
+      bundle[c * n + r] = phi(value, problem.rectify);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "common/edge.h"
 #include "cpu/algorithms/team.h"
 #include "cpu/kernels/kernels.h"
 
@@ -105,11 +106,5 @@ void single_pathway_forward(const Walks<T>& problem, T* walks, T* chain, Team& t
 template <typename T>
 void single_pathway_backward(const Walks<T>& problem, const T* grad_walks, const T* chain, T* grad_hh, T* grad_in,
                              T* grad_out, Team& team, T* shared);
-
-// grad * d|M|: the sign of M where rectified.
-template <typename T>
-inline T times_phi_derivative(T grad, T weight, bool rectify) {
-  return !rectify || weight > 0 ? grad : weight < 0 ? -grad : grad * weight;
-}
 
 }  // namespace rrnn

@@ -91,7 +91,8 @@ class Widened {
   Numbers start() const {
     Numbers bundle(n_ * width_);
     for (int64_t r = 0; r < n_; ++r)
-      for (int64_t c = 0; c < width_; ++c) bundle[r * width_ + c] = phi(problem_.start()[start_at(r, c)]);
+      for (int64_t c = 0; c < width_; ++c)
+        bundle[r * width_ + c] = phi(problem_.start()[start_at(r, c)], problem_.rectify);
     return bundle;
   }
 
@@ -99,7 +100,8 @@ class Widened {
   void advance(const Numbers& from, bool forwards, Numbers& to) const {
     for (int64_t r = 0; r < n_; ++r)
       for (int64_t k = 0; k < n_; ++k)
-        add(to, forwards ? r : k, alpha_ * phi(problem_.weight_hh[r * n_ + k]), from, forwards ? k : r);
+        add(to, forwards ? r : k, alpha_ * phi(problem_.weight_hh[r * n_ + k], problem_.rectify), from,
+            forwards ? k : r);
   }
 
   // to (of unit r) += factor from (of unit k); nothing times an infinity is nothing.
@@ -159,11 +161,10 @@ class Widened {
   }
 
  private:
-  Wide phi(T weight) const { return problem_.rectify ? std::abs(weight) : weight; }
   int64_t start_at(int64_t r, int64_t c) const { return problem_.from_inputs() ? r * width_ + c : c * n_ + r; }
   int64_t other_at(int64_t r, int64_t q) const { return problem_.from_inputs() ? q * n_ + r : r * others_ + q; }
   Wide other(int64_t r, int64_t q) const {
-    return problem_.other() ? phi(problem_.other()[other_at(r, q)]) : static_cast<Wide>(r == q);
+    return problem_.other() ? phi(problem_.other()[other_at(r, q)], problem_.rectify) : static_cast<Wide>(r == q);
   }
   int64_t pair(int64_t c, int64_t q) const {
     return problem_.from_inputs() ? q * problem_.inputs + c : c * problem_.inputs + q;

@@ -1,6 +1,7 @@
 // Products of a matrix, or its transpose, with a thin bundle of vectors, straight from row-major memory.
 #pragma once
 
+#include "common/edge.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/simd.h"
 
@@ -251,7 +252,7 @@ void apply_transposed_wide(Range cols, int64_t rows, const T* w, int64_t ldw, co
               __builtin_prefetch(from + kStripe + v * V, 0, 2);  // the next stripe's
             }
           else
-            for (int64_t j = 0; j < inside; ++j) stripe[i * kStripe + j] = Rectify && from[j] < 0 ? -from[j] : from[j];
+            for (int64_t j = 0; j < inside; ++j) stripe[i * kStripe + j] = rrnn::phi(from[j], Rectify);
         }
         for_panels(group, [&](auto columns, int64_t c) {
           constexpr int COLUMNS = columns();

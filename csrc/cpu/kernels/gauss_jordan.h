@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/edge.h"
 #include "cpu/kernels/dense_product.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/simd.h"
@@ -35,7 +36,7 @@ inline int64_t largest_open(int64_t n, const T* row, const T* open) {
   T found = -1;
   for (int lane = 0; lane < V; ++lane) found = sizes[lane] == largest ? columns[lane] : found;
   for (; j < n; ++j) {
-    const T size = std::abs(row[j]) * open[j];
+    const T size = rrnn::magnitude(row[j]) * open[j];
     found = size > largest ? static_cast<T>(j) : found;
     largest = size > largest ? size : largest;
   }

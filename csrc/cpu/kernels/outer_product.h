@@ -1,6 +1,7 @@
 // The gradient of the weights: one product of two bundles of vectors, with scale and sign in its epilogue.
 #pragma once
 
+#include "common/edge.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/simd.h"
 
@@ -41,7 +42,7 @@ inline void outer_tile(int64_t depth, const T* left, const T* right, T scale, bo
       if (accumulate) value += full ? load(to) : load_first(to, count);
       if (sign_of) {
         const T* w = sign_of + r * ldout + v * V;
-        value = times_sign<T>(value, full ? load(w) : load_first(w, count));
+        value = rrnn::times_sign(value, full ? load(w) : load_first(w, count));
       }
       full ? store(to, value) : store_first(to, value, count);
     }

@@ -101,6 +101,7 @@ inline void store_first(T* to, Vector<T> v, int count) {
 #endif
 }
 
+// phi of all lanes, by their sign bits.
 template <bool Rectify, typename T>
 inline Vector<T> rectified(Vector<T> v) {
   if constexpr (Rectify) {
@@ -111,13 +112,6 @@ inline Vector<T> rectified(Vector<T> v) {
   } else {
     return v;
   }
-}
-
-// v where w > 0, -v where w < 0, 0 where w == 0: the derivative of |w| times v.
-template <typename T>
-inline Vector<T> times_sign(Vector<T> v, Vector<T> w) {
-  const Vector<T> zero{};
-  return w > zero ? v : (w < zero ? -v : v * w);
 }
 
 // The sum over all lanes of each of COUNT vectors; together, because a tree of pairwise adds costs a third of

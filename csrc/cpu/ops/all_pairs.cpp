@@ -39,9 +39,10 @@ void each_small_graph(const Batch& batch, const F& body) {
 }
 
 std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::optional<Tensor> pair_weights, double alpha,
-                                                     bool rectify, bool squared) {
+                                                     bool rectify, int64_t norm) {
   const Batch batch(weight_hh);
   const PairWeights pairs(pair_weights, weight_hh, batch.count, batch.n, batch.n);
+  const Norm kind = norm_of(norm);
   const int64_t size = batch.n * batch.n;
   Tensor value = empty_of(weight_hh, {batch.count}), converges = empty_of(weight_hh, {batch.count});
   Tensor walks = empty_of(weight_hh, {batch.count, batch.n, batch.n});
@@ -50,16 +51,17 @@ std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::opti
     each_small_graph<T>(batch, [&](int64_t index, T* memory) {
       T* to = at<T>(walks, index, size);
       *at<T>(converges, index, 1) = small_all_pairs(small_graph<T>(batch, index, alpha, rectify), to, memory);
-      *at<T>(value, index, 1) = penalty<T, T>({squared}, to, 1, size, nullptr, pairs.of<T>(index));
+      *at<T>(value, index, 1) = penalty<T, T>(kind, to, 1, size, nullptr, pairs.of<T>(index));
     });
   });
   return {value, walks, converges};
 }
 
 Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight_hh, std::optional<Tensor> pair_weights,
-                                  double alpha, bool rectify, bool squared) {
+                                  double alpha, bool rectify, int64_t norm) {
   const Batch batch(weight_hh);
   const PairWeights pairs(pair_weights, weight_hh, batch.count, batch.n, batch.n);
+  const Norm kind = norm_of(norm);
   const int64_t size = batch.n * batch.n;
   batch.check_factors("grad_value", grad_value);
   batch.check_matrices("walks", walks);
@@ -69,7 +71,7 @@ Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight
     using T = decltype(zero);
     each_small_graph<T>(batch, [&](int64_t index, T* memory) {
       T* grad_walks = memory + small_graph_scratch<T>(batch.n);
-      penalty_backward<T, T>({squared}, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(index),
+      penalty_backward<T, T>(kind, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(index),
                              *at<T>(grads, index, 1), grad_walks);
       small_all_pairs_backward(small_graph<T>(batch, index, alpha, rectify), at<T>(sums, index, size), grad_walks,
                                at<T>(grad_hh, index, size), memory);

@@ -203,15 +203,16 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty(Tensor weight_hh, std::o
                                                         std::optional<Tensor> weight_out,
                                                         std::optional<Tensor> hop_weights,
                                                         std::optional<Tensor> pair_weights, double alpha, int64_t hops,
-                                                        bool rectify, bool per_hop, bool squared, bool keep_chain) {
+                                                        bool rectify, bool per_hop, int64_t norm, bool keep_chain) {
   const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
   const PairWeights pairs(pair_weights, graphs.weight_hh, graphs.batch, graphs.outputs, graphs.inputs);
+  const Norm kind = norm_of(norm);
   auto [walks, chain] = forward(graphs, keep_chain, true);
   Tensor value = graphs.empty({});
   dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
     const auto value_of = [&](int64_t index, const auto* walks) {
-      return static_cast<T>(penalty({squared}, walks, graphs.terms(), graphs.pairs(),
+      return static_cast<T>(penalty(kind, walks, graphs.terms(), graphs.pairs(),
                                     per_hop ? graphs.hop_weights_of<T>(index) : nullptr, pairs.of<T>(index)));
     };
     const auto to = [&](int64_t index) { return at<T>(value, index, 1); };
@@ -228,9 +229,10 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty(Tensor weight_hh, std::o
 std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty_backward(
     Tensor grad_value, Tensor walks, Tensor chain, Tensor weight_hh, std::optional<Tensor> weight_in,
     std::optional<Tensor> weight_out, std::optional<Tensor> hop_weights, std::optional<Tensor> pair_weights,
-    double alpha, int64_t hops, bool rectify, bool per_hop, bool squared) {
+    double alpha, int64_t hops, bool rectify, bool per_hop, int64_t norm) {
   const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
   const PairWeights pairs(pair_weights, graphs.weight_hh, graphs.batch, graphs.outputs, graphs.inputs);
+  const Norm kind = norm_of(norm);
   check_grad_value(grad_value, graphs);
   check_walks(walks, graphs);
   const Tensor grads = dense(grad_value), dense_walks = dense(walks);
@@ -245,7 +247,7 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty_backward(
         from = wide.data();
       else
         from = at<T>(dense_walks, index, graphs.terms() * graphs.pairs());
-      penalty_backward({squared}, from, graphs.terms(), graphs.pairs(),
+      penalty_backward(kind, from, graphs.terms(), graphs.pairs(),
                        per_hop ? graphs.hop_weights_of<T>(index) : nullptr, pairs.of<T>(index),
                        static_cast<V>(*at<T>(grads, index, 1)), to);
     });

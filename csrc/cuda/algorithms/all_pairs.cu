@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "common/edge.h"
 #include "cuda/algorithms/all_walks.h"
 #include "cuda/device/barriers.h"
 #include "cuda/device/launch.h"
+#include "cuda/device/numbers.h"
 #include "cuda/kernels/gauss_jordan.h"
 #include "cuda/kernels/powers.h"
 #include "cuda/kernels/product.h"
@@ -363,7 +365,7 @@ __global__ void __launch_bounds__(kFinishThreads, 1)
         const unsigned bits = probes(j);
 #pragma unroll
         for (int p = 0; p < kProbes; ++p) image[p] += bits >> p & 1 ? element : -element;
-        const T walk = walk_size(i == j ? own : element, graphs.squared);
+        const T walk = walk_size(i == j ? own : element, graphs.norm);
         sum += pairs ? weighed(pairs[static_cast<int64_t>(i) * n + j], walk) : walk;
       }
       total += static_cast<double>(sum);
@@ -455,7 +457,7 @@ __global__ void walk_gradient(AllPairs<T> graphs, const T* grad_value, const T* 
        e += static_cast<int64_t>(gridDim.x) * blockDim.x) {
     const T scale = graphs.alpha * grad_value[e / size];
     const T weight = graphs.pair_weights ? scale * graphs.pair_weights[graphs.own_pair_weights ? e : e % size] : scale;
-    grad_walks[e] = weight * walk_size_derivative(walks[e], graphs.squared);
+    grad_walks[e] = weight * walk_size_derivative(walks[e], graphs.norm);
   }
 }
 

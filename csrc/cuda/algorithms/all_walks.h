@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "common/edge.h"
+
 namespace rrnn::cuda {
 
 // The relative error that these kernels may leave; where it could be more they leave the sum open.
@@ -19,7 +21,8 @@ struct AllPairs {
   const T* pair_weights;  // (n, n), or (count, n, n), or null: ones
   bool own_pair_weights;  // the latter
   T alpha;
-  bool rectify, squared;
+  bool rectify;
+  Norm norm;
 };
 
 // What is known of a graph's sum, in the dtype of the weights: kProved that it converges and that what comes out is

@@ -7,8 +7,10 @@
 // 1024 of 64^2 72 + 28 us.
 #include <algorithm>
 
+#include "common/edge.h"
 #include "cuda/algorithms/all_walks.h"
 #include "cuda/device/launch.h"
+#include "cuda/device/numbers.h"
 #include "cuda/kernels/gauss_jordan.h"
 #include "cuda/kernels/powers.h"
 
@@ -199,7 +201,7 @@ __global__ void __launch_bounds__(TileShape<T, N>::kThreads)
       for (int m = 0; m < n; ++m) walk += a(i, m) * memory.matrix[m * Shape::kPitch + i];
     }
     walks[i * n + j] = walk;
-    const T size_of_walk = walk_size(walk, graphs.squared);
+    const T size_of_walk = walk_size(walk, graphs.norm);
     total += pairs ? weighed(pairs[i * n + j], size_of_walk) : size_of_walk;
   }
   const double sum = block_sum(static_cast<double>(total), memory.pieces);
@@ -268,7 +270,7 @@ __global__ void __launch_bounds__(TileShape<T, N>::kThreads)
     T walk = 0, grad = 0;
     if (i < n && j < n) {
       walk = walks[i * n + j];
-      grad = (pairs ? scale * pairs[i * n + j] : scale) * walk_size_derivative(walk, graphs.squared);
+      grad = (pairs ? scale * pairs[i * n + j] : scale) * walk_size_derivative(walk, graphs.norm);
       if (i == j) walk += 1;
     }
     memory.transposed[j * Shape::kPitch + i] = walk;

@@ -9,11 +9,12 @@
 // The gradient reads and writes n^2 elements each.
 #include <algorithm>
 
+#include "common/edge.h"
 #include "cuda/algorithms/all_walks.h"
 #include "cuda/device/barriers.h"
 #include "cuda/device/launch.h"
+#include "cuda/device/numbers.h"
 #include "cuda/kernels/tile.h"
-#include "cuda/kernels/walk_size.h"
 
 namespace rrnn::cuda {
 namespace {

@@ -5,13 +5,13 @@
 // L_m = c (Y_0 + .. + Y_{hops-1-m}) G, without a second pass through W.
 #include <algorithm>
 
+#include "common/edge.h"
 #include "cuda/algorithms/walks.h"
 #include "cuda/device/device.h"
 #include "cuda/device/launch.h"
 #include "cuda/device/vector.h"
 #include "cuda/kernels/chains.h"
 #include "cuda/kernels/outer_product.h"
-#include "cuda/kernels/walk_size.h"
 
 namespace rrnn::cuda {
 namespace {
@@ -32,7 +32,7 @@ __device__ __forceinline__ T gradient_at(const WalkGradient<T>& gradient, int64_
   T scale = gradient.grad_value[graph];
   if (norm.term_weights) scale *= norm.term_weights[graph * norm.term_weights_stride + term];
   if (norm.pair_weights) scale *= norm.pair_weights[graph * norm.pair_weights_stride + pair];
-  return weighed(scale, walk_size_derivative(norm.walks[at], norm.squared));
+  return weighed(scale, walk_size_derivative(norm.walks[at], norm.norm));
 }
 
 // What the kernels here share.

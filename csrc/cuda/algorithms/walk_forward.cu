@@ -1,12 +1,13 @@
 // The chain of the narrower side, with the other side's where the gradient will want both, and the walks it yields.
 #include <algorithm>
 
+#include "common/edge.h"
 #include "cuda/algorithms/walks.h"
 #include "cuda/device/device.h"
 #include "cuda/device/launch.h"
+#include "cuda/device/numbers.h"
 #include "cuda/device/vector.h"
 #include "cuda/kernels/chains.h"
-#include "cuda/kernels/walk_size.h"
 
 namespace rrnn::cuda {
 namespace {

@@ -1,10 +1,10 @@
 // The norm of walks: sum over terms of w_term sum over pairs of D |P| (or D P^2).
 #include <algorithm>
 
+#include "common/edge.h"
 #include "cuda/algorithms/walks.h"
 #include "cuda/device/device.h"
 #include "cuda/device/launch.h"
-#include "cuda/kernels/walk_size.h"
 
 namespace rrnn::cuda {
 namespace {
@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(kThreads) size_kernel(const __grid_constant__ 
   double sum = 0;
   for (int64_t at = blockIdx.y * kThreads + threadIdx.x; at < count; at += gridDim.y * kThreads) {
     const int64_t term = at / norm.pairs, pair = at % norm.pairs;
-    double size = walk_size(walks[at], norm.squared);
+    double size = walk_size(walks[at], norm.norm);
     if (norm.pair_weights) size = weighed(norm.pair_weights[graph * norm.pair_weights_stride + pair], size);
     if (norm.term_weights) size = weighed(norm.term_weights[graph * norm.term_weights_stride + term], size);
     sum += size;

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "common/edge.h"
+
 namespace rrnn::cuda {
 
 // What overflows on the way comes out as an infinity or a NaN, even where the sum would be finite: values are not
@@ -53,7 +55,7 @@ struct Walks {
 // What the walks' norm depends on besides them, and where a gradient by them comes from: given, or that of the norm.
 template <typename T>
 struct WalkNorm {
-  bool squared;           // sum of squares rather than of sizes
+  Norm norm;
   const T* term_weights;  // (terms) or null: ones
   int64_t term_weights_stride;
   const T* pair_weights;  // (outputs, inputs) or null: ones

@@ -14,12 +14,12 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "common/edge.h"
 #include "cuda/device/barriers.h"
 #include "cuda/device/device.h"
 #include "cuda/device/launch.h"
 #include "cuda/device/vector.h"
 #include "cuda/kernels/chains.h"
-#include "cuda/kernels/walk_size.h"
 
 namespace rrnn::cuda {
 namespace {

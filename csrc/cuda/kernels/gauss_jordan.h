@@ -1,8 +1,8 @@
 // The inverse of a matrix in the registers of a block, in place, with row pivoting.
 #pragma once
 
+#include "common/edge.h"
 #include "cuda/kernels/tile.h"
-#include "cuda/kernels/walk_size.h"
 
 namespace rrnn::cuda {
 

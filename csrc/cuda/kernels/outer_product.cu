@@ -2,11 +2,11 @@
 //
 // 2 n^2 depth flops, n^2 elements written (and as many read for signs); on a GPU of 60 TFLOP/s and 3 TB/s the flops
 // outweigh the bytes from a depth of about 40 on.
+#include "common/edge.h"
 #include "cuda/device/device.h"
 #include "cuda/device/launch.h"
 #include "cuda/device/vector.h"
 #include "cuda/kernels/outer_product.h"
-#include "cuda/kernels/walk_size.h"
 
 namespace rrnn::cuda {
 namespace {

@@ -16,7 +16,7 @@ namespace {
 
 template <typename T>
 AllPairs<T> all_pairs(const Batch& batch, const PairWeights& pairs, const std::optional<Tensor>& pair_weights,
-                      double alpha, bool rectify, bool squared) {
+                      double alpha, bool rectify, Norm norm) {
   return {batch.count,
           static_cast<int>(batch.n),
           at<T>(batch.weight_hh, 0, 0),
@@ -24,20 +24,21 @@ AllPairs<T> all_pairs(const Batch& batch, const PairWeights& pairs, const std::o
           pair_weights && pair_weights->dim() == 3,
           static_cast<T>(alpha),
           rectify,
-          squared};
+          norm};
 }
 
 std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::optional<Tensor> pair_weights, double alpha,
-                                                     bool rectify, bool squared) {
+                                                     bool rectify, int64_t norm) {
   const CurrentDevice current(weight_hh);
   const Batch batch(weight_hh);
   const PairWeights pairs(pair_weights, weight_hh, batch.count, batch.n, batch.n);
+  const Norm kind = norm_of(norm);
   Tensor value = empty_of(weight_hh, {batch.count}), converges = empty_of(weight_hh, {batch.count});
   Tensor walks = empty_of(weight_hh, {batch.count, batch.n, batch.n});
   if (batch.count == 0) return {value, walks, converges};
   dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
-    const AllPairs<T> graphs = all_pairs<T>(batch, pairs, pair_weights, alpha, rectify, squared);
+    const AllPairs<T> graphs = all_pairs<T>(batch, pairs, pair_weights, alpha, rectify, kind);
     T *values = at<T>(value, 0, 0), *sums = at<T>(walks, 0, 0), *proofs = at<T>(converges, 0, 0);
     if (batch.n <= small_all_pairs_limit<T>()) {
       small_all_pairs_forward(graphs, values, sums, proofs, current.stream());
@@ -50,10 +51,11 @@ std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::opti
 }
 
 Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight_hh, std::optional<Tensor> pair_weights,
-                                  double alpha, bool rectify, bool squared) {
+                                  double alpha, bool rectify, int64_t norm) {
   const CurrentDevice current(weight_hh);
   const Batch batch(weight_hh);
   const PairWeights pairs(pair_weights, weight_hh, batch.count, batch.n, batch.n);
+  const Norm kind = norm_of(norm);
   batch.check_factors("grad_value", grad_value);
   batch.check_matrices("walks", walks);
   const Tensor grads = dense(grad_value), sums = dense(walks);
@@ -61,7 +63,7 @@ Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight
   if (grad_hh.numel() == 0) return grad_hh;
   dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
-    const AllPairs<T> graphs = all_pairs<T>(batch, pairs, pair_weights, alpha, rectify, squared);
+    const AllPairs<T> graphs = all_pairs<T>(batch, pairs, pair_weights, alpha, rectify, kind);
     const T *grad = at<T>(grads, 0, 0), *sum = at<T>(sums, 0, 0);
     if (batch.n <= small_all_pairs_limit<T>()) {
       small_all_pairs_backward(graphs, grad, sum, at<T>(grad_hh, 0, 0), current.stream());

@@ -44,9 +44,9 @@ Walks<T> problem(const Graphs& graphs) {
 }
 
 template <typename T>
-WalkNorm<T> norm_of(const Graphs& graphs, const PairWeights& pairs, bool squared, const Tensor& walks) {
+WalkNorm<T> walk_norm(const Graphs& graphs, const PairWeights& pairs, Norm norm, const Tensor& walks) {
   const bool weighted = graphs.per_hop && graphs.hop_weights;
-  return {squared,
+  return {norm,
           weighted ? graphs.hop_weights_of<T>(0) : nullptr,
           weighted && graphs.hop_weights->dim() == 2 ? graphs.hops : 0,
           pairs.of<T>(0),
@@ -132,17 +132,18 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty(Tensor weight_hh, std::o
                                                         std::optional<Tensor> weight_out,
                                                         std::optional<Tensor> hop_weights,
                                                         std::optional<Tensor> pair_weights, double alpha, int64_t hops,
-                                                        bool rectify, bool per_hop, bool squared, bool keep_chain) {
+                                                        bool rectify, bool per_hop, int64_t norm, bool keep_chain) {
   const CurrentDevice current(weight_hh);
   const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
   const PairWeights pairs(pair_weights, graphs.weight_hh, graphs.batch, graphs.outputs, graphs.inputs);
+  const Norm kind = norm_of(norm);
   auto [walks, chain] = forward(graphs, keep_chain, current.stream());
   Tensor value = graphs.empty({});
   dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
-    const WalkNorm<T> norm = norm_of<T>(graphs, pairs, squared, walks);
-    const Scratch<double> scratch(value, norm_of_walks_scratch(norm, graphs.count()));
-    norm_of_walks(norm, graphs.count(), at<T>(value, 0, 0), scratch.get(), current.stream());
+    const WalkNorm<T> of_walks = walk_norm<T>(graphs, pairs, kind, walks);
+    const Scratch<double> scratch(value, norm_of_walks_scratch(of_walks, graphs.count()));
+    norm_of_walks(of_walks, graphs.count(), at<T>(value, 0, 0), scratch.get(), current.stream());
   });
   return {value, walks, chain};
 }
@@ -150,16 +151,18 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty(Tensor weight_hh, std::o
 std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty_backward(
     Tensor grad_value, Tensor walks, Tensor chain, Tensor weight_hh, std::optional<Tensor> weight_in,
     std::optional<Tensor> weight_out, std::optional<Tensor> hop_weights, std::optional<Tensor> pair_weights,
-    double alpha, int64_t hops, bool rectify, bool per_hop, bool squared) {
+    double alpha, int64_t hops, bool rectify, bool per_hop, int64_t norm) {
   const CurrentDevice current(weight_hh);
   const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
   const PairWeights pairs(pair_weights, graphs.weight_hh, graphs.batch, graphs.outputs, graphs.inputs);
+  const Norm kind = norm_of(norm);
   check_grad_value(grad_value, graphs);
   check_walks(walks, graphs);
   const Tensor grads = dense(grad_value), dense_walks = dense(walks);
   return dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
-    const WalkGradient<T> gradient{nullptr, at<T>(grads, 0, 0), norm_of<T>(graphs, pairs, squared, dense_walks)};
+    const WalkGradient<T> gradient{nullptr, at<T>(grads, 0, 0),
+                                   walk_norm<T>(graphs, pairs, kind, dense_walks)};
     return backward<T>(graphs, chain, gradient, current.stream());
   });
 }

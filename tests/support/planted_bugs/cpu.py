@@ -16,7 +16,7 @@ CPU = (
     Bug(
         name="ragged-stripe-keeps-its-signs",
         file="csrc/cpu/kernels/apply.h",
-        text="= Rectify && from[j] < 0 ? -from[j] : from[j];",
+        text="= rrnn::phi(from[j], Rectify);",
         instead="= from[j];",
         breaks="the last columns of a wide rectified product, fewer than a stripe, are not rectified",
         tests=("native",),
@@ -55,9 +55,9 @@ CPU = (
     ),
     Bug(
         name="sign-of-no-walk",
-        file="csrc/cpu/algorithms/penalty.h",
-        text="walk > 0 ? T(1) : walk < 0 ? T(-1) : walk;",
-        instead="walk > 0 ? T(1) : T(-1);",
+        file="csrc/common/edge.h",
+        text="2 * walk : times_sign(T(1), walk);",
+        instead="2 * walk : walk > 0 ? T(1) : T(-1);",
         breaks="a pair without a walk gets the gradient of a negative walk, and a NaN is lost",
         tests=("gradients::test_a_pair_without_a_walk_gives_no_gradient",),
     ),
@@ -96,8 +96,8 @@ CPU = (
     Bug(
         name="pair-weights-of-the-first-graph",
         file="csrc/cpu/ops/all_pairs.cpp",
-        text="penalty_backward<T, T>({squared}, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(index),",
-        instead="penalty_backward<T, T>({squared}, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(0),",
+        text="penalty_backward<T, T>(kind, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(index),",
+        instead="penalty_backward<T, T>(kind, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(0),",
         breaks="the gradient of a batch of all pairs weighs every graph with the pair weights of the first one",
         tests=("parity::test_every_combination", "native::test_infinite_sums_of_all_pairs"),
     ),
