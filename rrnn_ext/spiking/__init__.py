@@ -1,5 +1,6 @@
 """Spiking networks: neurons, firing rates, and weights that start at the rate that was asked for. Seconds, Hz."""
 
+from rrnn_ext.spiking.density import membrane_density, membrane_density_shot_noise
 from rrnn_ext.spiking.neurons import LIF, lif
 from rrnn_ext.spiking.rates import firing_rate
 from rrnn_ext.spiking.shot_noise import firing_rate_shot_noise
@@ -14,5 +15,7 @@ __all__ = [
     "firing_rate",
     "firing_rate_shot_noise",
     "lif",
+    "membrane_density",
+    "membrane_density_shot_noise",
     "surrogate_derivative",
 ]

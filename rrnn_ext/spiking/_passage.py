@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._quadrature import erfcx, gauss_legendre
+from rrnn_ext.spiking._quadrature import erfcx, falling_below, gauss_legendre
 
 _NODES = 40
-_NEGLIGIBLE = 40.0  # exp(-40) is below the rounding of float64
 _SQRT_PI = math.sqrt(math.pi)
 
 
@@ -69,12 +68,7 @@ def _integral_below_zero(lower: Tensor, upper: Tensor) -> Tensor:
 
 
 def _integral_above_zero(lower: Tensor, upper: Tensor) -> Tensor:
-    """The part where u > 0, scaled, as far below the upper limit as exp(u² - upper²) is not negligible."""
-    nodes, weights = gauss_legendre(_NODES, lower)
-    top, bottom = upper.clamp_min(0), lower.clamp_min(0)
-    root = (top.square() - _NEGLIGIBLE).clamp_min(0).sqrt()
-    reach = torch.where(root > 0, _NEGLIGIBLE / (top + root).clamp_min(1), top)
-    depth = torch.minimum(top - bottom, reach)
-    below_top = depth[..., None] * nodes
-    falling = torch.exp(-below_top * (2 * top[..., None] - below_top))
-    return depth * (falling * torch.erfc(below_top - top[..., None]) @ weights)
+    """The part where u > 0, scaled."""
+    top = upper.clamp_min(0)
+    below_top, weights = falling_below(lower.clamp_min(0), top)
+    return (weights * torch.erfc(below_top - top[..., None])).sum(-1)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 _SQRT_PI = math.sqrt(math.pi)
+_NODES = 40
+_NEGLIGIBLE = 40.0  # exp(-40) is below the rounding of float64
 _FAR = 50.0  # from here on five terms of the asymptotic series are exact in float64
 
 
@@ -48,6 +50,24 @@ def erfcx(x: Tensor) -> Tensor:
     t = inverse.square() / 2
     series = 1 - t * (1 - 3 * t * (1 - 5 * t * (1 - 7 * t * (1 - 9 * t))))
     return torch.where(x < _FAR, near, series * inverse / _SQRT_PI)
+
+
+def falling_below(bottom: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
+    """For integrals of exp(u² - top²) g(u) over u from bottom to top, 0 <= bottom <= top.
+
+    Nodes (..., n) where the factor is not negligible, as their distance below the top, and weights that include it.
+    """
+    nodes, weights = gauss_legendre(_NODES, top)
+    root = (top.square() - _NEGLIGIBLE).clamp_min(0).sqrt()
+    reach = torch.where(root > 0, _NEGLIGIBLE / (top + root).clamp_min(1), top)
+    depth = torch.minimum(top - bottom, reach)[..., None]
+    below_top = depth * nodes
+    return below_top, depth * weights * torch.exp(-below_top * (2 * top[..., None] - below_top))
+
+
+def integral_of_exp_square(bottom: Tensor, top: Tensor) -> Tensor:
+    """The integral of exp(u² - top²) over u from bottom to top, 0 <= bottom <= top."""
+    return falling_below(bottom, top)[1].sum(-1)
 
 
 def tanh_sinh(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,87 @@
+"""The stationary density of the membrane potential of a leaky integrate-and-fire neuron."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rrnn_ext.spiking._neuron import Number, checked_neuron, to_float64
+from rrnn_ext.spiking._passage import scaled_passage_time
+from rrnn_ext.spiking._quadrature import integral_of_exp_square
+from rrnn_ext.spiking._shot_density import shot_noise_density
+from rrnn_ext.spiking._shots import checked_shot_noise
+
+
+def membrane_density(
+    v: Number,
+    mean: Number,
+    std: Number,
+    *,
+    tau: Number,
+    threshold: Number = 1.0,
+    reset: Number = 0.0,
+    refractory: Number = 0.0,
+) -> Tensor:
+    """Stationary probability density of the membrane potential at `v`, under many small inputs, in continuous time.
+
+    It integrates to 1 - rate * refractory (the rest of the probability sits at the reset), is 0 from the threshold on
+    and has a kink at the reset (Brunel & Hakim, Neural Computation 1999). `v` broadcasts with the other arguments,
+    which are those of `firing_rate`; the result is per unit of the potential, and differentiable.
+
+    >>> membrane_density(torch.tensor([-1.0, 0.0, 0.5, 1.0]), 0.0, 0.645, tau=10e-3)
+    tensor([0.2313, 0.7694, 0.3719, 0.0000])
+    """
+    neuron = checked_neuron(mean, std, tau=tau, threshold=threshold, reset=reset, refractory=refractory, dt=None)
+    (potential,), dtype = to_float64(v=v)
+    scale = math.sqrt(2) * neuron.std
+    y, lower, upper = ((x - neuron.mean) / scale for x in (potential, neuron.reset, neuron.threshold))
+    # rate * tau = exp(-top²) / time, without the refractory time.
+    top = upper.clamp_min(0)
+    time = scaled_passage_time(math.sqrt(2) * lower, math.sqrt(2) * upper)
+    share = 1 + neuron.refractory / (neuron.tau * time) * torch.exp(-top.square())
+    start = torch.minimum(torch.maximum(y, lower), upper)
+    bottom, far, near = start.clamp_min(0), (-start).clamp_min(0), (-upper).clamp_min(0)
+    above = integral_of_exp_square(bottom, top) * torch.exp(-y.square())
+    below = integral_of_exp_square(near, far) * torch.exp(far.square() - y.square() - top.square())
+    density = 2 / (scale * time * share) * (above + below)
+    return torch.where(y < upper, density, 0.0).to(torch.promote_types(dtype, neuron.dtype))
+
+
+def membrane_density_shot_noise(
+    v: Number,
+    rate_exc: Number,
+    size_exc: Number,
+    rate_inh: Number = 0.0,
+    size_inh: Number = 0.0,
+    *,
+    tau: Number,
+    threshold: Number = 1.0,
+    reset: Number = 0.0,
+    refractory: Number = 0.0,
+    rest: Number = 0.0,
+) -> Tensor:
+    """Stationary probability density of the membrane potential at `v`, under jumps of exponentially distributed sizes.
+
+    It integrates to 1 - rate * refractory, is 0 from the threshold on and has a step at the reset. Where the reset is
+    the rest, a neuron stays there after a spike until its next input: the share rate / (rate_exc + rate_inh) of the
+    probability is at that one potential and not in the density, which integrates to that much less.
+
+    `v` broadcasts with the other arguments, which are those of `firing_rate_shot_noise`. The balance of
+    probability fluxes (Richardson & Swarbrick, Phys. Rev. Lett. 2010) is solved on a grid of 384 cells a neuron.
+    """
+    shots = checked_shot_noise(
+        rate_exc,
+        size_exc,
+        rate_inh,
+        size_inh,
+        tau=tau,
+        threshold=threshold,
+        reset=reset,
+        refractory=refractory,
+        rest=rest,
+    )
+    (potential, resting), dtype = to_float64(v=v, rest=rest)
+    density = shot_noise_density(potential - resting, shots)
+    return density.to(torch.promote_types(dtype, shots.dtype))
