@@ -10,11 +10,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from experiments import demo as demonstration
-from experiments import problems, regularisers, reproduce, summaries, sweep, tables, tasks
-from experiments import progress as progress_bar
 from experiments import reading as network_reading
-from experiments import report as html_report
+from experiments.claims import summaries, tables
+from experiments.pages import demo as demonstration
+from experiments.pages import report as html_report
+from experiments.pages import reproduce
+from experiments.tasks import modular, problems
+from experiments.training import progress as progress_bar
+from experiments.training import regularisers, sweep
 from rrnn_ext.reading import CheckpointError, Network
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -82,7 +85,7 @@ def run_sweep(
     ] = Path("runs/sweep"),
 ) -> None:
     """Train every task x penalty x strength x seed. A killed sweep goes on where it was."""
-    chosen = task or [name for name in tasks.TASKS if not name.endswith("-sparse")]
+    chosen = task or [name for name in modular.TASKS if not name.endswith("-sparse")]
     names = regulariser or list(regularisers.REGULARISERS)
     console = _console()
     with _refusing(*SWEEP_ERRORS):
@@ -105,7 +108,7 @@ def analyse(
     task: Annotated[
         str | None,
         typer.Option(
-            help="A modular task, whose optimum the network is compared with.", callback=_known("task", tasks.TASKS)
+            help="A modular task, whose optimum the network is compared with.", callback=_known("task", modular.TASKS)
         ),
     ] = None,
     weight_hh: Annotated[str | None, typer.Option(help="Name of the recurrent weight, if it is not found.")] = None,

@@ -9,8 +9,8 @@ from rich.console import Console
 from torch import Tensor
 
 import rrnn_ext
-from experiments import tasks
-from experiments.figures import maps, profiles
+from experiments.pages.figures import maps, profiles
+from experiments.tasks import modular
 from rrnn_ext import reading
 from rrnn_ext.reading import CheckpointError, Network
 from rrnn_ext.reading.sheet import Sheet
@@ -57,7 +57,7 @@ def show(network: Network, *, steps: int | None, task: str | None, out: Path | N
 
 
 def _optimal_walks(name: str, network: Network, steps: int) -> Tensor:
-    task = tasks.TASKS[name]()
+    task = modular.TASKS[name]()
     expected = (task.steps, task.outputs, task.inputs)
     got = (steps, network.weight_out.shape[-2], network.weight_in.shape[-1])
     if got != expected:

@@ -16,11 +16,12 @@ from matplotlib.image import imread
 from torch import nn
 from typer.testing import CliRunner, Result
 
-from experiments import demo, reproduce, results, sweep
 from experiments.cli import app
 from experiments.figures import exhibit
-from experiments.regularisers import REGULARISERS
-from experiments.tasks import TASKS
+from experiments.pages import demo, reproduce
+from experiments.tasks.modular import TASKS
+from experiments.training import results, sweep
+from experiments.training.regularisers import REGULARISERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -245,7 +246,7 @@ class TestReproduce:
         assert sorted(Path(link).name for link in shown if link.endswith(".png")) == pictures
         assert len(pictures) == sum(map(len, reproduce.PLACES.values()))
         sources = [link for link in links if link not in shown]
-        assert all((ROOT / "experiments" / link).is_file() for link in sources)
+        assert all((ROOT / "experiments" / link).exists() for link in sources)
         verdict_rows = re.findall(r"^\| \[(.*?)\]\(#(.*?)\).*\*\*(shown|refuted|not shown)\*\*", text, re.MULTILINE)
         assert len(verdict_rows) == 9
         for title, _, verdict in verdict_rows:
@@ -262,7 +263,7 @@ class TestReproduce:
         assert min(len({s.seed for s in planned if s.regulariser == name}) for name in REGULARISERS) >= 5
 
     def test_every_place_is_a_claim_or_a_finding(self) -> None:
-        source = "".join((ROOT / "experiments" / name).read_text() for name in ("claims.py", "findings.py"))
+        source = "".join(path.read_text() for path in (ROOT / "experiments" / "claims").glob("*.py"))
         assert all(f'"{title}",' in source for title in reproduce.PLACES)
 
 

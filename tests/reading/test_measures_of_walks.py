@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from experiments import tasks
+from experiments.tasks import modular
 from rrnn_ext import reading
 
 STEPS = 5
@@ -31,9 +31,9 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 class TestMaps:
-    @pytest.mark.parametrize("name", tasks.TASKS)
+    @pytest.mark.parametrize("name", modular.TASKS)
     def test_influence_map_of_a_network_that_is_optimal(self, name: str) -> None:
-        task = tasks.TASKS[name]()
+        task = modular.TASKS[name]()
         found = reading.influence_map(*delay_line(task.optimal_walks), task.steps)
         torch.testing.assert_close(found, task.optimum)
         # A sequence of two steps shows the walks at lags 0 and 1 alone.
@@ -168,7 +168,7 @@ class TestSparsity:
         assert reading.hoyer(torch.tensor([3.0, 1, 0, 0])).item() == pytest.approx(2 - 4 / math.sqrt(10))
 
     def test_signal_share(self) -> None:
-        optimal_walks = tasks.on_off().optimal_walks
+        optimal_walks = modular.on_off().optimal_walks
         profile = torch.arange(10.0) / 45
         share = reading.signal_share(torch.stack([profile, profile.flip(0)]), optimal_walks)
         torch.testing.assert_close(share, torch.tensor([20 / 45, 25 / 45]))
@@ -183,7 +183,7 @@ class TestAlignment:
         np.testing.assert_allclose(reading.alignment(found, optimum).numpy(), expected, rtol=1e-12)
 
     def test_extremes(self) -> None:
-        optimum = tasks.lagged().optimal_walks
+        optimum = modular.lagged().optimal_walks
         assert reading.alignment(-optimum, optimum, dims=3) == 1
         assert reading.alignment((optimum == 0).float(), optimum, dims=3) == 0
         assert reading.alignment(torch.ones_like(optimum), optimum, dims=3) == 0.5
@@ -206,14 +206,14 @@ class TestWhatTheTasksCanTell:
 
     @pytest.mark.parametrize("name", ["averaging", "addition", "subtraction", "multiplication"])
     def test_one_hop_is_enough(self, name: str) -> None:
-        task = tasks.TASKS[name]()
+        task = modular.TASKS[name]()
         assert reading.correlation(task.optimal_walks[0], task.optimum).item() == pytest.approx(1, abs=1e-5)
 
     def test_one_hop_is_not_enough(self) -> None:
-        task = tasks.lagged()
+        task = modular.lagged()
         by_lag = reading.correlation(task.optimal_walks, task.optimum)
         assert by_lag.max() < 0.6
-        on_off = tasks.on_off()
+        on_off = modular.on_off()
         assert reading.correlation(on_off.optimal_walks[1::2], on_off.optimum).isnan().all()
 
 

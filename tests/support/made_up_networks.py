@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from experiments.results import Measure, Record, Setting
+from experiments.training.results import Measure, Record, Setting
 
 LAGS = 10
 MEASURES: dict[str, Measure] = {

@@ -1,0 +1,1 @@
+"""What trained networks show: means over seeds with intervals, claims with verdicts, findings, tables."""
