@@ -23,15 +23,10 @@ def check_weight(name: str, weight: Tensor, weight_hh: Tensor) -> None:
         raise TypeError(f"{name} must be a tensor, got {type(weight).__name__}")
     if weight.layout != torch.strided:
         raise TypeError(f"{name} must be dense (torch.strided), got {weight.layout}")
-    n = weight_hh.shape[-1]
-    if name == "weight_in" and (weight.dim() < 2 or weight.shape[-2] != n):
-        raise ValueError(
-            f"weight_in must be (..., {n}, i) to match weight_hh {_shape(weight_hh)}, got {_shape(weight)}"
-        )
-    if name == "weight_out" and (weight.dim() < 2 or weight.shape[-1] != n):
-        raise ValueError(
-            f"weight_out must be (..., o, {n}) to match weight_hh {_shape(weight_hh)}, got {_shape(weight)}"
-        )
+    n, shape, units = weight_hh.shape[-1], weight.shape, -2 if name == "weight_in" else -1
+    if len(shape) < 2 or shape[units] != n:
+        wanted = f"(..., {n}, i)" if name == "weight_in" else f"(..., o, {n})"
+        raise ValueError(f"{name} must be {wanted} to match weight_hh {_shape(weight_hh)}, got {_shape(weight)}")
     if weight.dtype != weight_hh.dtype:
         raise TypeError(f"{name} must have the dtype of weight_hh, {weight_hh.dtype}, got {weight.dtype}")
     if weight.device != weight_hh.device:
@@ -41,15 +36,17 @@ def check_weight(name: str, weight: Tensor, weight_hh: Tensor) -> None:
 def check_weight_hh(weight_hh: Tensor) -> None:
     if not isinstance(weight_hh, Tensor):
         raise TypeError(f"weight_hh must be a tensor, got {type(weight_hh).__name__}")
-    if weight_hh.dim() < 2 or weight_hh.shape[-1] != weight_hh.shape[-2]:
+    shape = weight_hh.shape
+    if len(shape) < 2 or shape[-1] != shape[-2]:
         raise ValueError(f"weight_hh must be square (..., n, n), got {_shape(weight_hh)}")
     if weight_hh.layout != torch.strided:
         raise TypeError(f"weight_hh must be dense (torch.strided), got {weight_hh.layout}")
     if not weight_hh.is_floating_point():
         raise TypeError(f"weight_hh must be of a floating-point dtype, got {weight_hh.dtype}")
-    if weight_hh.device.type not in ("cpu", "cuda", "meta"):
+    device = weight_hh.device.type
+    if device not in ("cpu", "cuda", "meta"):
         raise ValueError(f"weight_hh must be on the CPU or on a CUDA device, got {weight_hh.device}")
-    if weight_hh.is_cuda and not CUDA_ARCHS:
+    if device == "cuda" and not CUDA_ARCHS:
         raise ValueError(
             f"weight_hh must be on the CPU, got {weight_hh.device}: this build of rrnn_ext has no CUDA kernels; "
             "install nvcc and build it again with RRNN_CUDA=1"
@@ -150,7 +147,8 @@ def check_hop_weights(hop_weights: Tensor, weight_hh: Tensor, hops: int | None, 
 
 def common_batch(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None) -> tuple[int, ...]:
     """The batch dimensions of the weights, broadcast together."""
-    if all(weight is None or weight.dim() == 2 for weight in (weight_hh, weight_in, weight_out)):
+    sides = weight_in is None or weight_in.dim() == 2, weight_out is None or weight_out.dim() == 2
+    if weight_hh.dim() == 2 and all(sides):
         return ()
     named = {"weight_hh": weight_hh, "weight_in": weight_in, "weight_out": weight_out}
     shapes = {name: tuple(weight.shape[:-2]) for name, weight in named.items() if weight is not None}

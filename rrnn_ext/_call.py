@@ -17,7 +17,7 @@ from rrnn_ext._arguments import (
     common_batch,
 )
 from rrnn_ext._modes import may_be_batched
-from rrnn_ext._options import Method, Norm, PenaltyOptions
+from rrnn_ext._options import Method, Norm, NormName, PenaltyOptions, Reduction, check_options
 
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -47,8 +47,23 @@ def is_between_all(call: Call) -> bool:
     return call.weight_in is None and call.weight_out is None
 
 
-def prepare(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, options: PenaltyOptions) -> Call:
-    """Checks the weights and everything that has a shape; halves to float32, a tensor alpha into the weights."""
+def prepare(
+    weight_hh: Tensor,
+    weight_in: Tensor | None,
+    weight_out: Tensor | None,
+    *,
+    alpha: float | Tensor,
+    hops: int | None,
+    rectify: bool,
+    per_hop: bool = PenaltyOptions.per_hop,
+    norm: NormName = PenaltyOptions.norm,
+    hop_weights: Tensor | None = PenaltyOptions.hop_weights,
+    pair_weights: Tensor | None = PenaltyOptions.pair_weights,
+    method: Method = PenaltyOptions.method,
+    reduction: Reduction = PenaltyOptions.reduction,
+) -> Call:
+    """Checks what a function was given; halves to float32, a tensor alpha into the weights."""
+    hops = check_options(hops, per_hop, norm, hop_weights, method, reduction)
     check_weight_hh(weight_hh)
     device = weight_hh.device.type
     if device != "meta" and torch.is_autocast_enabled(device):
@@ -60,12 +75,11 @@ def prepare(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | No
     if weight_out is not None:
         check_weight("weight_out", weight_out, weight_hh)
     batch = common_batch(weight_hh, weight_in, weight_out)
-    alpha = check_alpha(options.alpha, weight_hh, batch)
+    alpha = check_alpha(alpha, weight_hh, batch)
     dtype = weight_hh.dtype
 
-    hop_weights, pair_weights = options.hop_weights, options.pair_weights
     if hop_weights is not None:
-        hop_weights = check_hop_weights(hop_weights, weight_hh, options.hops, batch)
+        hop_weights = check_hop_weights(hop_weights, weight_hh, hops, batch)
     if pair_weights is not None:
         pair_weights = check_pair_weights(pair_weights, weight_hh, weight_in, weight_out, batch)
 
@@ -100,23 +114,8 @@ def prepare(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | No
             pair_weights = _flatten(pair_weights, batch, 2)
         if isinstance(given_alpha, Tensor) and given_alpha.dim() > 0:
             given_alpha = _flatten(given_alpha, batch, 0)
-    return Call(
-        weight_hh,
-        weight_in,
-        weight_out,
-        hop_weights,
-        pair_weights,
-        alpha,
-        hops=options.hops,
-        rectify=options.rectify,
-        per_hop=options.per_hop,
-        norm=Norm[options.norm],
-        method=options.method,
-        given_alpha=given_alpha,
-        given_hh=given_hh,
-        batch=batch,
-        dtype=dtype,
-    )
+    graph = weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha
+    return Call(*graph, hops, rectify, per_hop, Norm[norm], method, given_alpha, given_hh, batch, dtype)
 
 
 def _autocast(weight_hh: Tensor, *weights: Tensor | None) -> list[Tensor | None]:

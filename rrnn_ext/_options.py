@@ -15,6 +15,8 @@ NormName: TypeAlias = Literal["l1", "l2"]
 Method: TypeAlias = Literal["auto", "series", "inverse"]
 Reduction: TypeAlias = Literal["sum", "mean", "none"]
 
+_NORMS, _METHODS, _REDUCTIONS = get_args(NormName), get_args(Method), get_args(Reduction)
+
 
 class Norm(enum.IntEnum):
     """How large a matrix of walks is: the sum of absolute values, or of squares. Native ops know it by its number, as
@@ -46,21 +48,34 @@ class PenaltyOptions:
     reduction: Reduction = "sum"
 
     def __post_init__(self) -> None:
-        check_choice("norm", self.norm, get_args(NormName))
-        check_choice("reduction", self.reduction, get_args(Reduction))
-        check_choice("method", self.method, get_args(Method))
-        hops = check_hops(self.hops)
+        hops = check_options(self.hops, self.per_hop, self.norm, self.hop_weights, self.method, self.reduction)
         if hops is not self.hops:
             object.__setattr__(self, "hops", hops)
-        if not self.per_hop and self.hop_weights is None:
-            return
-        option = "per_hop=True" if self.per_hop else "hop_weights"
-        if hops is None:
-            raise ValueError(f"{option} needs a finite number of hops, got hops=None")
-        if self.method == "inverse":
-            raise ValueError(
-                f"method='inverse' has only the plain sum of all hops, got {option}; use method='series' or 'auto'"
-            )
+
+
+def check_options(
+    hops: int | None,
+    per_hop: bool,
+    norm: NormName,
+    hop_weights: Tensor | None,
+    method: Method,
+    reduction: Reduction,
+) -> int | None:
+    """Refuses what is not there and what does not go together; the hops, as an int."""
+    check_choice("norm", norm, _NORMS)
+    check_choice("reduction", reduction, _REDUCTIONS)
+    hops = check_hops(hops)
+    check_choice("method", method, _METHODS)
+    if not per_hop and hop_weights is None:
+        return hops
+    option = "per_hop=True" if per_hop else "hop_weights"
+    if hops is None:
+        raise ValueError(f"{option} needs a finite number of hops, got hops=None")
+    if method == "inverse":
+        raise ValueError(
+            f"method='inverse' has only the plain sum of all hops, got {option}; use method='series' or 'auto'"
+        )
+    return hops
 
 
 def check_choice(name: str, value: str, known: Collection[str]) -> None:

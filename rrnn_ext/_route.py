@@ -66,17 +66,9 @@ def _by_inverse(call: Call) -> Tensor:
 
 def _finite_penalty(call: Call) -> Tensor:
     assert call.hops is not None
+    weights, factors = _with_a_side(call), (call.hop_weights, call.pair_weights)
     return walk_penalty(
-        PenaltyArguments(
-            *_with_a_side(call),
-            hop_weights=call.hop_weights,
-            pair_weights=call.pair_weights,
-            alpha=call.alpha,
-            hops=call.hops,
-            rectify=call.rectify,
-            per_hop=call.per_hop,
-            norm=call.norm,
-        )
+        PenaltyArguments(*weights, *factors, call.alpha, call.hops, call.rectify, call.per_hop, call.norm)
     )
 
 
@@ -151,8 +143,8 @@ Rows: TypeAlias = Sequence[tuple[Fits, Callable[[Call], Tensor | None]]]
 
 # What no row fits, or settles by an answer other than None, is the norm of R.
 _PENALTIES: Rows = (
-    (lambda call: is_between_all(call) and _is_infinite_and_eager(call), all_pairs_penalty),
     (_is_finite_by_hops, _finite_penalty),
+    (lambda call: is_between_all(call) and _is_infinite_and_eager(call), all_pairs_penalty),
 )
 _PATHWAYS: Rows = (  # where no walks can cancel
     (lambda call: call.hop_weights is not None, _weighted_pathway),

@@ -7,7 +7,7 @@ from torch import Tensor
 from rrnn_ext import _route
 from rrnn_ext._call import prepare, unflatten
 from rrnn_ext._modes import without_autocast
-from rrnn_ext._options import Method, NormName, PenaltyOptions, Reduction, check_finite_hops
+from rrnn_ext._options import Method, NormName, Reduction, check_finite_hops
 
 
 def resolvent_penalty(
@@ -77,7 +77,10 @@ def resolvent_penalty(
 
     Source: Sharma, Goodman & Akarca, "Resolvent-RNN", arXiv 2605.03598, for norm="l1", per_hop=False, rectify=False.
     """
-    options = PenaltyOptions(
+    call = prepare(
+        weight_hh,
+        weight_in,
+        weight_out,
         alpha=alpha,
         hops=hops,
         rectify=rectify,
@@ -88,7 +91,6 @@ def resolvent_penalty(
         method=method,
         reduction=reduction,
     )
-    call = prepare(weight_hh, weight_in, weight_out, options)
     with without_autocast(weight_hh.device.type):
         value = _route.penalty(call)
     if call.batch:
@@ -111,8 +113,16 @@ def resolvent(
 
     Arguments and errors as of :func:`resolvent_penalty`.
     """
-    options = PenaltyOptions(alpha=alpha, hops=hops, rectify=rectify, hop_weights=hop_weights, method=method)
-    call = prepare(weight_hh, weight_in, weight_out, options)
+    call = prepare(
+        weight_hh,
+        weight_in,
+        weight_out,
+        alpha=alpha,
+        hops=hops,
+        rectify=rectify,
+        hop_weights=hop_weights,
+        method=method,
+    )
     with without_autocast(weight_hh.device.type):
         return unflatten(_route.total(call), call, 2)
 
@@ -131,7 +141,7 @@ def hop_decomposition(
     ``P_m`` carries what an input brought m steps before the read-out (without weight_in and weight_out: m + 1).
     Arguments and errors as of :func:`resolvent_penalty`.
     """
-    options = PenaltyOptions(alpha=alpha, hops=check_finite_hops(hops), rectify=rectify, per_hop=True)
-    call = prepare(weight_hh, weight_in, weight_out, options)
+    hops = check_finite_hops(hops)
+    call = prepare(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, rectify=rectify, per_hop=True)
     with without_autocast(weight_hh.device.type):
         return unflatten(_route.hop_by_hop(call), call, 3)

@@ -36,8 +36,10 @@ def derivatives_of(op: Any) -> Callable[[type[Differentiable]], type[Differentia
     def register(function: type[Differentiable]) -> type[Differentiable]:
         rules: Any = function
         rules.forward, rules.jvp = staticmethod(forward), staticmethod(_forward_rule(function.tangent))
-        for key in ("Autograd", "FuncTorchDynamicLayerFrontMode"):
-            _library.impl(op, function.apply, key)
+        _library.impl(op, function.apply, "FuncTorchDynamicLayerFrontMode")
+        # Without the Python part of apply, which serves functorch and takes longer than a small op.
+        native_part: Any = super(Function, function)
+        _library.impl(op, native_part.apply, "Autograd")
         return function
 
     return register

@@ -258,29 +258,30 @@ class _WalkPenalty(Function):
     def forward(
         ctx: Any, weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, constants: tuple[Any, ...]
     ) -> Tensor:
-        value, walks, chain = _walk_penalty(weight_hh, weight_in, weight_out, *constants, keep_chain=True)
+        keep_chain = True
+        value, walks, chain = _walk_penalty(weight_hh, weight_in, weight_out, *constants, keep_chain)
         hop_weights, pair_weights, *ctx.options = constants
         ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain)
         return value
 
     @staticmethod
     def backward(ctx: Any, grad_value: Tensor) -> Any:
-        *tensors, walks, chain = ctx.saved_tensors
-        penalty = PenaltyArguments(*tensors, *ctx.options)
-        weights = penalty[:3]
+        weight_hh, weight_in, weight_out, *factors, walks, chain = ctx.saved_tensors
+        weights, constants = (weight_hh, weight_in, weight_out), (*factors, *ctx.options)
         if torch.is_grad_enabled():  # a derivative of this gradient is wanted
 
             def value(weight_hh: Any, weight_in: Tensor | None, weight_out: Tensor | None) -> Tensor:
-                return walk_norm(PenaltyArguments(weight_hh, weight_in, weight_out, *penalty[3:]))
+                return walk_norm(PenaltyArguments(weight_hh, weight_in, weight_out, *constants))
 
             return *differentiable_gradients(value, weights, grad_value), None
         if is_batched(grad_value):  # many upstream gradients at once: is_grads_batched
-            ones = penalty.weight_hh.new_ones(penalty.weight_hh.shape[:-2])
+            ones = weight_hh.new_ones(weight_hh.shape[:-2])
             scale = grad_value.unsqueeze(-1).unsqueeze(-1)
-            gradients = [scale * gradient for gradient in _walk_penalty_backward(ones, walks, chain, *penalty)]
+            gradients = _walk_penalty_backward(ones, walks, chain, *weights, *constants)
+            grad_hh, grad_in, grad_out = (scale * gradient for gradient in gradients)
         else:
-            gradients = _walk_penalty_backward(grad_value, walks, chain, *penalty)
-        return *_present(gradients, weights), None
+            grad_hh, grad_in, grad_out = _walk_penalty_backward(grad_value, walks, chain, *weights, *constants)
+        return grad_hh, None if weight_in is None else grad_in, None if weight_out is None else grad_out, None
 
 
 def walk_norm(penalty: PenaltyArguments) -> Tensor:
@@ -309,5 +310,6 @@ def walk_penalty(penalty: PenaltyArguments) -> Tensor:
         # Function.apply without its Python part, which serves functorch and takes half of a small call's time.
         apply: Callable[..., Tensor] = super(Function, _WalkPenalty).apply
         return apply(weight_hh, weight_in, weight_out, penalty[3:])
-    value, _, _ = _walk_penalty(*penalty, keep_chain=False)
+    keep_chain = False
+    value, _, _ = _walk_penalty(*penalty, keep_chain)
     return value
