@@ -1,5 +1,6 @@
 """Spiking networks: neurons, firing rates, and weights that start at the rate that was asked for. Seconds, Hz."""
 
+from rrnn_ext.spiking.coloured import firing_rate_coloured
 from rrnn_ext.spiking.density import membrane_density, membrane_density_shot_noise
 from rrnn_ext.spiking.neurons import LIF, lif
 from rrnn_ext.spiking.rates import firing_rate
@@ -13,6 +14,7 @@ __all__ = [
     "LIFState",
     "discrete_threshold",
     "firing_rate",
+    "firing_rate_coloured",
     "firing_rate_shot_noise",
     "lif",
     "membrane_density",

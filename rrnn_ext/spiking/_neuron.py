@@ -64,6 +64,7 @@ def check_all(holds: Tensor, needed: str, value: Tensor) -> None:
     """A ValueError unless it holds everywhere; NaN passes, and gives NaN."""
     if not has_values(value):
         return
+    holds, value = torch.broadcast_tensors(holds, value)
     wrong = value[~holds & ~value.isnan()]
     if wrong.numel() > 0:
         raise ValueError(f"{needed}, got {wrong[0].item():g}")

@@ -93,11 +93,11 @@ def seen_before_events(
     """Potentials of 4000 neurons just before each input: Poisson inputs see them as they are on average."""
     rng = np.random.default_rng(2)
     neurons, total = 4000, rate_exc + rate_inh
-    v, waits, seen = np.zeros(neurons), np.zeros(neurons), []
+    v, waits, seen = np.zeros(neurons), np.zeros(neurons), list[npt.NDArray[np.float64]]()
     for event in range(350):
         interval = rng.exponential(1 / total, neurons)
         v *= np.exp(-np.maximum(interval - waits, 0) / TAU)
-        waits = np.maximum(waits - interval, 0)
+        waits[:] = np.maximum(waits - interval, 0)
         free = waits == 0
         if event >= 100:
             seen.append(np.where(free, v, np.nan))

@@ -1,0 +1,48 @@
+"""The firing rate of a leaky integrate-and-fire neuron whose inputs pass exponential synapses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rrnn_ext.spiking._neuron import Number, check_all, checked_neuron, to_float64
+from rrnn_ext.spiking.rates import rate_of
+
+# |zeta(1/2)|: a half-range problem of Brownian motion with a velocity has this Milne length (Doering, Hagan &
+# Levermore, Phys. Rev. Lett. 1987).
+_SHIFT = 1.4603545088095868
+
+
+def firing_rate_coloured(
+    mean: Number,
+    std: Number,
+    *,
+    tau: Number,
+    tau_syn: Number,
+    threshold: Number = 1.0,
+    reset: Number = 0.0,
+    refractory: Number = 0.0,
+) -> Tensor:
+    """Stationary firing rate, in Hz, where many small inputs pass synapses with exponential currents of tau_syn.
+
+    To first order in sqrt(tau_syn / tau) it is the rate under white noise of the same strength with threshold and reset
+    raised by 1.4604 std_white sqrt(tau_syn / tau) (Brunel & Sergi, J. Theor. Biol. 1998; Fourcaud & Brunel, Neural
+    Computation 2002), where std_white = std sqrt(1 + tau_syn / tau) is what std would be without synapses. It is for
+    continuous time and short synapses: the error grows as tau_syn / tau (docs/spiking.md has figures).
+
+    Arguments (floats or tensors, broadcast): those of `firing_rate`, where mean and std are those of the free membrane
+    potential as it is, with synapses; tau_syn, in seconds, is at most tau.
+
+    >>> firing_rate_coloured(0.0, 0.645, tau=20e-3, tau_syn=0.5e-3)
+    tensor(7.4843)
+    """
+    neuron = checked_neuron(mean, std, tau=tau, threshold=threshold, reset=reset, refractory=refractory, dt=None)
+    (synapse,), dtype = to_float64(tau_syn=tau_syn)
+    check_all(synapse >= 0, "tau_syn must be >= 0 (seconds)", synapse)
+    check_all(synapse <= neuron.tau, "tau_syn must be at most tau", synapse)
+    ratio = synapse / neuron.tau
+    white = neuron.std * torch.sqrt(1 + ratio)
+    # Without synapses no square root, whose derivative would be infinite.
+    raised = torch.where(ratio > 0, _SHIFT * white * torch.sqrt(torch.where(ratio > 0, ratio, 1)), 0.0)
+    shifted = neuron._replace(std=white, threshold=neuron.threshold + raised, reset=neuron.reset + raised)
+    return rate_of(shifted).to(torch.promote_types(dtype, neuron.dtype))
