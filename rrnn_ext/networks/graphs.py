@@ -31,9 +31,10 @@ class Graphs(NamedTuple):
     weight_in: Tensor | None
     weight_out: Tensor | None
     dtype: torch.dtype  # of the network's weights: what is multiplied together here is float32 at least
-    names: tuple[Sequence[str], ...] = ()  # of the graphs along each dimension of the batch, where they have any
-
     layers: int = 1  # whose units the graphs join, as many of each
+    # What the graphs are called along each dimension of the batch, where they have a name:
+    choices: Sequence[str] = ()  # by the direction in each layer
+    gates: Sequence[str] = ()
 
     def where(self, entry: int | None, rectify: bool) -> str:
         """Which graph an index in the flattened batch means, and which of its layers diverges."""
@@ -42,8 +43,11 @@ class Graphs(NamedTuple):
         for size in reversed(batch):
             entry, at = divmod(entry or 0, size)
             index.insert(0, at)
-        if self.names:
-            parts = [names[at] for names, at in zip(self.names, index, strict=True)]
+        if self.choices or self.gates:
+            parts = [names[at] for names, at in zip(filter(None, (self.choices, self.gates)), index, strict=True)]
+            if self.choices:
+                layers = f"s {parts[0]} in layers 0 to {self.layers - 1}" if self.layers > 1 else f" {parts[0]}"
+                parts[0] = f"direction{layers}"
         else:
             parts = [f"entry {', '.join(map(str, index))} of the batch"] if index else []
         if self.layers > 1 and self.weight_hh.shape[-1] <= _SOON_KNOWN:
@@ -149,12 +153,12 @@ class ModuleWeights:
                     for layer in directions
                 ]
             weight_out = None if weight_out is None else widened(weight_out)
-        gates = () if len(reader.gates) == 1 else (reader.gates,)
+        gates = () if len(reader.gates) == 1 else reader.gates
         only = layers[0][0]
         if reader.layers == 1 and reader.directions == 1 and only.projection is None:
-            return Graphs(only.recurrent, only.incoming, weight_out, like.dtype, gates)
+            return Graphs(only.recurrent, only.incoming, weight_out, like.dtype, gates=gates)
         joint, choices = compose(reader, layers, weight_out, alpha, rectify)
-        return Graphs(*joint, like.dtype, (choices, *gates) if len(choices) > 1 else gates, reader.layers)
+        return Graphs(*joint, like.dtype, reader.layers, choices if len(choices) > 1 else (), gates)
 
     def __repr__(self) -> str:
         rnn: Any = unwrapped(self.rnn)
