@@ -8,7 +8,7 @@ take no time (from layer to layer, and through an LSTM's projection) are multipl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from rrnn_ext.networks.leaks import in_layer, leaky, rows_of, widened
 from rrnn_ext.networks.readers import Layer, Reader, find_reader, read_layers
 from rrnn_ext.networks.readouts import READOUTS, find_readout, has_no_shape_yet, read_readout
 from rrnn_ext.networks.sources import WeightSource, check_name, check_source, describe, read_weight, step, unwrapped
+
+Gains: TypeAlias = int | Literal["mean"] | WeightSource | None
 
 _SOON_KNOWN = 1024  # units whose eigenvalues an error may take the time to compute
 
@@ -83,10 +85,14 @@ class GivenWeights:
         self.weight_in = weight_in
         self.weight_out = weight_out
 
-    def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
+    def read(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
         weight_hh = read_weight("weight_hh", self.weight_hh, self.model)
         weight_in = None if self.weight_in is None else read_weight("weight_in", self.weight_in, self.model)
         weight_out = None if self.weight_out is None else read_weight("weight_out", self.weight_out, self.model)
+        return weight_hh, weight_in, weight_out
+
+    def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
+        weight_hh, weight_in, weight_out = self.read()
         dtype = weight_hh.dtype
         if leak is not None:
             for name, weight in (("weight_in", weight_in), ("weight_out", weight_out)):
@@ -102,6 +108,10 @@ class GivenWeights:
 
     def refuse_leak(self, leak: object) -> None:
         """Any may have one."""
+
+    def refuse_gains(self, gains: object) -> None:
+        if gains is not None:
+            check_source("gains", gains, self.model, kinds="a tensor (steps, n)")
 
     def __repr__(self) -> str:
         given = (("weight_hh", self.weight_hh), ("weight_in", self.weight_in), ("weight_out", self.weight_out))
@@ -130,7 +140,13 @@ class ModuleWeights:
     def refuse_leak(self, leak: object) -> None:
         _refuse_leak(leak, find_reader(self.rnn, self.model))
 
-    def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
+    def refuse_gains(self, gains: object) -> None:
+        number = isinstance(gains, int) and not isinstance(gains, bool) and gains >= 1
+        if gains is not None and gains != "mean" and not number:
+            raise ValueError(f"gains must be 'mean' or a number of sequences, at least 1, got {gains!r}")
+
+    def read(self) -> tuple[Reader, list[list[Layer]], Tensor | None]:
+        """The module's reader, its layers' weights by direction, and the read-out's weight."""
         reader = find_reader(step("rnn", "", self, "rnn"), self.model)
         readout = find_readout(self.readout, self.model)
         layers = read_layers(reader)
@@ -141,6 +157,11 @@ class ModuleWeights:
                 f"readout must be {like.dtype} on {like.device} like the weights of rnn, "
                 f"got {weight_out.dtype} on {weight_out.device}"
             )
+        return reader, layers, weight_out
+
+    def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
+        reader, layers, weight_out = self.read()
+        like = layers[0][0].recurrent
         if leak is not None:
             _refuse_leak(leak, reader)
             if layers[0][0].projection is not None:

@@ -26,7 +26,7 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
-MODULE_OWN = {"rnn", "readout", "hops", "leak"}
+MODULE_OWN = {"rnn", "readout", "hops", "leak", "gains", "detach_gains"}
 
 
 class Block(NamedTuple):
