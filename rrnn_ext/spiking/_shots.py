@@ -1,4 +1,4 @@
-"""Exponentially distributed jumps: their description, checked, and the passage time under them."""
+"""Poisson input in single jumps: its description, checked, and the rate where sizes are exponentially distributed."""
 
 from __future__ import annotations
 
@@ -25,6 +25,25 @@ class ShotNoise(NamedTuple):
     threshold: Tensor
     reset: Tensor
     refractory: Tensor
+    size_std: Tensor | None = None  # of normally distributed sizes; None where sizes are exponentially distributed
+
+    @property
+    def mean(self) -> Tensor:
+        """Of the free potential."""
+        return self.tau * (self.rate_exc * self.size_exc - self.rate_inh * self.size_inh)
+
+    @property
+    def variance(self) -> Tensor:
+        squares = self.rate_exc * self.size_exc.square() + self.rate_inh * self.size_inh.square()
+        if self.size_std is None:
+            return self.tau * squares
+        return self.tau / 2 * (squares + (self.rate_exc + self.rate_inh) * self.size_std.square())
+
+    def unsqueezed(self) -> ShotNoise:
+        """With a dimension more, for the nodes or cells of each neuron."""
+        size_std = None if self.size_std is None else self.size_std[..., None]
+        tensors = [x[..., None] for x in self[1:9]]
+        return ShotNoise(self.dtype, *tensors)._replace(size_std=size_std)
 
 
 def checked_shot_noise(
@@ -38,16 +57,24 @@ def checked_shot_noise(
     reset: Number,
     refractory: Number,
     rest: Number,
+    size_std: Number | None,
 ) -> ShotNoise:
     """All of it, or an error that names the argument."""
     inputs = {"rate_exc": rate_exc, "size_exc": size_exc, "rate_inh": rate_inh, "size_inh": size_inh}
     neuron = {"tau": tau, "threshold": threshold, "reset": reset, "refractory": refractory, "rest": rest}
-    values, dtype = to_float64(**inputs, **neuron)
-    named = dict(zip([*inputs, *neuron], values, strict=True))
+    given = {**inputs, **neuron, **({} if size_std is None else {"size_std": size_std})}
+    values, dtype = to_float64(**given)
+    named = dict(zip(given, values, strict=True))
     for name in ("rate_exc", "rate_inh", "size_inh", "refractory"):
         check_all(named[name] >= 0, f"{name} must be >= 0", named[name])
-    for name in ("size_exc", "tau"):
-        check_all(named[name] > 0, f"{name} must be > 0", named[name])
+    check_all(named["tau"] > 0, "tau must be > 0", named["tau"])
+    if size_std is None:
+        check_all(named["size_exc"] > 0, "size_exc must be > 0", named["size_exc"])
+        # Jumps of no size are no jumps, which matters where neurons wait for one.
+        named["rate_inh"] = torch.where(named["size_inh"] > 0, named["rate_inh"], 0.0)
+    else:
+        check_all(named["size_exc"] >= 0, "size_exc must be >= 0", named["size_exc"])
+        check_all(named["size_std"] >= 0, "size_std must be >= 0", named["size_std"])
     rest_potential = named.pop("rest")
     for name in ("reset", "rest"):
         potential = rest_potential if name == "rest" else named[name]
@@ -57,7 +84,7 @@ def checked_shot_noise(
     return ShotNoise(dtype, **named)
 
 
-def shot_noise_rate(shots: ShotNoise) -> Tensor:
+def exponential_shots_rate(shots: ShotNoise) -> Tensor:
     """Richardson & Swarbrick (Phys. Rev. Lett. 2010), with t = size_exc times their x.
 
     The passage time is tau times the integral over t in [0, 1] of exp(psi) / (1 - t) / t (1 - (1 - t) exp(-d t)), where
@@ -75,7 +102,7 @@ def shot_noise_rate(shots: ShotNoise) -> Tensor:
     nodes, log_complements, weights = tanh_sinh(peak)
     t = last[..., None] * nodes
     log_rest = torch.logaddexp(torch.log1p(-last)[..., None], torch.log(last)[..., None] + log_complements)
-    each = ShotNoise(shots.dtype, *(x[..., None] for x in shots[1:]))
+    each = shots.unsqueezed()
     passed = -torch.expm1(log_rest - (each.threshold - each.reset) / each.size_exc * t)
     integrand = torch.exp(_psi(each, t, log_rest) + log_complements - log_rest - highest[..., None]) * passed / t
     rate = torch.exp(-highest) / (shots.tau * last * (integrand @ weights))

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+from rrnn_ext.spiking._balance import shot_noise_density
 from rrnn_ext.spiking._neuron import Number, checked_neuron, to_float64
 from rrnn_ext.spiking._passage import scaled_passage_time
 from rrnn_ext.spiking._quadrature import integral_of_exp_square
-from rrnn_ext.spiking._shot_density import shot_noise_density
 from rrnn_ext.spiking._shots import checked_shot_noise
 
 
@@ -61,6 +61,7 @@ def membrane_density_shot_noise(
     reset: Number = 0.0,
     refractory: Number = 0.0,
     rest: Number = 0.0,
+    size_std: Number | None = None,
 ) -> Tensor:
     """Stationary probability density of the membrane potential at `v`, under jumps of exponentially distributed sizes.
 
@@ -81,6 +82,7 @@ def membrane_density_shot_noise(
         reset=reset,
         refractory=refractory,
         rest=rest,
+        size_std=size_std,
     )
     (potential, resting), dtype = to_float64(v=v, rest=rest)
     density = shot_noise_density(potential - resting, shots)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from rrnn_ext.spiking._balance import shot_noise_rate
 from rrnn_ext.spiking._neuron import Number
-from rrnn_ext.spiking._shots import checked_shot_noise, shot_noise_rate
+from rrnn_ext.spiking._shots import checked_shot_noise
 
 
 def firing_rate_shot_noise(
@@ -19,18 +20,23 @@ def firing_rate_shot_noise(
     reset: Number = 0.0,
     refractory: Number = 0.0,
     rest: Number = 0.0,
+    size_std: Number | None = None,
 ) -> Tensor:
-    """Stationary firing rate, in Hz, under Poisson input whose jumps have exponentially distributed sizes.
+    """Stationary firing rate, in Hz, under Poisson input in single jumps of the potential, in continuous time.
 
-    The exact answer in continuous time (Richardson & Swarbrick, Phys. Rev. Lett. 2010) where jumps are too large for
-    `firing_rate`, which is its limit for many small ones. The free potential has the mean rest + tau (rate_exc
-    size_exc - rate_inh size_inh) and the variance tau (rate_exc size_exc² + rate_inh size_inh²).
+    For jumps that are too large for `firing_rate`, which is the limit of many small ones of the same mean and variance.
+    Exponentially distributed sizes have the exact answer of Richardson & Swarbrick (Phys. Rev. Lett. 2010); normally
+    distributed and fixed ones are solved for on a grid of 384 cells a neuron. The free potential has the mean rest +
+    tau (rate_exc size_exc - rate_inh size_inh); its variance is tau (rate_exc size_exc² + rate_inh size_inh²) for
+    exponential sizes, tau / 2 (rate_exc (size_exc² + size_std²) + rate_inh (size_inh² + size_std²)) for normal ones.
 
     Arguments (floats or tensors, broadcast to one shape, which is the result's):
         rate_exc, rate_inh: how many excitatory and inhibitory jumps arrive per second, at all inputs together.
         size_exc, size_inh: mean size of a jump upwards and of one downwards, both positive, in the potential's unit.
         tau, refractory: membrane time constant and refractory time, in seconds.
         threshold, reset, rest: potentials; without input the potential relaxes to `rest`, below the threshold.
+        size_std: None for exponentially distributed sizes, else the standard deviation of normally distributed ones
+            around size_exc and -size_inh; 0 for fixed sizes.
 
     Computed in float64; the result has the dtype of the tensors. Differentiable any number of times.
 
@@ -47,5 +53,6 @@ def firing_rate_shot_noise(
         reset=reset,
         refractory=refractory,
         rest=rest,
+        size_std=size_std,
     )
     return shot_noise_rate(shots).to(shots.dtype)

@@ -88,7 +88,13 @@ class TestWhiteNoise:
 
 
 def seen_before_events(
-    rate_exc: float, size_exc: float, rate_inh: float, size_inh: float, reset: float, refractory: float
+    rate_exc: float,
+    size_exc: float,
+    rate_inh: float,
+    size_inh: float,
+    reset: float,
+    refractory: float,
+    size_std: float | None,
 ) -> npt.NDArray[np.float64]:
     """Potentials of 4000 neurons just before each input: Poisson inputs see them as they are on average."""
     rng = np.random.default_rng(2)
@@ -102,29 +108,39 @@ def seen_before_events(
         if event >= 100:
             seen.append(np.where(free, v, np.nan))
         upwards = rng.random(neurons) < rate_exc / total
-        v += free * rng.exponential(1.0, neurons) * np.where(upwards, size_exc, -size_inh)
+        size = np.where(upwards, size_exc, -size_inh)
+        v += free * (size * rng.exponential(1.0, neurons) if size_std is None else rng.normal(size, size_std))
         waits[v >= 1] = refractory
         v[v >= 1] = reset
     return np.concatenate(seen)
 
 
 SHOTS = [
-    (1000.0, 0.2, 1000.0, 0.2, 0.0, 0.0),
-    (1000.0, 0.2, 1000.0, 0.2, 0.2, 5e-3),
-    (250.0, 0.4, 250.0, 0.4, -0.3, 0.0),
-    (1000.0, 0.15, 0.0, 0.0, 0.0, 2e-3),  # no inhibition: nothing below the rest
-    (80.0, 0.6, 20.0, 0.1, 0.3, 0.0),  # less than an input per tau: unbounded at the rest
+    (1000.0, 0.2, 1000.0, 0.2, 0.0, 0.0, None),
+    (1000.0, 0.2, 1000.0, 0.2, 0.2, 5e-3, None),
+    (250.0, 0.4, 250.0, 0.4, -0.3, 0.0, None),
+    (1000.0, 0.15, 0.0, 0.0, 0.0, 2e-3, None),  # no inhibition: nothing below the rest
+    (80.0, 0.6, 20.0, 0.1, 0.3, 0.0, None),  # less than an input per tau: unbounded at the rest
+    (1000.0, 0.0, 0.0, 0.0, 0.0, 1e-3, 0.29),  # normally distributed sizes
+    (300.0, 0.4, 200.0, 0.3, -0.2, 0.0, 0.1),
 ]
 
 
 class TestShotNoise:
-    @pytest.mark.parametrize(("rate_exc", "size_exc", "rate_inh", "size_inh", "reset", "refractory"), SHOTS)
+    @pytest.mark.parametrize(("rate_exc", "size_exc", "rate_inh", "size_inh", "reset", "refractory", "size_std"), SHOTS)
     def test_against_simulation(
-        self, rate_exc: float, size_exc: float, rate_inh: float, size_inh: float, reset: float, refractory: float
+        self,
+        rate_exc: float,
+        size_exc: float,
+        rate_inh: float,
+        size_inh: float,
+        reset: float,
+        refractory: float,
+        size_std: float | None,
     ) -> None:
         inputs = (rate_exc, size_exc, rate_inh, size_inh)
-        neuron = {"tau": TAU, "reset": reset, "refractory": refractory}
-        seen = seen_before_events(*inputs, reset, refractory)
+        neuron: dict[str, Any] = {"tau": TAU, "reset": reset, "refractory": refractory, "size_std": size_std}
+        seen = seen_before_events(*inputs, reset, refractory, size_std)
         rate = firing_rate_shot_noise(*inputs, **neuron).item()
         at_rest = rate / (rate_exc + rate_inh) if reset == 0 else 0.0
         assert np.mean(np.isnan(seen)) == pytest.approx(rate * refractory, abs=2e-3)

@@ -86,6 +86,64 @@ class TestRate:
         assert abs(simulated / expected - 1) < 3 / math.sqrt(spikes)
 
 
+def simulated_once_an_input(
+    inputs: tuple[float, float, float, float], size_std: float, reset: float, events: int
+) -> tuple[float, int]:
+    """Rate and number of spikes of 4000 neurons, exact."""
+    rng = np.random.default_rng(3)
+    rate_exc, size_exc, rate_inh, size_inh = inputs
+    neurons, total = 4000, rate_exc + rate_inh
+    v, spikes = np.zeros(neurons), 0
+    for event in range(events):
+        v *= np.exp(-rng.exponential(1 / total, neurons) / TAU)
+        size = np.where(rng.random(neurons) < rate_exc / total, size_exc, -size_inh)
+        v += size + size_std * rng.standard_normal(neurons)
+        fired = v >= 1
+        v[fired] = reset
+        spikes += int(fired.sum()) if event >= 200 else 0
+    return spikes / (neurons * (events - 200) / total), spikes
+
+
+class TestNormalSizes:
+    @pytest.mark.parametrize(
+        ("inputs", "size_std", "reset"),
+        [
+            ((1000.0, 0.0, 0.0, 0.0), 0.29, 0.0),  # of zero mean, as normal weights
+            ((300.0, 0.4, 200.0, 0.3), 0.1, -0.2),
+            ((500.0, 0.2, 0.0, 0.0), 0.0, 0.0),  # fixed
+            ((400.0, 0.35, 400.0, 0.3), 0.0, 0.1),
+        ],
+    )
+    def test_against_simulation(self, inputs: tuple[float, float, float, float], size_std: float, reset: float) -> None:
+        simulated, spikes = simulated_once_an_input(inputs, size_std, reset, 700)
+        rate = firing_rate_shot_noise(*inputs, tau=TAU, reset=reset, size_std=size_std).item()
+        assert abs(rate / simulated - 1) < 0.002 + 3 / math.sqrt(spikes)
+
+    def test_is_that_of_white_noise_for_many_small_jumps(self) -> None:
+        size, std = 5e-3, 0.6
+        arrivals = std**2 / (TAU * size**2)  # of either sign
+        white = firing_rate(0.0, std, tau=TAU).item()
+        fixed = firing_rate_shot_noise(arrivals, size, arrivals, size, tau=TAU, size_std=0.0)
+        normal = firing_rate_shot_noise(2 * arrivals, 0.0, tau=TAU, size_std=size)
+        for rate in (fixed, normal):
+            assert rate.item() == pytest.approx(white, rel=0.02)
+            assert rate.item() < white  # jumps overshoot the threshold
+
+    def test_refractory_time_comes_on_top(self) -> None:
+        inputs = (double(500.0), 0.2, 100.0, 0.2)
+        rates = [
+            firing_rate_shot_noise(*inputs, tau=TAU, size_std=0.05, refractory=silent).item() for silent in (0.0, 4e-3)
+        ]
+        assert 1 / rates[1] == pytest.approx(1 / rates[0] + 4e-3, rel=1e-12)
+
+    def test_derivatives(self) -> None:
+        def rate(rate_exc: Tensor, size_exc: Tensor, size_std: Tensor) -> Tensor:
+            return firing_rate_shot_noise(rate_exc, size_exc, 200.0, 0.1, tau=TAU, reset=0.1, size_std=size_std)
+
+        arguments = [double(500.0), double(0.2), double(0.1)]
+        assert torch.autograd.gradcheck(rate, [argument.requires_grad_() for argument in arguments])
+
+
 def test_derivatives() -> None:
     inputs = [double(1000.0, 50.0), double(0.2, 0.5), double(1000.0, 10.0), double(0.2, 0.1), double(0.01, 0.02)]
     potentials = [double(1.0, 1.1), double(0.1, 0.0), double(1e-3, 2e-3), double(0.1, 0.0)]
@@ -109,6 +167,7 @@ def test_derivatives() -> None:
         ({"size_inh": -0.1}, "size_inh must be >= 0"),
         ({"tau": 0.0}, "tau must be > 0"),
         ({"reset": 2.0}, "reset must be below the threshold, got 2"),
+        ({"size_std": -0.1}, "size_std must be >= 0, got -0.1"),
         ({"rest": 1.0}, "rest must be below the threshold, got 1"),
         ({"refractory": -1e-3}, "refractory must be >= 0, got -0.001"),
     ],
