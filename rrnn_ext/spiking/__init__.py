@@ -1,5 +1,6 @@
 """Spiking networks: neurons, firing rates, and weights that start at the rate that was asked for. Seconds, Hz."""
 
+from rrnn_ext.spiking import init
 from rrnn_ext.spiking.coloured import firing_rate_coloured
 from rrnn_ext.spiking.density import membrane_density, membrane_density_shot_noise
 from rrnn_ext.spiking.neurons import LIF, lif
@@ -16,6 +17,7 @@ __all__ = [
     "firing_rate",
     "firing_rate_coloured",
     "firing_rate_shot_noise",
+    "init",
     "lif",
     "membrane_density",
     "membrane_density_shot_noise",

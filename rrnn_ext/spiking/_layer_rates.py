@@ -1,0 +1,67 @@
+"""The rates of a layer's neurons, each from the mean and the standard deviation of its free potential."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rrnn_ext.spiking._step_passage import Arrivals, StepNeuron, chances_of_spikes
+
+_MEANS, _STDS = 10, 4  # nodes that the neurons' rates are interpolated from
+_MOST_SIZES = 1024
+_TINY = 1e-300
+_MOST_CHANCE = 1 - 1e-9
+_LEAST_STD = 1e-3  # in distances from the reset to the threshold
+
+
+def arrivals_of(weights: Tensor, chances: Tensor) -> Arrivals:
+    """For each of the neurons with the weights (m, n) from presynaptic neurons with the chances (n,) of a spike within
+    a step. The number and the chance of the sources are those of equal neurons that send as many spikes with the same
+    variance."""
+    total = chances.sum()
+    deviations = weights - weights @ chances[:, None] / total
+    deviations = deviations / (deviations.square() @ chances[:, None] / total).sqrt().clamp_min(_TINY)
+    chance = min((chances.square().sum() / total).item(), _MOST_CHANCE)
+    return Arrivals(total.item() / chance, chance, _equally_likely(deviations, chances.expand_as(deviations)))
+
+
+def pooled(arrivals: Arrivals) -> Arrivals:
+    """With the weights of all the neurons for each of them."""
+    sizes = arrivals.sizes.reshape(1, -1)
+    return arrivals._replace(sizes=_equally_likely(sizes, torch.ones_like(sizes))[0])
+
+
+def _equally_likely(sizes: Tensor, shares: Tensor) -> Tensor:
+    """Standardised sizes (m, at most so many), all of the same share."""
+    sizes, order = sizes.sort()
+    below = shares.gather(1, order).cumsum(1)
+    wanted = min(_MOST_SIZES, sizes.shape[1])
+    middles = (torch.arange(wanted, dtype=below.dtype, device=below.device) + 0.5) * (below[:, -1:] / wanted)
+    sizes = sizes.gather(1, torch.searchsorted(below, middles).clamp_max(sizes.shape[1] - 1)).cpu()
+    sizes = sizes - sizes.mean(1, keepdim=True)
+    return sizes / sizes.std(1, keepdim=True, unbiased=False).clamp_min(_TINY)
+
+
+def layer_chances(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron) -> Tensor:
+    """That every neuron (m,) spikes in a step: computed at a few means and standard deviations, interpolated."""
+    means, by_mean = _nodes(mean, _MEANS)
+    log_stds, by_std = _nodes(std.clamp_min(_LEAST_STD * (neuron.threshold - neuron.reset)).log(), _STDS)
+    at_nodes = chances_of_spikes(
+        means.repeat_interleave(len(log_stds)), log_stds.exp().repeat(len(means)), arrivals, neuron
+    )
+    return ((by_mean @ at_nodes.log().view(len(means), len(log_stds))) * by_std).sum(1).exp()
+
+
+def _nodes(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """As many as needed of the values, where many of them are and at the ends; and the weights (m, nodes) of linear
+    interpolation between them."""
+    least, most = values.min(), values.max()
+    if most - least <= 1e-6 * torch.maximum(most.abs(), least.abs()):
+        return least[None], torch.ones(len(values), 1, dtype=values.dtype)
+    evenly = torch.linspace(0, 1, count, dtype=values.dtype)
+    nodes = (torch.quantile(values, evenly) + least + (most - least) * evenly) / 2
+    right = torch.searchsorted(nodes, values).clamp(1, count - 1)
+    part = (values - nodes[right - 1]) / (nodes[right] - nodes[right - 1])
+    weights = torch.zeros(len(values), count, dtype=values.dtype)
+    weights.scatter_(1, right[:, None], part[:, None]).scatter_(1, right[:, None] - 1, 1 - part[:, None])
+    return nodes, weights

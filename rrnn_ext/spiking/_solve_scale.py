@@ -1,0 +1,56 @@
+"""The scale of weights at which a layer has a rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+_EXACT = 1e-4  # of the rate
+_LEAST_RATE = 1e-30
+
+
+class OutOfReachError(ValueError):
+    """No scale gives the rate; `lowest` and `highest` are those of the rates at the ends."""
+
+    def __init__(self, lowest: float, highest: float) -> None:
+        super().__init__(f"rates between {lowest:g} and {highest:g} Hz can be reached")
+        self.lowest, self.highest = lowest, highest
+
+
+def solve_scale(rate: Callable[[float], float], target: float, *, guess: float, least: float, most: float) -> float:
+    """The scale between the least and the most at which `rate`, which grows with it, is the target."""
+    known: dict[float, float] = {}
+
+    def excess(log_scale: float) -> float:
+        if log_scale not in known:
+            known[log_scale] = math.log(max(rate(math.exp(log_scale)), _LEAST_RATE) / target)
+        return known[log_scale]
+
+    bottom, top = math.log(least), math.log(most)
+    low = high = min(max(math.log(guess), bottom), top)
+    step = 0.1
+    while excess(low) > 0 and low > bottom:
+        high, low, step = low, max(low - step, bottom), 2 * step
+    while excess(high) < 0 and high < top:
+        low, high, step = high, min(high + step, top), 2 * step
+    if excess(low) > 0 or excess(high) < 0:
+        ends = [target * math.exp(excess(end)) for end in (bottom, top)]
+        raise OutOfReachError(min(ends), max(ends))
+    return math.exp(_root(excess, low, high))
+
+
+def _root(excess: Callable[[float], float], low: float, high: float) -> float:
+    """Regula falsi with Illinois' halving, on logarithms."""
+    below, above = excess(low), excess(high)
+    last = 0
+    while high - low > 1e-9 and above > below:
+        middle = low - below * (high - low) / (above - below)
+        value = excess(middle)
+        if abs(value) < _EXACT:
+            return middle
+        if value < 0:
+            low, below, above = middle, value, above / 2 if last < 0 else above
+        else:
+            high, above, below = middle, value, below / 2 if last > 0 else below
+        last = -1 if value < 0 else 1
+    return (low + high) / 2

@@ -1,0 +1,143 @@
+"""The firing rate of a neuron that takes its input in steps of time, from the law of what arrives within a step.
+
+Between two spikes the potential is a Markov chain, V' = leak V + I, and the mean number of steps T(x) that it takes
+from x to the threshold solves T(x) = 1 + E[T(leak x + I); leak x + I < threshold]. I is a sum over the presynaptic
+spikes of the step, of which there may be few or none: neither a diffusion nor continuous time is assumed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_LATTICE = 2048  # points of the law of I
+_POINTS_PER_STEP = 3.0  # lattice points within the standard deviation of a step that brings spikes
+_MOST_POINTS = 640
+_MOST_STEPS = 1e14  # between spikes
+_DEPTH = 6.0  # standard deviations below the mean from which the potential is held
+
+
+class Arrivals(NamedTuple):
+    """What the presynaptic neurons send within a step: a binomial number of spikes, each with a weight by chance."""
+
+    sources: float  # how many presynaptic neurons
+    chance: float  # that one of them spikes within a step
+    sizes: Tensor  # ([neurons,] k) equally likely weights, standardised: mean 0, variance 1
+
+
+class StepNeuron(NamedTuple):
+    """Float numbers; time in steps."""
+
+    leak: float  # exp(-dt / tau)
+    threshold: float
+    reset: float
+    refractory: int
+
+
+def chances_of_spikes(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron) -> Tensor:
+    """Within a step, of neurons whose free potential has the means and standard deviations (k,), float64."""
+    spacing, points = _grid(mean, std, arrivals, neuron)
+    stays = _transitions(mean, std, spacing, points, arrivals, neuron)
+    identity = torch.eye(points, dtype=mean.dtype)
+    steps = torch.linalg.solve(identity - stays, torch.ones_like(stays[..., :1]))
+    steps = _at_reset(steps, spacing, neuron) + neuron.refractory
+    # So rare that the equations are singular: their solution is anything.
+    return 1 / torch.where(steps < 1 - 1e-6, _MOST_STEPS, steps.clamp(1.0, _MOST_STEPS))
+
+
+def discounted_intervals(
+    mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron, *, discount: float
+) -> Tensor:
+    """E[discount ** steps] of the steps from one spike to the next (k,)."""
+    spacing, points = _grid(mean, std, arrivals, neuron)
+    stays = _transitions(mean, std, spacing, points, arrivals, neuron)
+    fires = 1 - stays.sum(-1, keepdim=True)
+    solved = torch.linalg.solve(torch.eye(points, dtype=mean.dtype) - discount * stays, discount * fires)
+    return _at_reset(solved, spacing, neuron) * discount**neuron.refractory
+
+
+def _at_reset(values: Tensor, spacing: Tensor, neuron: StepNeuron) -> Tensor:
+    """Of values at the points (k, points, 1)."""
+    points = values.shape[1]
+    first, weights = _stencil((neuron.reset - neuron.threshold) / spacing + points - 0.5, points)
+    return (values[..., 0].gather(1, first[:, None] + torch.arange(4)) * weights).sum(1)
+
+
+def _grid(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron) -> tuple[Tensor, int]:
+    """Distance of the points of each neuron, and their number; the threshold is midway between two."""
+    lowest = mean.clamp_max(min(neuron.reset, 0.0)) - _DEPTH * std
+    any_spike = -math.expm1(arrivals.sources * math.log1p(-arrivals.chance))
+    step = std * math.sqrt((1 - neuron.leak**2) / any_spike)
+    wanted = (neuron.threshold - lowest) / step * _POINTS_PER_STEP
+    points = int(wanted.max().clamp(32, _MOST_POINTS).item())
+    return (neuron.threshold - lowest) / points, points
+
+
+def _law_of_arrivals(
+    mean: Tensor, std: Tensor, spacing: Tensor, arrivals: Arrivals, neuron: StepNeuron
+) -> tuple[Tensor, float]:
+    """Chance that I is each multiple of the spacing (k, lattice), 0 in the middle, given that there are spikes; and
+    the chance that there are none."""
+    sources, chance, sizes = arrivals
+    size = mean * (1 - neuron.leak) / (sources * chance)
+    variance = std.square() * (1 - neuron.leak**2) / (sources * chance) - (1 - chance) * size.square()
+    width = variance.clamp_min(0).sqrt()
+    # Weights that are small beside the spacing are put on a finer lattice, whose low frequencies are as good.
+    finer = 2 ** max(0, math.ceil(math.log2(2 * math.sqrt((spacing / width.clamp_min(1e-300)).max().clamp(0, 256)))))
+    jumps = (size[:, None] + width[:, None] * sizes) / spacing[:, None] * finer
+    first, weights = _stencil(jumps + finer * _LATTICE // 2, finer * _LATTICE)
+    one = torch.zeros(len(mean), finer * _LATTICE, dtype=mean.dtype)
+    for offset in range(4):
+        one.scatter_add_(1, first + offset, weights[..., offset] / sizes.shape[-1])
+    spectrum = torch.fft.rfft(torch.fft.ifftshift(one, dim=1))[:, : _LATTICE // 2 + 1]
+    total = torch.exp(sources * torch.log(1 - chance + chance * spectrum))
+    silent = math.exp(sources * math.log1p(-chance))
+    law = torch.fft.fftshift(torch.fft.irfft(total - silent, n=_LATTICE), dim=1)
+    return law, silent
+
+
+def _transitions(
+    mean: Tensor, std: Tensor, spacing: Tensor, points: int, arrivals: Arrivals, neuron: StepNeuron
+) -> Tensor:
+    """Chances (k, from, to) of a step that stays below the threshold."""
+    law, silent = _law_of_arrivals(mean, std, spacing, arrivals, neuron)
+    index = torch.arange(points)
+    place = index - (points - 0.5) + (neuron.threshold / spacing)[:, None]  # of the points, in spacings
+    target = neuron.leak * place - place[:, :1]  # in points
+    whole = target.floor()
+    part = _lagrange(target - whole)
+    shift = index - whole.long()[..., None] + _LATTICE // 2
+    stays = torch.zeros(len(law), points, points, dtype=law.dtype)
+    below = law.cumsum(1)
+    for offset in range(4):
+        moved = (shift - (offset - 1)).clamp(0, _LATTICE - 1)
+        chances = law[:, None].expand(-1, points, -1).gather(2, moved)
+        chances[..., 0] = below.gather(1, moved[..., 0])
+        stays += part[..., offset, None] * chances
+    stays[..., -3:] *= 1 + torch.tensor([1.0, -3.0, 2.0], dtype=law.dtype) / 24  # Euler-Maclaurin at the threshold
+    first, weights = _stencil(target, points)
+    for offset in range(4):
+        stays.scatter_add_(2, (first + offset)[..., None], silent * weights[..., offset, None])
+    return stays
+
+
+def _stencil(place: Tensor, points: int) -> tuple[Tensor, Tensor]:
+    """First of the four points that a value between points is interpolated from, and their weights (..., 4)."""
+    first = (place.floor().long() - 1).clamp(0, points - 4)
+    return first, _lagrange(place - first - 1)
+
+
+def _lagrange(x: Tensor) -> Tensor:
+    """Weights of the values at -1, 0, 1, 2 in the cubic through them, at x."""
+    return torch.stack(
+        [
+            -x * (x - 1) * (x - 2) / 6,
+            (x + 1) * (x - 1) * (x - 2) / 2,
+            -(x + 1) * x * (x - 2) / 2,
+            (x + 1) * x * (x - 1) / 6,
+        ],
+        -1,
+    )
