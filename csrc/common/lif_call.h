@@ -16,8 +16,8 @@ struct LifLayer {
   const T *leak, *leak_syn, *threshold, *reset;  // (groups, n)
   T refractory;                                  // in steps
 
-  int64_t neurons() const { return samples * n; }  // of a group
-  int64_t size() const { return steps * neurons(); }
+  RRNN_LIF_INLINE int64_t neurons() const { return samples * n; }  // of a group
+  RRNN_LIF_INLINE int64_t size() const { return steps * neurons(); }
 };
 
 // (groups, steps, samples, n) and, of a single moment, (groups, samples, n).
@@ -42,13 +42,13 @@ struct LifBackward : LifLayer<T> {
   T *grad_leak, *grad_leak_syn, *grad_threshold, *grad_reset;  // (groups, samples, n), all or none
   T *grad_potential, *grad_synaptic;
 
-  const T* upstream(int64_t group, int64_t step) const {
+  RRNN_LIF_INLINE const T* upstream(int64_t group, int64_t step) const {
     if (!grad_spikes) return nullptr;
     return grad_spikes + (constant ? group : group * this->steps + step) * this->neurons();
   }
   // Where a step's potential stays from, looking back: at the steps `refractory` after a spike, and where the wait ends
   // that the first step began with. `held_from` holds `held_mark` there.
-  const T* held_from(int64_t group, int64_t step, T& mark) const {
+  RRNN_LIF_INLINE const T* held_from(int64_t group, int64_t step, T& mark) const {
     const auto back = static_cast<int64_t>(this->refractory);
     mark = step >= back ? T(1) : static_cast<T>(step + 1);
     return step >= back ? spikes + (group * this->steps + step - back) * this->neurons()
