@@ -12,6 +12,7 @@ import functools
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import rrnn_ext
@@ -33,17 +34,25 @@ def extra_floats(name: str) -> float:
     return int(done.stdout) / FLOAT / N**2
 
 
-def _measure(name: str) -> int:
-    penalty = functools.partial(PENALTIES[name], hops=HOPS)
-    value_and_gradient(penalty, problems.thin(256, INPUTS, OUTPUTS))()
-    weights = problems.thin(N, INPUTS, OUTPUTS)
+def peak_beyond(warm_up: Callable[[], object], measured: Callable[[], object]) -> int:
+    """Bytes of resident memory that ``measured`` needs at its peak beyond what there is before, its result included."""
+    warm_up()
     ctypes.CDLL(None).malloc_trim(0)  # what the small evaluation freed must not hide what the large one takes
     Path("/proc/self/clear_refs").write_text("5")
     before = _resident("VmRSS")
-    value, gradients = value_and_gradient(penalty, weights)()
-    peak = _resident("VmHWM")
-    assert all(result.isfinite().all() for result in (value, *gradients))
-    return peak - before - FLOAT * N**2
+    measured()
+    return _resident("VmHWM") - before
+
+
+def _measure(name: str) -> int:
+    penalty = functools.partial(PENALTIES[name], hops=HOPS)
+
+    def finite() -> None:
+        value, gradients = value_and_gradient(penalty, weights)()
+        assert all(result.isfinite().all() for result in (value, *gradients))
+
+    weights = problems.thin(N, INPUTS, OUTPUTS)
+    return peak_beyond(value_and_gradient(penalty, problems.thin(256, INPUTS, OUTPUTS)), finite) - FLOAT * N**2
 
 
 def _resident(key: str) -> int:
