@@ -26,8 +26,8 @@ def main() -> None:
         if package is None:
             raise
         sys.exit(
-            f"python -m experiments needs {package}, which comes with the extra rrnn_ext[experiments]: "
-            "pip install --no-build-isolation -e '.[experiments]'"
+            f"python -m experiments needs {package}: "
+            "pip install --no-build-isolation -e '.[reading]' && pip install -r experiments/requirements.txt"
         )
 
 

@@ -18,7 +18,7 @@ from experiments.pages import reproduce
 from experiments.tasks import modular, problems
 from experiments.training import progress as progress_bar
 from experiments.training import regularisers, sweep
-from rrnn_ext.reading import CheckpointError, Network
+from rrnn_ext.reading import CheckpointError, Network, commands
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -101,27 +101,24 @@ def run_sweep(
 
 @app.command()
 def analyse(
-    checkpoint: Annotated[Path, typer.Argument(help="A state_dict: torch.save or safetensors.")],
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="L, the length of the sequences, if the checkpoint does not tell.")
-    ] = None,
+    checkpoint: commands.Checkpoint,
     task: Annotated[
-        str | None,
+        str,
         typer.Option(
             help="A modular task, whose optimum the network is compared with.", callback=_known("task", modular.TASKS)
         ),
-    ] = None,
-    weight_hh: Annotated[str | None, typer.Option(help="Name of the recurrent weight, if it is not found.")] = None,
-    weight_in: Annotated[str | None, typer.Option(help="Name of the input weight, if it is not found.")] = None,
-    weight_out: Annotated[str | None, typer.Option(help="Name of the read-out's weight, if it is not found.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Folder for the maps and profiles as figures and CSV.")
-    ] = None,
+    ],
+    steps: commands.Steps = None,
+    weight_hh: commands.WeightHh = None,
+    weight_in: commands.WeightIn = None,
+    weight_out: commands.WeightOut = None,
+    out: commands.Out = None,
 ) -> None:
-    """Read the pathways of a trained network: an RNN, GRU or LSTM with a linear read-out."""
+    """Read the pathways of a trained network, as python -m rrnn_ext read does, beside the optimum of a task."""
     with _refusing(CheckpointError):
         network = Network.from_checkpoint(checkpoint, weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out)
-        network_reading.show(network, steps=steps, task=task, out=out, console=_console())
+        found = network_reading.beside_optimum(network, task, steps=steps)
+    commands.tell(found, out, _console())
 
 
 @app.command()

@@ -5,6 +5,8 @@ from rrnn_ext.diagnostics import ResolventInfo, resolvent_info
 from rrnn_ext.functional import hop_decomposition, resolvent, resolvent_penalty
 from rrnn_ext.modules import ResolventPenalty
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ResolventConditionError",
     "ResolventDivergenceError",

@@ -19,7 +19,7 @@ NumberSource: TypeAlias = float | WeightSource
 
 CONSTANTS = ("hop_weights", "pair_weights")
 _NUMBERS = ("alpha", "leak")
-_OWN = ("leak",)  # what the function does not know
+_OWN = ("leak", "gains", "detach_gains")  # what the function does not know
 
 
 def constants_of(options: Mapping[str, Any]) -> dict[str, Constant]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,14 @@ from rrnn_ext import functional
 from rrnn_ext._errors import ResolventDivergenceError
 from rrnn_ext._modes import without_autocast
 from rrnn_ext._module_options import CONSTANTS, NumberSource, check_options, constants_of, read_alpha
-from rrnn_ext.networks.graphs import GivenWeights, ModuleWeights
-from rrnn_ext.networks.sources import WeightSource, describe, read
+from rrnn_ext._options import PenaltyOptions
+from rrnn_ext.diagnostics import ResolventInfo, resolvent_info
+from rrnn_ext.networks.graphs import Gains, GivenWeights, Graphs, ModuleWeights
+from rrnn_ext.networks.running.given import walks_of_gains
+from rrnn_ext.networks.running.network import Run, walks_of_run
+from rrnn_ext.networks.running.sequences import Sequences, State
+from rrnn_ext.networks.running.sizes import hops_of, penalty_of, sum_of
+from rrnn_ext.networks.sources import WeightSource, describe, read, read_weight
 
 
 class ResolventPenalty(nn.Module):
@@ -81,6 +87,12 @@ class ResolventPenalty(nn.Module):
         leak: of a leaky (continuous-time) network, in (0, 1]: a number, a tensor (n,), one for each unit, or
             (layers, n), which may require a gradient, a callable that returns one, or the dotted name of one. For
             nn.RNN, nn.RNNCell and from_weights.
+        gains: of ``penalty(x, out)``: how many sequences of the batch count, evenly spaced, each with its own step
+            Jacobians, and the penalty is the mean of theirs; or "mean", the mean over the whole batch of the step
+            Jacobians, one network. None: 4. With from_weights a tensor (steps, n) or (sequences, steps, n), the last
+            step last, a callable that returns one, or its name: ``penalty()`` is then that of these steps.
+        detach_gains: whether gains are constants, so that gradients flow to the weights of the walks alone. They then
+            see no way of making walks weak by saturating units, but weights may grow while gains fall.
 
     Raises:
         TypeError: ``rnn``, ``readout`` or an option is of a kind not named above; among them a Parameter and a tensor
@@ -107,6 +119,8 @@ class ResolventPenalty(nn.Module):
         pair_weights: Tensor | None = None,
         method: str = "auto",
         leak: NumberSource | None = None,
+        gains: Gains = None,
+        detach_gains: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(rnn, (GivenWeights, ModuleWeights)):
@@ -115,6 +129,7 @@ class ResolventPenalty(nn.Module):
             raise TypeError("readout must be given to from_weights as weight_out")
         options = {"hops": hops, "alpha": alpha, "rectify": rectify, "per_hop": per_hop, "norm": norm}
         options |= {"hop_weights": hop_weights, "pair_weights": pair_weights, "method": method, "leak": leak}
+        options |= {"gains": gains, "detach_gains": detach_gains}
         self._set(rnn, options)
 
     @classmethod
@@ -173,14 +188,157 @@ class ResolventPenalty(nn.Module):
         return cls(GivenWeights(model, *weights, **given), hops=hops, **options)
 
     @torch.jit.unused  # TorchScript passes it by in a model that it compiles
-    def forward(self) -> Tensor:
-        """The penalty, a 0-d tensor with gradients for every weight of the graph, for ``alpha`` and for ``leak``."""
+    def forward(
+        self,
+        x: Sequences | None = None,
+        out: Sequences | None = None,
+        *,
+        lengths: Tensor | None = None,
+        hx: State = None,
+        batch_first: bool | None = None,
+        readout_step: int | Literal["every"] = -1,
+    ) -> Tensor:
+        """The penalty of the weights; with a batch, of the network as it ran on it, which for gated networks and under
+        strong penalties is another one.
+
+        ::
+
+            out, _ = rnn(x)
+            loss = task_loss + beta * penalty(x, out)
+
+        In place of the powers of W stand the step Jacobians along the trajectory, ``P_m = V A_T .. A_{T-m+1} U_{T-m}``:
+        of nn.RNN ``A_t = diag(f'_t) W`` and ``U_t = diag(f'_t) U``, of nn.GRU and nn.LSTM the sum of all gates' and of
+        what the state carries. Thus the mean of P_m over sequences is the mean of dy_T / dx_{T-m}.
+
+        Args:
+            x: what the recurrent module was given, in any layout that it takes; of a cell (steps, count, i).
+            out: what it returned, in the same layout; of a cell its states, stacked.
+            lengths: (count,) of padded sequences; lags count back from each sequence's own end.
+            hx: the state that the module began with, as it was given to the module. None: zeros.
+            batch_first: whether x and out are (count, steps, .). None: as the module says, else False.
+            readout_step: the step that the read-out reads, -1 the last one; "every": all of them, and P_m is the mean
+                over those that have a step m steps before.
+
+        Returns:
+            A 0-d tensor, of the weights with gradients for every weight of the graph, for ``alpha`` and ``leak``; with
+            a batch also, through the gains, for what ``out`` was computed from.
+
+        Raises:
+            ValueError, TypeError: x and out do not fit one another or the module.
+            NotImplementedError: a reader of one's own does not say what its module's steps did.
+        """
         # Autocast may lower the precision of activations, not that of weights, nor of what is computed from them.
         with without_autocast("cpu"), without_autocast("cuda"):
-            return self._penalty()
+            run = Run(x, out, lengths, hx, batch_first, readout_step)
+            if not self._runs(run):
+                return self._penalty()
+            walks, options, dtype = self._walks(run, self._options["gains"])
+            return penalty_of(walks, options).to(dtype)
 
-    def _penalty(self) -> Tensor:
+    @torch.jit.unused
+    def hop_decomposition(
+        self,
+        x: Sequences | None = None,
+        out: Sequences | None = None,
+        *,
+        lengths: Tensor | None = None,
+        hx: State = None,
+        batch_first: bool | None = None,
+        readout_step: int | Literal["every"] = -1,
+    ) -> Tensor:
+        """The walks lag by lag: of the weights, gate by gate (which is not what a gated network does), or, with a
+        batch, of the network as it ran, all gates together, from the mean over the batch of its step Jacobians.
+
+        Arguments and errors as of :meth:`forward`.
+
+        Returns:
+            P (hops, o, i), differentiable. Of the weights (gates, hops, o, i) of a gated module; before that one for
+            each choice of a direction in every layer of a bidirectional one. With a batch zeros where a lag is longer
+            than the sequences, and if hops is None as many lags as they have steps.
+        """
+        with without_autocast("cpu"), without_autocast("cuda"):
+            run = Run(x, out, lengths, hx, batch_first, readout_step)
+            if self._runs(run):
+                walks, options, dtype = self._walks(run, "mean")
+                return hops_of(walks, options.hops).to(dtype)
+            graphs, given = self._graphs()
+            wanted = {name: given[name] for name in ("hops", "alpha", "rectify")}
+            found = functional.hop_decomposition(graphs.weight_hh, graphs.weight_in, graphs.weight_out, **wanted)
+            return found.to(graphs.dtype)
+
+    @torch.jit.unused
+    def resolvent(
+        self,
+        x: Sequences | None = None,
+        out: Sequences | None = None,
+        *,
+        lengths: Tensor | None = None,
+        hx: State = None,
+        batch_first: bool | None = None,
+        readout_step: int | Literal["every"] = -1,
+    ) -> Tensor:
+        """The sum over the lags of what :meth:`hop_decomposition` gives, with the hop weights: (o, i)."""
+        with without_autocast("cpu"), without_autocast("cuda"):
+            run = Run(x, out, lengths, hx, batch_first, readout_step)
+            if self._runs(run):
+                walks, options, dtype = self._walks(run, "mean")
+                return sum_of(walks, options).to(dtype)
+            graphs, given = self._graphs()
+            wanted = {name: given[name] for name in ("hops", "alpha", "rectify", "hop_weights", "method")}
+            found = functional.resolvent(graphs.weight_hh, graphs.weight_in, graphs.weight_out, **wanted)
+            return found.to(graphs.dtype)
+
+    @torch.jit.unused
+    def info(self) -> ResolventInfo:
+        """The :func:`rrnn_ext.resolvent_info` of the weights' graphs, each of its tensors of their shape: () of one
+        graph, (gates,) of a gated module, before that one for each choice of directions."""
+        graphs, options = self._graphs()
+        wanted = {name: options[name] for name in ("hops", "alpha", "rectify")}
+        return resolvent_info(graphs.weight_hh.expand(*graphs.batch(), *graphs.weight_hh.shape[-2:]), **wanted)
+
+    def _runs(self, run: Run) -> bool:
+        """Whether it is the network that ran that is asked for."""
+        given = run.inputs is not None, run.outputs is not None
+        if isinstance(self._network, GivenWeights):
+            if any(given):
+                raise TypeError("x and out must be left out with from_weights, which is told of steps by its gains")
+            return self._options["gains"] is not None
+        if given[0] != given[1]:
+            raise TypeError(f"x and out must be given together, got {'x' if given[0] else 'out'} alone")
+        return all(given)
+
+    def _walks(self, run: Run, gains: Any) -> tuple[list[Tensor], PenaltyOptions, torch.dtype]:
+        """The walks (steps, k, o, i) of each graph of the network that ran."""
+        network, options = self._network, dict(self._options)
+        leak = self._constants.get("leak", read("leak", options.pop("leak"), network.model))
+        detached = options.pop("detach_gains")
+        given = options.pop("gains")
+        alpha = read_alpha(options.pop("alpha"), network.model)
+        if isinstance(alpha, Tensor) and alpha.dim() > 0:
+            raise ValueError(f"alpha must be a number or 0-d for a network that runs, got {tuple(alpha.shape)}")
+        if options["method"] == "inverse":
+            raise ValueError("method must be 'auto' or 'series' for a network that runs, got 'inverse'")
+        if isinstance(network, GivenWeights):
+            weights = network.read()
+            gains = read_weight("gains", given, network.model)
+            gains = gains.detach() if detached else gains
+            like = weights[0]
+            walks = walks_of_gains(weights, gains, alpha=alpha, rectify=options["rectify"], leak=leak)
+        else:
+            layers = network.read()
+            like = layers[1][0][0].recurrent
+            walks = walks_of_run(
+                *layers, run, alpha=alpha, rectify=options["rectify"], leak=leak, gains=gains, detached=detached
+            )
+        for name in CONSTANTS:
+            if name in self._constants:
+                options[name] = self._constants[name].beside(name, like)
+        return walks, PenaltyOptions(**options), like.dtype
+
+    def _graphs(self) -> tuple[Graphs, dict[str, Any]]:
+        """The weights' graphs, and the options as the function takes them."""
         network, options, constants = self._network, dict(self._options), self._constants
+        del options["gains"], options["detach_gains"]
         leak = read("leak", options.pop("leak"), network.model)
         leak = constants.get("leak", leak)
         options["alpha"] = alpha = read_alpha(options["alpha"], network.model)
@@ -192,6 +350,10 @@ class ResolventPenalty(nn.Module):
         for name in CONSTANTS:
             if name in constants:
                 options[name] = constants[name].beside(name, graphs.weight_hh)
+        return graphs, options
+
+    def _penalty(self) -> Tensor:
+        graphs, options = self._graphs()
         try:
             value = functional.resolvent_penalty(graphs.weight_hh, graphs.weight_in, graphs.weight_out, **options)
         except ResolventDivergenceError as error:
@@ -222,6 +384,7 @@ class ResolventPenalty(nn.Module):
             check_options(options, network.model)
             constants = constants_of(options)
         network.refuse_leak(options["leak"])
+        network.refuse_gains(options["gains"])
         # In an object and in dicts, where nn.Module sees no parameter, no buffer and no submodule.
         self._network, self._constants, self._options = network, constants, options
 

@@ -107,6 +107,16 @@ def resolvent_penalty(
     return reductions[reduction](value)
 
 
+def driven_hop_decomposition(recurrent: Tensor, incoming: Tensor, weight_out: Tensor) -> Tensor:
+    """P_m = V A_T A_{T-1} .. A_{T-m+1} U_{T-m}, (..., T, o, i), of a network that ran: of its T steps, the last one
+    last, A = ``recurrent`` (..., T, n, n) and U = ``incoming`` (..., T, n, i), and V = ``weight_out`` (o, n)."""
+    reading, walks = weight_out, []
+    for step in reversed(range(recurrent.shape[-3])):
+        walks.append(reading @ incoming[..., step, :, :])
+        reading = reading @ recurrent[..., step, :, :]
+    return torch.stack(walks, dim=-3)
+
+
 def _inverse(matrices: Tensor) -> Tensor:
     """One matrix at a time: LAPACK's batches can hang (https://github.com/pytorch/pytorch/issues/141358)."""
     if matrices.dim() == 2 or matrices.numel() == 0:

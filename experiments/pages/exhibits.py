@@ -12,7 +12,6 @@ import rrnn_ext
 from experiments.claims import limits
 from experiments.claims.intervals import Interval
 from experiments.claims.summaries import Point, Table, strongest_sparing
-from experiments.figures.exhibit import Exhibit
 from experiments.pages.figures import correlations, curves, maps, profiles
 from experiments.tasks.datasets import DATASETS
 from experiments.tasks.modular import TASKS, Task
@@ -20,6 +19,7 @@ from experiments.training import results, stacked
 from experiments.training.measures import RESPONSES_ON
 from experiments.training.stacked import Networks
 from rrnn_ext import reading
+from rrnn_ext.reading.exhibit import Exhibit
 
 MAPPED = ("R-RNN", "R-RNN per hop", "L1")
 PROFILED = ("L1", "R-RNN", "R-RNN per hop")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import torch
 
 from experiments.claims import findings, tables
@@ -19,6 +16,7 @@ from experiments.pages import exhibits
 from experiments.training import results
 from experiments.training.regularisers import UNPENALISED
 from experiments.training.results import Record, Setting
+from rrnn_ext.reading.page import render
 from rrnn_ext.reading.sheet import Sheet
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,6 +35,7 @@ def write(folder: Path, page: Path) -> None:
     table = Table(records)
     text = render(
         "report.html.jinja",
+        TEMPLATES,
         title="Pathways and penalties: what the networks show",
         about=about(records),
         settings=settings(records),
@@ -49,20 +48,6 @@ def write(folder: Path, page: Path) -> None:
     )
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8")
-
-
-def render(template: str, **content: Any) -> str:
-    """A file of templates/ with ``content`` filled in; HTML is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html.jinja"]),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
-    environment.filters["cell"] = lambda text: text.replace("|", "\\|")
-    environment.filters["anchor"] = _anchor
-    return environment.get_template(template).render(**content)
 
 
 def about(records: Sequence[Record]) -> str:
@@ -95,8 +80,3 @@ def _span(seeds: set[int]) -> str:
     first, last = min(seeds), max(seeds)
     whole = last - first + 1 == len(seeds) > 2
     return f"{first} to {last}" if whole else ", ".join(map(str, sorted(seeds)))
-
-
-def _anchor(title: str) -> str:
-    """Of a heading, as GitHub makes it."""
-    return "".join(letter for letter in title.lower().replace(" ", "-") if letter.isalnum() or letter in "-_")

@@ -10,12 +10,13 @@ from rich.console import Console
 from experiments.claims import findings, limits, tables
 from experiments.claims.judge import judge
 from experiments.claims.summaries import Table
-from experiments.figures.exhibit import Exhibit
 from experiments.pages import exhibits, report
 from experiments.tasks.datasets import DATASETS
 from experiments.training import progress, sweep
 from experiments.training.regularisers import UNPENALISED
 from experiments.training.results import Setting
+from rrnn_ext.reading.exhibit import Exhibit
+from rrnn_ext.reading.page import render
 
 PAGE = Path(__file__).parents[1] / "RESULTS.md"
 FIGURES = "reproduced"  # beside the page
@@ -81,8 +82,9 @@ def run(
     for exhibit in drawn.values():
         exhibit.save(page.parent / FIGURES)
     tables.write_networks(page.parent / FIGURES / "networks.csv", records)
-    text = report.render(
+    text = render(
         "RESULTS.md.jinja",
+        report.TEMPLATES,
         about=report.about(records),
         settings=report.settings(records),
         claims=judged,

@@ -73,7 +73,7 @@ def compose(
         readouts = [pad(torch.eye(reader.size, dtype=dtype, device=device) / step, (above, 0))] * len(partial)
     else:
         readouts = []
-    choices = [_called(each.choice) for each in partial]
+    choices = [", ".join(("forward", "backward")[direction] for direction in each.choice) for each in partial]
     if len(partial) == 1:
         return (weight_hh[0], weight_in[0], readouts[0] if readouts else None), choices
     outputs = torch.stack(readouts) if readouts else None
@@ -85,10 +85,3 @@ def compose(
 def _times(left: Tensor, right: Tensor) -> Tensor:
     batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     return product(left.expand(*batch, *left.shape[-2:]), right.expand(*batch, *right.shape[-2:]))
-
-
-def _called(choice: tuple[int, ...]) -> str:
-    names = [("forward", "backward")[direction] for direction in choice]
-    if len(names) == 1:
-        return f"direction {names[0]}"
-    return f"directions {', '.join(names)} in layers 0 to {len(names) - 1}"

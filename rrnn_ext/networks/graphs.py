@@ -8,7 +8,7 @@ take no time (from layer to layer, and through an LSTM's projection) are multipl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ from rrnn_ext.networks.readers import Layer, Reader, find_reader, read_layers
 from rrnn_ext.networks.readouts import READOUTS, find_readout, has_no_shape_yet, read_readout
 from rrnn_ext.networks.sources import WeightSource, check_name, check_source, describe, read_weight, step, unwrapped
 
+Gains: TypeAlias = int | Literal["mean"] | WeightSource | None
+
 _SOON_KNOWN = 1024  # units whose eigenvalues an error may take the time to compute
 
 
@@ -31,9 +33,10 @@ class Graphs(NamedTuple):
     weight_in: Tensor | None
     weight_out: Tensor | None
     dtype: torch.dtype  # of the network's weights: what is multiplied together here is float32 at least
-    names: tuple[Sequence[str], ...] = ()  # of the graphs along each dimension of the batch, where they have any
-
     layers: int = 1  # whose units the graphs join, as many of each
+    # What the graphs are called along each dimension of the batch, where they have a name:
+    choices: Sequence[str] = ()  # by the direction in each layer
+    gates: Sequence[str] = ()
 
     def where(self, entry: int | None, rectify: bool) -> str:
         """Which graph an index in the flattened batch means, and which of its layers diverges."""
@@ -42,8 +45,11 @@ class Graphs(NamedTuple):
         for size in reversed(batch):
             entry, at = divmod(entry or 0, size)
             index.insert(0, at)
-        if self.names:
-            parts = [names[at] for names, at in zip(self.names, index, strict=True)]
+        if self.choices or self.gates:
+            parts = [names[at] for names, at in zip(filter(None, (self.choices, self.gates)), index, strict=True)]
+            if self.choices:
+                layers = f"s {parts[0]} in layers 0 to {self.layers - 1}" if self.layers > 1 else f" {parts[0]}"
+                parts[0] = f"direction{layers}"
         else:
             parts = [f"entry {', '.join(map(str, index))} of the batch"] if index else []
         if self.layers > 1 and self.weight_hh.shape[-1] <= _SOON_KNOWN:
@@ -79,10 +85,14 @@ class GivenWeights:
         self.weight_in = weight_in
         self.weight_out = weight_out
 
-    def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
+    def read(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
         weight_hh = read_weight("weight_hh", self.weight_hh, self.model)
         weight_in = None if self.weight_in is None else read_weight("weight_in", self.weight_in, self.model)
         weight_out = None if self.weight_out is None else read_weight("weight_out", self.weight_out, self.model)
+        return weight_hh, weight_in, weight_out
+
+    def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
+        weight_hh, weight_in, weight_out = self.read()
         dtype = weight_hh.dtype
         if leak is not None:
             for name, weight in (("weight_in", weight_in), ("weight_out", weight_out)):
@@ -98,6 +108,10 @@ class GivenWeights:
 
     def refuse_leak(self, leak: object) -> None:
         """Any may have one."""
+
+    def refuse_gains(self, gains: object) -> None:
+        if gains is not None:
+            check_source("gains", gains, self.model, kinds="a tensor (steps, n)")
 
     def __repr__(self) -> str:
         given = (("weight_hh", self.weight_hh), ("weight_in", self.weight_in), ("weight_out", self.weight_out))
@@ -126,7 +140,13 @@ class ModuleWeights:
     def refuse_leak(self, leak: object) -> None:
         _refuse_leak(leak, find_reader(self.rnn, self.model))
 
-    def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
+    def refuse_gains(self, gains: object) -> None:
+        number = isinstance(gains, int) and not isinstance(gains, bool) and gains >= 1
+        if gains is not None and gains != "mean" and not number:
+            raise ValueError(f"gains must be 'mean' or a number of sequences, at least 1, got {gains!r}")
+
+    def read(self) -> tuple[Reader, list[list[Layer]], Tensor | None]:
+        """The module's reader, its layers' weights by direction, and the read-out's weight."""
         reader = find_reader(step("rnn", "", self, "rnn"), self.model)
         readout = find_readout(self.readout, self.model)
         layers = read_layers(reader)
@@ -137,6 +157,11 @@ class ModuleWeights:
                 f"readout must be {like.dtype} on {like.device} like the weights of rnn, "
                 f"got {weight_out.dtype} on {weight_out.device}"
             )
+        return reader, layers, weight_out
+
+    def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
+        reader, layers, weight_out = self.read()
+        like = layers[0][0].recurrent
         if leak is not None:
             _refuse_leak(leak, reader)
             if layers[0][0].projection is not None:
@@ -149,12 +174,12 @@ class ModuleWeights:
                     for layer in directions
                 ]
             weight_out = None if weight_out is None else widened(weight_out)
-        gates = () if len(reader.gates) == 1 else (reader.gates,)
+        gates = () if len(reader.gates) == 1 else reader.gates
         only = layers[0][0]
         if reader.layers == 1 and reader.directions == 1 and only.projection is None:
-            return Graphs(only.recurrent, only.incoming, weight_out, like.dtype, gates)
+            return Graphs(only.recurrent, only.incoming, weight_out, like.dtype, gates=gates)
         joint, choices = compose(reader, layers, weight_out, alpha, rectify)
-        return Graphs(*joint, like.dtype, (choices, *gates) if len(choices) > 1 else gates, reader.layers)
+        return Graphs(*joint, like.dtype, reader.layers, choices if len(choices) > 1 else (), gates)
 
     def __repr__(self) -> str:
         rnn: Any = unwrapped(self.rnn)

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
+from rrnn_ext.networks.running.steps import Vectors
 from rrnn_ext.networks.sources import find, read_attribute, refuse_quantised, unwrapped
 
 
@@ -43,6 +44,24 @@ class Layer(NamedTuple):
     recurrent: Tensor
     incoming: Tensor
     projection: Tensor | None = None
+
+
+class LayerRun(NamedTuple):
+    """What one direction of a layer was given, step by step in the order in which it runs.
+
+    Attributes:
+        at, direction, layer: which, and its weights.
+        inputs: (count, steps, i), what it read.
+        initial: the state that it began with, (count, .) each of its parts; None: zeros.
+        leak: a number or (n,); None: the network has none.
+    """
+
+    at: int
+    direction: int
+    layer: Layer
+    inputs: Tensor
+    initial: Sequence[Tensor] | None
+    leak: float | Tensor | None
 
 
 class Reader:
@@ -73,6 +92,21 @@ class Reader:
     def layer(self, at: int, direction: int) -> Layer:
         """The weights of layer ``at``, from 0, in a direction: 0 forwards, 1 backwards. Read once at every call."""
         raise NotImplementedError(f"{type(self).__name__} must read a layer")
+
+    def steps(self, run: LayerRun, states: Tensor) -> Vectors:
+        """The step Jacobians of a layer that ran and returned ``states`` (count, steps, size): the vectors that scale
+        its weights, for ``penalty(x, out)``."""
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say what the steps of a {type(self.module).__name__} did: it has no "
+            "method steps, which the penalty of a network that runs needs"
+        )
+
+    def states(self, run: LayerRun) -> Tensor:
+        """What a layer below the last one returns, (count, steps, size), which the module keeps to itself."""
+        raise NotImplementedError(
+            f"{type(self).__name__} does not run the lower layers of a {type(self.module).__name__}: it has no method "
+            "states, which the penalty of a stack that runs needs"
+        )
 
     def read(self, name: str) -> Tensor:
         """The weight that the module's next forward will use, through pruning, parametrizations and such."""

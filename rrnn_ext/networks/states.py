@@ -51,6 +51,8 @@ def module_of(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> nn.Mod
     Raises:
         CheckpointError: one is missing, or does not fit.
     """
+    if "weight_hh_l0" not in names:
+        raise CheckpointError(f"of a first layer there is no weight_hh, only {', '.join(names.values())}")
     first = names["weight_hh_l0"]
     rows, carried = tensors[first].shape
     units = tensors[names["weight_hr_l0"]].shape[1] if "weight_hr_l0" in names else carried
@@ -75,7 +77,10 @@ def module_of(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> nn.Mod
             dtype=torch.float64,
             **_projected(carried, units, rows // units, first),
         )
-    for own, parameter in list(module.named_parameters()):
+    parameters = dict(module.named_parameters())
+    for own in names.keys() - parameters.keys():
+        raise CheckpointError(f"{names[own]} has no place in the {type(module).__name__} of {first}")
+    for own, parameter in parameters.items():
         if own not in names:
             raise CheckpointError(f"{first} is of a network that has {own} too, and there is none")
         found = tensors[names[own]]

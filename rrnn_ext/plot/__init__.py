@@ -1,5 +1,10 @@
-"""Pictures of walks: functions that take tensors, and take and return matplotlib's Axes."""
+"""Pictures of walks: functions that take tensors, and take and return matplotlib's Axes.
 
-from rrnn_ext.plot.maps import influence_map
+Each draws into ``ax``, or into the Axes of a new figure if that is left out. They need matplotlib, which comes with
+the extra ``rrnn_ext[reading]``.
+"""
 
-__all__ = ["influence_map"]
+from rrnn_ext.plot.lags import hop_profile
+from rrnn_ext.plot.maps import influence_map, walks_by_lag
+
+__all__ = ["hop_profile", "influence_map", "walks_by_lag"]

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import matplotlib
+from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -36,14 +37,23 @@ class Look(NamedTuple):
         return {**self._asdict(), "markersize": 3.8, "linewidth": 1.2, "markeredgewidth": 0.8}
 
 
+LINES = (
+    Look("#0072B2", "o", "-"),
+    Look("#D55E00", "^", "--"),
+    Look("#009E73", "s", "-."),
+    Look("#000000", "", ":"),
+)
+
+
 def context() -> AbstractContextManager[None]:
     return matplotlib.rc_context(FONTS)
 
 
 def own_axes() -> Axes:
-    """Those of a new figure of a column's width, without a window."""
+    """Those of a new figure of a column's width, which pyplot knows, so that a notebook shows it."""
     with context():
-        return Figure(figsize=(WIDTH / 2, WIDTH / 3), layout="constrained").subplots()
+        _, axes = pyplot.subplots(figsize=(WIDTH / 2, WIDTH / 3), layout="constrained")
+    return axes
 
 
 def panels(count: int, *, columns: int = 3, height: float = 2.0, extra: float = 0.6) -> tuple[Figure, list[Axes]]:

@@ -2,7 +2,7 @@
 
 from rrnn_ext.networks.states import CheckpointError
 from rrnn_ext.reading.comparison import alignment, communication_sparsity, correlation
-from rrnn_ext.reading.lags import gini, hop_profile, hoyer, signal_share
+from rrnn_ext.reading.lags import gini, hop_profile, hoyer, mean_lag, signal_share
 from rrnn_ext.reading.maps import influence_map, single_hop_maps, unit_radius
 from rrnn_ext.reading.network import Network
 from rrnn_ext.reading.response import IMPULSE, lag_response_by_impulses, lag_response_by_jacobian
@@ -20,6 +20,7 @@ __all__ = [
     "influence_map",
     "lag_response_by_impulses",
     "lag_response_by_jacobian",
+    "mean_lag",
     "signal_share",
     "single_hop_maps",
     "unit_radius",

@@ -19,6 +19,12 @@ def hop_profile(walks: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def mean_lag(profile: Tensor) -> Tensor:
+    """Mean (...) of the lag over a profile (..., L), in steps."""
+    return (profile * torch.arange(profile.shape[-1]).to(profile)).sum(-1) / profile.sum(-1)
+
+
+@torch.no_grad()
 def hoyer(profile: Tensor) -> Tensor:
     """Sparsity (...) of a profile (..., L): 0 if all lags are alike, 1 if there is only one.
 

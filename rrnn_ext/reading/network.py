@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,16 +51,15 @@ class Network:
         units = found.weight_hh.shape[-1]
         weight_out = torch.eye(units) if found.weight_out is None else found.weight_out
         batch = found.batch()
-        names = [""]
-        for along in found.names:
-            names = [", ".join(filter(None, (before, name))) for before in names for name in along]
+        named = itertools.product(found.choices or ("",), found.gates or ("",))
+        names = tuple(": ".join(filter(None, parts)) for parts in named)
         weight_hh, weight_in, weight_out = (
             weight.to(found.weight_hh.device, torch.float64)
             .expand(*batch, *weight.shape[-2:])
             .reshape(len(names), *weight.shape[-2:])
             for weight in (found.weight_hh, found.weight_in, weight_out)
         )
-        return cls(weight_hh, weight_in, weight_out, tuple(names))
+        return cls(weight_hh, weight_in, weight_out, names)
 
     @classmethod
     def from_checkpoint(

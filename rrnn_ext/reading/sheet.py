@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
+from rich.console import Group
 from rich.table import Table as RichTable
 
 
@@ -20,6 +21,7 @@ class Sheet:
         text: what the columns are.
         header, rows: cells as text.
         remarks: sentences on the numbers.
+        fold: how many columns beside the first a terminal shows at once; the others follow below. None: all.
     """
 
     title: str
@@ -27,15 +29,23 @@ class Sheet:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     remarks: Sequence[str] = ()
+    fold: int | None = None
 
-    def rich(self) -> RichTable:
+    def rich(self) -> Group:
         """For the terminal; a line after each group of rows that share their first cell."""
-        table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=0, title=self.title)
-        for index, heading in enumerate(self.header):
-            table.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+        columns = len(self.header) - 1
+        fold = self.fold or max(columns, 1)
+        starts = range(1, max(columns, 1) + 1, fold)
+        return Group(*(self._rich(range(start, min(start + fold, columns + 1)), first=start == 1) for start in starts))
+
+    def _rich(self, columns: Sequence[int], *, first: bool) -> RichTable:
+        table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=0, title=self.title if first else None)
+        for index in (0, *columns):
+            table.add_column(self.header[index], justify="left" if index == 0 else "right", overflow="fold")
         groups = len({row[0] for row in self.rows}) < len(self.rows)
         for row, following in zip(self.rows, [*self.rows[1:], None], strict=True):
-            table.add_row(*row, end_section=groups and following is not None and following[0] != row[0])
+            ends = groups and following is not None and following[0] != row[0]
+            table.add_row(*(row[index] for index in (0, *columns)), end_section=ends)
         return table
 
     def markdown(self) -> str:

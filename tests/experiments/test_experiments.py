@@ -17,11 +17,11 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from experiments.cli import app
-from experiments.figures import exhibit
 from experiments.pages import demo, reproduce
 from experiments.tasks.modular import TASKS
 from experiments.training import results, sweep
 from experiments.training.regularisers import REGULARISERS
+from rrnn_ext.reading import exhibit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -194,26 +194,10 @@ class TestAnalyse:
         (profile,) = rows_of(tmp_path / "hop_profile.csv")
         shares = [float(profile[str(lag)]) / 100 for lag in range(10)]
         assert shares == pytest.approx(record.measures["hop_profile"], abs=1e-3)
-        for name in ("influence_maps", "lag_responses"):
-            assert imread(tmp_path / f"{name}.png").size
-            assert rows_of(tmp_path / f"{name}.csv")
-
-    def test_a_gated_network_of_ones_own(self, tmp_path: Path) -> None:
-        model = nn.ModuleDict({"cells": nn.LSTM(3, 5, num_layers=2), "head": nn.Linear(5, 2)})
-        torch.save(model.state_dict(), tmp_path / "model.pt")
-        result = invoke("analyse", str(tmp_path / "model.pt"), "--steps", "4", "--out", str(tmp_path))
-        assert result.exit_code == 0, result.output
-        assert [row[""] for row in rows_of(tmp_path / "network.csv")] == [
-            "input gate", "forget gate", "cell gate", "output gate",
-        ]  # fmt: skip
-        assert "cells.weight_hh_l0 cells.weight_hh_l1" in result.output
-
-    def test_asks_for_the_length_of_the_sequences(self, tmp_path: Path) -> None:
-        torch.save(nn.ModuleDict({"rnn": nn.RNN(3, 5), "head": nn.Linear(5, 2)}).state_dict(), tmp_path / "model.pt")
-        result = invoke("analyse", str(tmp_path / "model.pt"))
-        assert result.exit_code == 2
-        assert "give it by --steps" in result.stderr
-        assert invoke("analyse", str(tmp_path / "model.pt"), "--steps", "3").exit_code == 0
+        influence = rows_of(tmp_path / "influence_maps.csv")
+        optimum = [float(row["value"]) for row in influence if row["graph"] == "optimum"]
+        assert optimum == pytest.approx(TASKS["lagged"]().optimum.flatten().tolist(), rel=1e-4)
+        assert {row["graph"] for row in influence} == {"optimum", "walks"}
 
     def test_refuses_what_does_not_fit_the_task(self, tiny_sweep: tuple[Result, Path]) -> None:
         result = invoke("analyse", str(self.checkpoint(tiny_sweep[1], "sunspots")), "--task", "lagged")
@@ -222,10 +206,9 @@ class TestAnalyse:
 
     def test_refuses_a_file_without_a_network(self, tmp_path: Path) -> None:
         torch.save(nn.RNN(3, 5).state_dict(), tmp_path / "model.pt")
-        result = invoke("analyse", str(tmp_path / "model.pt"), "--steps", "3")
+        result = invoke("analyse", str(tmp_path / "model.pt"), "--steps", "3", "--task", "lagged")
         assert result.exit_code == 2
         assert "the read-out is missing" in result.stderr
-        assert invoke("analyse", str(tmp_path / "nothing.pt")).exit_code == 2
 
 
 class TestReproduce:
@@ -290,7 +273,8 @@ class TestCommandLine:
             ("sweep", "--beta", "inf"),
             ("sweep", "--hidden", "0"),
             ("analyse",),
-            ("analyse", "x", "--steps", "0"),
+            ("analyse", "x"),
+            ("analyse", "x", "--task", "lagged", "--steps", "0"),
             ("reproduce", "--seeds", "1"),
             ("dem",),
         ],
@@ -353,15 +337,15 @@ class TestCommandLine:
         lines = [line for line in finished.stdout.splitlines() if "needs" in line]
         assert len(lines) == len(packages), finished.stdout + finished.stderr
         for line, package in zip(lines, packages.values(), strict=True):
-            assert f"needs {package}," in line
-            assert "rrnn_ext[experiments]" in line
+            assert f"needs {package}: pip install " in line
+            assert "'.[reading]' && pip install -r experiments/requirements.txt" in line
 
     def test_other_missing_modules_are_not_blamed_on_the_extra(self) -> None:
         finished = self.python(
             "import runpy, sys; sys.modules['torch'] = None; runpy.run_module('experiments', run_name='__main__')"
         )
         assert "ModuleNotFoundError" in finished.stderr
-        assert "rrnn_ext[experiments]" not in finished.stderr
+        assert "requirements.txt" not in finished.stderr
 
     @staticmethod
     def python(code: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+import rrnn_ext
 from rrnn_ext import _C
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,14 +138,14 @@ class TestWhatIsBuilt:
             names = archive.namelist()
             archive.extractall(site)
             (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
-            requirements = [
-                line.removeprefix("Requires-Dist: ")
-                for line in archive.read(metadata).decode().splitlines()
-                if line.startswith("Requires-Dist: ")
-            ]
+            said = archive.read(metadata).decode().split("\n\n")[0].splitlines()
+            requirements = [line.removeprefix("Requires-Dist: ") for line in said if line.startswith("Requires-Dist: ")]
         assert {name.split("/")[0].split("-")[0] for name in names} == {"rrnn_ext"}
         assert {"rrnn_ext/py.typed", "rrnn_ext/_C.pyi"} <= set(names)
         assert [requirement for requirement in requirements if "extra ==" not in requirement] == ["torch>=2.10"]
+        # Extras are for code that is in the wheel.
+        assert [line for line in said if line.startswith("Provides-Extra: ")] == ["Provides-Extra: reading"]
+        assert f"Version: {rrnn_ext.__version__}" in said
 
         program = (
             "import rrnn_ext, torch; print(rrnn_ext.__file__, rrnn_ext.resolvent_penalty(torch.ones(2, 2), hops=2))"
@@ -152,3 +154,12 @@ class TestWhatIsBuilt:
         assert ran.returncode == 0, ran.stderr
         # A + A A with A all ones, 2 x 2: four entries of 1 + 2.
         assert ran.stdout.split() == [str(site / "rrnn_ext" / "__init__.py"), "tensor(12.)"]
+
+        model = nn.ModuleDict({"rnn": nn.GRU(2, 3), "head": nn.Linear(3, 2)})
+        torch.save(model.state_dict(), tmp_path / "model.pt")
+        command = ["rrnn_ext", "read", str(tmp_path / "model.pt"), "--steps", "3", "--out", str(tmp_path / "report")]
+        program = f"import runpy, sys; sys.argv = {command}; runpy.run_module('rrnn_ext', run_name='__main__')"
+        ran = run_beside_torch(program, site)
+        assert ran.returncode == 0, ran.stderr
+        assert "reset gate" in ran.stdout
+        assert "reset gate" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")

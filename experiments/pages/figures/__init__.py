@@ -1,1 +1,1 @@
-"""The figures, each an :class:`~experiments.figures.exhibit.Exhibit`: a drawing together with the numbers it draws."""
+"""The figures, each an :class:`~rrnn_ext.reading.exhibit.Exhibit`: a drawing together with the numbers it draws."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.claims.intervals import Interval
-from experiments.figures.exhibit import Exhibit, Row
 from rrnn_ext.plot import style
+from rrnn_ext.reading.exhibit import Exhibit, Row
 
 ENDS = (-0.95, 0.9995)
 TICKS = (-0.9, -0.6, -0.3, 0, 0.3, 0.6, 0.8, 0.92, 0.98, 0.995, 0.999)

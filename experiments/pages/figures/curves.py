@@ -10,11 +10,11 @@ from matplotlib.lines import Line2D
 
 from experiments.claims.intervals import Interval
 from experiments.claims.summaries import Point, Table, has_classes
-from experiments.figures.exhibit import Exhibit, Row
 from experiments.pages.figures import looks
 from experiments.tasks import modular
 from experiments.training.regularisers import UNPENALISED
 from rrnn_ext.plot import style
+from rrnn_ext.reading.exhibit import Exhibit, Row
 
 BAND = "Bands: 95 % confidence intervals of the mean over seeds."
 # Smaller shares are drawn here: a thousandth of the map, or a hundredth, makes a difference; less hardly.

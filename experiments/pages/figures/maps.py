@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from experiments.figures.exhibit import Exhibit, Row
 from rrnn_ext import plot
 from rrnn_ext.plot import style
+from rrnn_ext.reading.exhibit import Exhibit, Row
 
 HOW_TO_READ = (
     "The area of a square is the size of an entry, in units of the largest of its panel: filled (blue) if positive, "

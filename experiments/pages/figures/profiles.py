@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from experiments.claims.summaries import Point, Table
-from experiments.figures.exhibit import Exhibit, Row
 from experiments.tasks import modular
 from rrnn_ext.plot import style
+from rrnn_ext.reading.exhibit import Exhibit, Row
 
 COLOURS = "cividis"  # even steps of lightness, the same to the colour-blind
 LINES = [

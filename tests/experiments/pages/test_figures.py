@@ -20,7 +20,6 @@ from support.made_up_networks import curve, record
 
 from experiments.claims import tables
 from experiments.claims.summaries import Table
-from experiments.figures.exhibit import DPI, Exhibit
 from experiments.pages import report
 from experiments.pages.exhibits import of_folder
 from experiments.pages.figures import curves, looks, maps
@@ -29,6 +28,7 @@ from experiments.training import results, stacked
 from experiments.training.regularisers import REGULARISERS
 from experiments.training.results import Record
 from rrnn_ext.plot import style
+from rrnn_ext.reading.exhibit import DPI, Exhibit
 from rrnn_ext.reading.sheet import Sheet
 
 ERRORS = {1e-3: (0.1, 0.11), 1e-2: (0.08, 0.09), 1e-1: (0.5, 0.7)}

@@ -1,0 +1,163 @@
+"""From a module and the batch that it ran on to the walks of the network that ran."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rrnn_ext.networks.constants import Constant
+from rrnn_ext.networks.leaks import in_layer, rows_of
+from rrnn_ext.networks.readers import Layer, LayerRun, Reader
+from rrnn_ext.networks.running.sequences import Batch, Sequences, State, batch_of, mean_over_sequences, reverse
+from rrnn_ext.networks.running.steps import Vectors
+from rrnn_ext.networks.running.walks import DrivenLayer, driven_walks
+from rrnn_ext.ops._matrices import phi
+
+_SEQUENCES = 4  # of a batch, where nothing is said
+
+
+class Run(NamedTuple):
+    """What ``penalty(x, out)`` was given."""
+
+    inputs: Sequences | None
+    outputs: Sequences | None
+    lengths: Tensor | None
+    initial: State
+    batch_first: bool | None
+    readout_step: int | Literal["every"]
+
+
+def walks_of_run(
+    reader: Reader,
+    layers: Sequence[Sequence[Layer]],
+    weight_out: Tensor | None,
+    run: Run,
+    *,
+    alpha: float | Tensor,
+    rectify: bool,
+    leak: float | Tensor | Constant | None,
+    gains: int | Literal["mean"] | None,
+    detached: bool,
+) -> list[Tensor]:
+    """P (steps, k, o, i) by lag, of each choice of directions.
+
+    Args:
+        reader, layers, weight_out: the module, its weights, and (o, directions x size) or None, the identity.
+        run: of the module.
+        alpha: of each edge.
+        rectify: absolute values of weights, gains and carries.
+        leak: of each layer and unit.
+        gains: "mean", of the mean over the batch, k = 1; or of k sequences each on its own.
+        detached: whether gains are constants, to which no gradient flows.
+    """
+    like = layers[0][0].recurrent
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    batch = _batch(reader, layers[0][0], run)
+    rows = None if leak is None else rows_of(leak, like, (reader.layers, reader.size))
+    readout_lag = _readout_lag(run.readout_step, batch)
+    mean = gains == "mean"
+    batch = (batch if gains == "mean" else batch.some(_SEQUENCES if gains is None else gains)).in_dtype(dtype)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not detached):
+        vectors = _vectors(reader, layers, batch, rows, mean=mean)
+    if rectify:
+        vectors = [[each.mapped(torch.abs) for each in directions] for directions in vectors]
+    driven = [
+        [_driven(layer, own, alpha, rectify, dtype) for layer, own in zip(directions, of_layer, strict=True)]
+        for directions, of_layer in zip(layers, vectors, strict=True)
+    ]
+    if weight_out is None:
+        edges = torch.eye(reader.size * reader.directions, dtype=dtype, device=like.device)
+    else:
+        edges = alpha * phi(weight_out.to(dtype), rectify)
+    readouts = [reader.columns_of(edges, direction) for direction in range(reader.directions)]
+    having = None
+    if batch.lengths is not None and not mean:
+        having = batch.lengths - torch.arange(batch.inputs.shape[1], device=like.device).unsqueeze(1)
+    return driven_walks(driven, readouts, alpha=alpha, readout_lag=readout_lag, having=having)
+
+
+def _batch(reader: Reader, first: Layer, run: Run) -> Batch:
+    assert run.inputs is not None  # or nobody would have asked
+    assert run.outputs is not None
+    batch_first = getattr(reader.module, "batch_first", False) if run.batch_first is None else run.batch_first
+    batch = batch_of(run.inputs, run.outputs, batch_first=batch_first, lengths=run.lengths, initial=run.initial)
+    kind, count = type(reader.module).__name__, len(batch.inputs)
+    for name, values, wanted in (
+        ("x", batch.inputs, first.incoming.shape[-1]),
+        ("out", batch.outputs, reader.size * reader.directions),
+    ):
+        if values.shape[-1] != wanted:
+            raise ValueError(f"{name} must have {wanted} features to match {kind}, got {tuple(values.shape)}")
+        if values.device != first.incoming.device:
+            raise ValueError(f"{name} must be on {first.incoming.device} like the weights, got {values.device}")
+    for state in batch.initial or ():
+        if state.shape[:2] != (reader.layers * reader.directions, count):
+            wanted_state = f"({reader.layers * reader.directions}, {count}, n)"
+            raise ValueError(f"hx must be {wanted_state} to match {kind} and x, got {tuple(state.shape)}")
+    return batch
+
+
+def _readout_lag(step: int | Literal["every"], batch: Batch) -> int | None:
+    """How many steps before the end; None for every step."""
+    steps = batch.inputs.shape[1]
+    if step == "every":
+        return None
+    if isinstance(step, bool) or not isinstance(step, int) or not -steps <= step < steps:
+        raise ValueError(f"readout_step must be 'every' or from {-steps} to {steps - 1}, got {step!r}")
+    if step >= 0 and batch.lengths is not None:
+        raise ValueError(f"readout_step must count from the end, below 0, where lengths differ, got {step}")
+    return -1 - step if step < 0 else steps - 1 - step
+
+
+def _vectors(
+    reader: Reader, layers: Sequence[Sequence[Layer]], batch: Batch, leak: float | Tensor | None, *, mean: bool
+) -> list[list[Vectors]]:
+    """By layer and direction, each (steps, k, ...) by lag."""
+    inputs, found = batch.inputs, []
+    for at, directions in enumerate(layers):
+        own_leak = None if leak is None else in_layer(leak, at)
+        own_leak = own_leak.squeeze(-1) if isinstance(own_leak, Tensor) and own_leak.dim() > 0 else own_leak
+        states_of_layer, of_layer = [], []
+        for direction, layer in enumerate(directions):
+            initial = _initial(batch, at * reader.directions + direction)
+            # A direction is looked at in the order in which it runs.
+            own_inputs = reverse(inputs, batch.lengths) if direction else inputs
+            run = LayerRun(at, direction, layer, own_inputs, initial, own_leak)
+            if at == reader.layers - 1:
+                states = reader.columns_of(batch.outputs, direction)
+                states = reverse(states, batch.lengths) if direction else states
+            else:  # the module does not say what its lower layers did
+                states = reader.states(run)
+            vectors = reader.steps(run, states)
+            of_layer.append(vectors.mapped(partial(_by_lag, direction=direction, lengths=batch.lengths, mean=mean)))
+            states_of_layer.append(reverse(states, batch.lengths) if direction else states)
+        found.append(of_layer)
+        inputs = torch.cat(states_of_layer, -1)
+    return found
+
+
+def _by_lag(values: Tensor, direction: int, lengths: Tensor | None, mean: bool) -> Tensor:
+    """(steps, k, ...), lag 0 first, of values in the order in which a direction ran, (count, steps, ...)."""
+    if lengths is not None:  # the one or the other has zeros beyond the beginning
+        values = reverse(values, lengths)
+        values = reverse(values, lengths) if direction else values
+        return mean_over_sequences(values, lengths).unsqueeze(1) if mean else values.transpose(0, 1)
+    values = values.mean(0).unsqueeze(1) if mean else values.transpose(0, 1)
+    return values if direction else values.flip(0)
+
+
+def _initial(batch: Batch, at: int) -> tuple[Tensor, ...] | None:
+    return None if batch.initial is None else tuple(each[at].to(batch.inputs) for each in batch.initial)
+
+
+def _driven(layer: Layer, vectors: Vectors, alpha: float | Tensor, rectify: bool, dtype: torch.dtype) -> DrivenLayer:
+    recurrent, incoming = (
+        phi(weight.reshape(-1, weight.shape[-1]).to(dtype), rectify) for weight in (layer.recurrent, layer.incoming)
+    )
+    projection = None if layer.projection is None else alpha * phi(layer.projection.to(dtype), rectify)
+    weight_hh = recurrent if projection is None else recurrent @ projection
+    return DrivenLayer(weight_hh, alpha * incoming, projection, vectors)

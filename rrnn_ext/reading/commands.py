@@ -1,0 +1,55 @@
+"""The commands of ``python -m rrnn_ext``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from rrnn_ext.networks.states import CheckpointError
+from rrnn_ext.reading.network import Network
+from rrnn_ext.reading.report import Report
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+Checkpoint = Annotated[Path, typer.Argument(help="A state_dict: torch.save or safetensors.")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="L, the length of the sequences, if the checkpoint does not tell.")
+]
+WeightHh = Annotated[str | None, typer.Option(help="Name of the recurrent weight, if it is not found.")]
+WeightIn = Annotated[str | None, typer.Option(help="Name of the input weight, if it is not found.")]
+WeightOut = Annotated[str | None, typer.Option(help="Name of the read-out's weight, if it is not found.")]
+Out = Annotated[Path | None, typer.Option(file_okay=False, help="Folder for a page, the tables and the pictures.")]
+
+
+@app.callback()
+def main() -> None:
+    """Recurrent networks by their pathways."""
+
+
+@app.command()
+def read(
+    checkpoint: Checkpoint,
+    steps: Steps = None,
+    weight_hh: WeightHh = None,
+    weight_in: WeightIn = None,
+    weight_out: WeightOut = None,
+    out: Out = None,
+) -> None:
+    """Read the pathways of a trained network: an RNN, GRU or LSTM with a linear read-out."""
+    try:
+        network = Network.from_checkpoint(checkpoint, weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out)
+        report = Report(network, steps=steps)
+    except CheckpointError as error:  # what a user can do something about, in one sentence
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from error
+    tell(report, out, Console(highlight=False))
+
+
+def tell(report: Report, out: Path | None, console: Console) -> None:
+    """Print the tables; with a folder, write all that there is there."""
+    report.show(console)
+    if out is not None:
+        console.print(f"In {out}: {', '.join(report.write(out))}", soft_wrap=True)

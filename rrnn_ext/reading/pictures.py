@@ -1,0 +1,95 @@
+"""The pictures of a report: walks (L, o, i) of several graphs, by what they are called, each with its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from rrnn_ext import plot
+from rrnn_ext.plot import style
+from rrnn_ext.reading.exhibit import Exhibit, Row
+from rrnn_ext.reading.lags import hop_profile
+
+HOW_TO_READ = (
+    "Outputs are rows, inputs are columns. The area of a square is the size of an entry, in units of the largest of "
+    "its panel: filled (blue) if positive, hollow (orange) if negative."
+)
+_CELL = 0.14  # inches, of a map that has room
+
+
+def influence_maps(walks: Mapping[str, Tensor]) -> Exhibit:
+    """R_io = Σ_m P_m of each graph."""
+    rows: list[Row] = []
+    with style.context():
+        figure = Figure(layout="constrained")
+        heights = [_height(map_.shape[1:]) for map_ in walks.values()]
+        figure.set_size_inches(style.WIDTH, sum(heights) + 0.35 * len(walks))
+        grid = figure.subplots(len(walks), 1, squeeze=False, height_ratios=heights)
+        for axes, (name, found) in zip(grid.flat, walks.items(), strict=True):
+            total = found.sum(0)
+            plot.influence_map(total, axes).set_title(name)
+            rows += entries(total, graph=name)
+    caption = f"All walks from inputs to outputs, summed over the lags. {HOW_TO_READ}"
+    return Exhibit("influence_maps", "Influence maps", caption, figure, rows)
+
+
+def walks_by_lag(walks: Mapping[str, Tensor]) -> Exhibit:
+    """P_m of each graph at each lag."""
+    rows: list[Row] = []
+    with style.context():
+        figure = Figure(layout="constrained")
+        columns = {name: _columns(found.shape) for name, found in walks.items()}
+        heights = []
+        for name, found in walks.items():
+            lags, outputs, inputs = found.shape
+            of_rows = -(-lags // columns[name])
+            heights.append(_height((of_rows * (outputs + 2), min(lags, columns[name]) * (inputs + 1))))
+        figure.set_size_inches(style.WIDTH, sum(heights) + 0.35 * len(walks))
+        grid = figure.subplots(len(walks), 1, squeeze=False, height_ratios=heights)
+        for axes, (name, found) in zip(grid.flat, walks.items(), strict=True):
+            plot.walks_by_lag(found, axes, columns=columns[name]).set_title(name)
+            rows += [row for lag, map_ in enumerate(found) for row in entries(map_, graph=name, lag=lag)]
+    caption = f"P_m at each lag m, the number above it; lag 0 is the last step. {HOW_TO_READ}"
+    return Exhibit("walks_by_lag", "Walks by lag", caption, figure, rows)
+
+
+def shares_by_lag(walks: Mapping[str, Tensor], beside: Mapping[str, Tensor]) -> Exhibit:
+    """The share of each lag in the strength of all lags, a panel for each graph, with what it is drawn beside."""
+    rows: list[Row] = []
+    with style.context():
+        figure, panels = style.panels(len(walks), columns=min(3, len(walks)), extra=0.4)
+        for axes, (name, found) in zip(panels, walks.items(), strict=True):
+            for what, drawn in {name: found, **beside}.items():
+                shares = hop_profile(drawn)
+                plot.hop_profile(shares, axes, label=what)
+                rows += [
+                    {"graph": name, "line": what, "lag": lag, "share": share}
+                    for lag, share in enumerate(shares.tolist())
+                ]
+            axes.set_title(name)
+            if beside:
+                axes.legend()
+    caption = "The share of each lag in the strength of all lags, ‖P_m‖₁ / Σ_m ‖P_m‖₁."
+    return Exhibit("shares_by_lag", "Shares by lag", caption, figure, rows)
+
+
+def entries(map_: Tensor, **where: object) -> Sequence[Row]:
+    """A row of data for each entry of a map."""
+    return [
+        {**where, "output": output, "input": column, "value": value}
+        for output, values in enumerate(map_.tolist())
+        for column, value in enumerate(values)
+    ]
+
+
+def _columns(shape: Sequence[int]) -> int:
+    """As many lags in a row as keep the maps legible: 60 cells of width, or ten lags if those are more."""
+    return max(1, min(10, 60 // (shape[2] + 1))) if shape[2] < 30 else 2
+
+
+def _height(shape: Sequence[int]) -> float:
+    """In inches, of a map of so many cells as wide as the page at most."""
+    rows, columns = shape
+    return max(0.3, rows * min(_CELL, 0.95 * style.WIDTH / max(columns, 1)))

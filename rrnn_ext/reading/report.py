@@ -1,0 +1,133 @@
+"""What is to be said of one network: tables for the terminal, and with pictures as a page and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+import rrnn_ext
+from rrnn_ext.networks.states import CheckpointError
+from rrnn_ext.reading import pictures
+from rrnn_ext.reading.exhibit import Exhibit
+from rrnn_ext.reading.lags import gini, hop_profile, hoyer, mean_lag
+from rrnn_ext.reading.network import Network
+from rrnn_ext.reading.page import render
+from rrnn_ext.reading.sheet import Sheet
+
+_LAGS_AT_ONCE = 10  # in the terminal: they fit 80 columns whatever their shares
+
+
+class Report:
+    """The tables and pictures of a network.
+
+    ::
+
+        report = Report(Network.from_checkpoint("model.pt"), steps=20)
+        report.show(rich.console.Console())
+        report.write("report")
+
+    Args:
+        network: what is read.
+        steps: how many lags: the length of the sequences. That which the checkpoint tells if left out.
+        beside: walks (L, o, i) that the network's are drawn beside, by what they are called.
+
+    Attributes:
+        walks: (graphs, L, o, i).
+        graphs: what each graph is called, "walks" where it needs no name.
+        sheets: the tables, to which more may be added.
+
+    Raises:
+        CheckpointError: ``steps`` is left out and not known.
+        ValueError: ``steps`` is below 1.
+    """
+
+    def __init__(
+        self, network: Network, *, steps: int | None = None, beside: Mapping[str, Tensor] | None = None
+    ) -> None:
+        steps = network.steps if steps is None else steps
+        if steps is None:
+            raise CheckpointError("the checkpoint does not tell how long the sequences were (L): give it by --steps")
+        self.network = network
+        self.walks = network.walks(steps)
+        self.graphs = [name or "walks" for name in network.graphs]
+        self.beside = dict(beside or {})
+        self.sheets = [_measures(network, self.walks, self.graphs), _lags(self.walks, self.graphs)]
+
+    @property
+    def about(self) -> str:
+        """A sentence: sizes, and where they were read."""
+        _, steps, outputs, inputs = self.walks.shape
+        read = ", ".join(f"{role} = {name}" for role, name in self.network.names.items())
+        sizes = f"L = {steps}, {self.network.weight_hh.shape[-1]} hidden units, {inputs} inputs, {outputs} outputs"
+        return f"{sizes}; read from {read}" if read else sizes
+
+    def exhibits(self) -> list[Exhibit]:
+        """The influence maps, the maps by lag and the hop profiles, drawn anew."""
+        walks = dict(zip(self.graphs, self.walks, strict=True))
+        return [
+            pictures.influence_maps({**self.beside, **walks}),
+            pictures.walks_by_lag({**self.beside, **walks}),
+            pictures.shares_by_lag(walks, self.beside),
+        ]
+
+    def show(self, console: Console) -> None:
+        """Print the tables."""
+        console.print(self.about, soft_wrap=True)
+        for sheet in self.sheets:
+            console.print(sheet.rich())
+            console.print(f"{sheet.text}\n")
+
+    def write(self, folder: str | Path) -> list[str]:
+        """Write report.html, which is whole in one file, each table as CSV, and each picture as PNG and CSV into
+        ``folder``, which is made if it is missing. Returns the names of the files."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        exhibits = self.exhibits()
+        for sheet in self.sheets:
+            sheet.write_csv(folder / f"{_file(sheet)}.csv")
+        for exhibit in exhibits:
+            exhibit.save(folder)
+        content = {"about": self.about, "sheets": self.sheets, "exhibits": exhibits}
+        page = render("network.html.jinja", title="A network by its walks", **content)
+        (folder / "report.html").write_text(page, encoding="utf-8")
+        pictured = [f"{exhibit.name}.{kind}" for exhibit in exhibits for kind in ("png", "csv")]
+        return ["report.html", *(f"{_file(sheet)}.csv" for sheet in self.sheets), *pictured]
+
+
+def _file(sheet: Sheet) -> str:
+    return sheet.title.replace(" ", "_")
+
+
+@torch.no_grad()
+def _measures(network: Network, walks: Tensor, graphs: list[str]) -> Sheet:
+    profile = hop_profile(walks)
+    total, strengths = walks.sum(1).abs().sum((-2, -1)), walks.abs().sum((-3, -2, -1))
+    columns = {
+        "spectral radius": rrnn_ext.resolvent_info(network.weight_hh).spectral_radius,
+        "mean lag": mean_lag(profile),
+        "Hoyer": hoyer(profile),
+        "Gini": gini(profile),
+        "‖R‖₁": total,
+        "Σ‖P‖₁": strengths,
+        "not cancelled": total / strengths,
+    }
+    rows = [[name, *(f"{values[k].item():.3g}" for values in columns.values())] for k, name in enumerate(graphs)]
+    text = (
+        "Spectral radius of the recurrent weight. Mean lag, and Hoyer's and Gini's sparsity of the hop profile (0 "
+        "even, 1 a single lag). ‖R‖₁ = ‖Σ_m P_m‖₁ and Σ‖P‖₁ = Σ_m ‖P_m‖₁; their ratio is 1 if lags do not cancel one "
+        "another."
+    )
+    return Sheet("network", text, ["", *columns], rows)
+
+
+def _lags(walks: Tensor, graphs: list[str]) -> Sheet:
+    rows = [
+        [name, *(f"{100 * share:.1f}" for share in shares.tolist())]
+        for name, shares in zip(graphs, hop_profile(walks), strict=True)
+    ]
+    text = "‖P_m‖₁ by lag m, in % of Σ_m ‖P_m‖₁; lag 0 is the last step."
+    return Sheet("hop profile", text, ["", *map(str, range(walks.shape[1]))], rows, fold=_LAGS_AT_ONCE)
