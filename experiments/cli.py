@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from experiments import reading as network_reading
 from experiments.claims import summaries, tables
 from experiments.pages import demo as demonstration
 from experiments.pages import report as html_report
 from experiments.pages import reproduce
+from experiments.pages.beside_optimum import beside_optimum
 from experiments.tasks import modular, problems
 from experiments.training import progress as progress_bar
 from experiments.training import regularisers, sweep
@@ -117,7 +117,7 @@ def analyse(
     """Read the pathways of a trained network, as python -m rrnn_ext read does, beside the optimum of a task."""
     with _refusing(CheckpointError):
         network = Network.from_checkpoint(checkpoint, weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out)
-        found = network_reading.beside_optimum(network, task, steps=steps)
+        found = beside_optimum(network, task, steps=steps)
     commands.tell(found, out, _console())
 
 
@@ -150,6 +150,18 @@ def run_reproduce(
     """The claims of the paper, each with the number here and a verdict: RESULTS.md and its figures."""
     with _refusing(*SWEEP_ERRORS):
         reproduce.run(runs, page, _console(), seeds=seeds, read_seeds=read_seeds, updates=updates)
+
+
+@app.command()
+def redraw(
+    folder: Annotated[
+        Path, typer.Option(file_okay=False, exists=True, help="Folder of the figures' data, as `reproduce` wrote it.")
+    ] = reproduce.PAGE.parent / reproduce.FIGURES,
+) -> None:
+    """The figures of RESULTS.md again from their data, without training: after a change of how they look."""
+    with _refusing(FileNotFoundError):
+        pictures = reproduce.redraw(folder)
+    _console().print(f"Drawn: {len(pictures)} figures in {folder}", soft_wrap=True)
 
 
 def _console() -> Console:

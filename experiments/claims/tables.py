@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments.claims.summaries import Point, Table, has_classes
 from experiments.tasks.modular import TASKS
 from experiments.training.regularisers import UNPENALISED
-from experiments.training.results import Record
+from experiments.training.results import Measure, Record, Setting
 from rrnn_ext.reading.sheet import Sheet
 
 
@@ -39,6 +39,7 @@ def _bars(point: Point) -> str:
     return "".join("▁▂▃▄▅▆▇█"[round(7 * share / max(shares))] for share in shares)
 
 
+_ANY = asdict(Setting("", UNPENALISED, 0.0, 0))  # any setting: its values' types are those of all
 BRIEF, BOTH = (True, False), (True, True)
 TASK_COLUMNS = (
     Column("R_io", "correlation of the map with the optimum", _mean("correlation", ".2f"), BOTH),
@@ -86,6 +87,35 @@ def write_networks(path: Path, records: Iterable[Record]) -> None:
         writer = csv.DictWriter(file, fieldnames=names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The lines of a CSV file, each by its columns' names."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def read_networks(path: Path) -> list[Record]:
+    """What :func:`write_networks` has written, to its six digits."""
+    return [_of_columns(line) for line in read(path)]
+
+
+def _of_columns(line: dict[str, str]) -> Record:
+    given = {name: line.pop(name) for name in (field.name for field in fields(Setting))}
+    setting = Setting(**{name: type(_ANY[name])(value) for name, value in given.items()})
+    error = float(line.pop("test_error"))
+    measures: dict[str, Measure] = {}
+    for name, value in line.items():
+        if not value:
+            continue  # a measure that other networks have
+        stem, _, lag = name.rpartition("_")
+        if lag.isdigit():
+            earlier = measures.get(stem, ())
+            assert isinstance(earlier, tuple)
+            measures[stem] = (*earlier, float(value))
+        else:
+            measures[name] = float(value)
+    return Record(setting, error, measures)
 
 
 def _columns(record: Record) -> dict[str, object]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import rrnn_ext
-from experiments.claims import limits
+from experiments.claims import limits, tables
 from experiments.claims.intervals import Interval
 from experiments.claims.summaries import Point, Table, strongest_sparing
 from experiments.pages.figures import correlations, curves, maps, profiles
@@ -37,26 +37,59 @@ MEASURES = {
 
 def of_folder(folder: Path, table: Table) -> list[Exhibit]:
     """``folder`` is where a sweep has left the networks of ``table``."""
-    known = [name for name in table.tasks if name in TASKS]
-    modular = [name for name in known if not name.endswith("-sparse")]
-    sparse = [name for name in known if name not in modular]
-    real = [name for name in table.tasks if name in DATASETS]
+    return [*of_table(table), *_of_weights(folder, table)]
+
+
+def of_table(table: Table) -> list[Exhibit]:
+    """Those that need no weights."""
+    modular, real = _modular(table), [name for name in table.tasks if name in DATASETS]
+    sparse = [name for name in table.tasks if name in TASKS and name not in modular]
     drawn: list[Exhibit] = []
     for names, ending in ((modular, ""), (sparse, "_sparse"), (real, "_real")):
         if names := [name for name in names if table.regularisers(name)]:
             drawn.append(curves.error_by_strength(table, names, name=f"error_by_strength{ending}"))
             if not ending:
                 drawn += [curves.error_by_sparsity(table, names), _correlation_by_strength(table, names)]
-    read = [name for name in modular if table.unpenalised(name)]
-    if read:
-        drawn += [_correlations(table, read), _influence_maps(folder, table, read)]
-        drawn += [_maps_by_lag(folder, table, lagged) for lagged in [_in_time(read)] if lagged]
-        drawn.append(_lag_responses(folder, table, read))
+    if read := _read(table):
+        drawn.append(_correlations(table, read))
     timed = [*_in_time(modular), *real]
     names = [name for name in PROFILED if all(table.curve(task, name) for task in timed)]
     if timed and names:
         drawn.append(profiles.hop_profiles(table, timed, names))
     return drawn
+
+
+def of_csv(folder: Path) -> list[Exhibit]:
+    """All of them again, without captions, from what was saved: their data, and every network as a line."""
+    responses: dict[str, dict[str, list[float]]] = {}
+    for row in tables.read(folder / "lag_responses.csv"):
+        responses.setdefault(row["task"], {}).setdefault(row["line"], []).append(float(row["share"]))
+    return [
+        *of_table(Table(tables.read_networks(folder / "networks.csv"))),
+        maps.influence_maps(maps.of_rows(tables.read(folder / "influence_maps.csv")), ""),
+        maps.maps_by_lag(maps.of_rows(tables.read(folder / "maps_by_lag.csv")), ""),
+        profiles.lag_responses(
+            {task: {what: torch.tensor(shares) for what, shares in lines.items()} for task, lines in responses.items()},
+            "",
+        ),
+    ]
+
+
+def _of_weights(folder: Path, table: Table) -> list[Exhibit]:
+    if not (read := _read(table)):
+        return []
+    timed = _in_time(read)
+    by_lag = [_maps_by_lag(folder, table, timed)] if timed else []
+    return [_influence_maps(folder, table, read), *by_lag, _lag_responses(folder, table, read)]
+
+
+def _modular(table: Table) -> list[str]:
+    return [name for name in table.tasks if name in TASKS and not name.endswith("-sparse")]
+
+
+def _read(table: Table) -> list[str]:
+    """The tasks whose networks without a penalty are read."""
+    return [name for name in _modular(table) if table.unpenalised(name)]
 
 
 def _correlation_by_strength(table: Table, names: Sequence[str]) -> Exhibit:
@@ -91,18 +124,18 @@ def _influence_maps(folder: Path, table: Table, names: Sequence[str]) -> Exhibit
     for base in table.unpenalised_of(names):
         task = TASKS[base.task]()
         found, networks = _first(folder, base)
-        row = {"optimum": task.optimum, "$R_{io}$\nno penalty": _influence(networks, task)}
+        row = {"optimum": task.optimum, "$R_{io}$ no penalty": _influence(networks, task)}
         for name in MAPPED:
             if point := strongest_sparing(table.curve(base.task, name), base, factor=limits.SPARING):
-                row[f"$R_{{io}}$\n{name}"] = _influence(_first(folder, point)[1], task)
+                row[f"$R_{{io}}$ {name}"] = _influence(_first(folder, point)[1], task)
                 strengths.setdefault(name, []).append(point.beta)
         single = reading.single_hop_maps(
             networks.weight_hh, networks.weight_in, networks.weight_out, task.module_of_input
         )
         drawn[base.task] = {
             **row,
-            "$V U$\nno penalty": single["V U"][0],
-            "$W$ by module\nno penalty": single["W by module"][0],
+            "$V U$ no penalty": single["V U"][0],
+            "$W$ by module no penalty": single["W by module"][0],
         }
     chosen = "; ".join(f"{name}: β from {min(betas):.2g} to {max(betas):.2g}" for name, betas in strengths.items())
     return maps.influence_maps(
@@ -119,7 +152,7 @@ def _maps_by_lag(folder: Path, table: Table, names: Sequence[str]) -> Exhibit:
         row = {"optimum": task.optimal_walks, "no penalty": _walks(_first(folder, base)[1], task)}
         for name in ("R-RNN per hop",):
             if point := strongest_sparing(table.curve(base.task, name), base, factor=limits.SPARING):
-                row[f"per hop,\nβ = {point.beta:.2g}"] = _walks(_first(folder, point)[1], task)
+                row[f"per hop, β = {point.beta:.2g}"] = _walks(_first(folder, point)[1], task)
         drawn[base.task] = {what: _by_module(walks, task) for what, walks in row.items()}
     return maps.maps_by_lag(
         drawn,

@@ -98,5 +98,14 @@ def run(
     console.print(f"\nWritten: {page}, and figures with their data in {page.parent / FIGURES}", soft_wrap=True)
 
 
+def redraw(folder: Path) -> list[Path]:
+    """Draws the figures in ``folder`` anew, from their data beside them: nothing is trained, no number changes."""
+    pictures = []
+    for exhibit in exhibits.of_csv(folder):
+        pictures.append(folder / f"{exhibit.name}.png")
+        pictures[-1].write_bytes(exhibit.png())
+    return pictures
+
+
 def _placed(drawn: dict[str, Exhibit]) -> dict[str, list[Exhibit]]:
     return {title: [drawn[name] for name in names if name in drawn] for title, names in PLACES.items()}

@@ -253,7 +253,7 @@ class TestReproduce:
 class TestCommandLine:
     def test_help_names_commands_and_options(self) -> None:
         text = invoke("--help").output
-        assert all(command in text for command in ("demo", "sweep", "analyse", "report", "reproduce"))
+        assert all(command in text for command in ("demo", "sweep", "analyse", "report", "reproduce", "redraw"))
         for command, options in {
             "demo": ("--out", "--updates", "--seeds", "runs/demo"),
             "sweep": ("--task", "--regulariser", "--beta", "--seeds", "--hidden", "--updates", "--out", "runs/sweep"),

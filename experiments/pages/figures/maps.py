@@ -3,8 +3,10 @@ hollow is negative. Signs survive print without colour."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -30,12 +32,12 @@ def influence_maps(maps: Mapping[str, Mapping[str, Tensor]], caption: str) -> Ex
             for axes, heading in zip(axes_of_row, headings, strict=True):
                 if heading in row:
                     plot.influence_map(row[heading], axes)
-                    rows += _entries(row[heading], task=task, map=" ".join(heading.split()))
+                    rows += _entries(row[heading], task=task, map=heading)
                 else:
                     axes.set_visible(False)
             axes_of_row[0].set_ylabel(task, rotation=0, ha="right", va="center")
         for axes, heading in zip(grid[0], headings, strict=True):
-            axes.set_title(heading, fontsize=7.5)
+            axes.set_title(re.sub(r"^(\$R_\{io\}\$|.*(?= no penalty)) ", r"\1\n", heading), fontsize=7.5)
         figure.supxlabel("Inputs, by module (columns); outputs (rows)", fontsize=7, color=style.PALE)
     return Exhibit("influence_maps", "Influence maps beside the optimum", f"{caption} {HOW_TO_READ}", figure, rows)
 
@@ -53,7 +55,7 @@ def maps_by_lag(walks: Mapping[str, Mapping[str, Tensor]], caption: str) -> Exhi
             for lag, axes in enumerate(axes_of_row):
                 if lag < len(stack):
                     plot.influence_map(stack[lag], axes, largest=largest)
-                    rows += _entries(stack[lag], task=task, map=" ".join(what.split()), lag=lag)
+                    rows += _entries(stack[lag], task=task, map=what, lag=lag)
                 else:
                     axes.set_visible(False)
             axes_of_row[0].set_ylabel(f"{task}\n{what}", rotation=0, ha="right", va="center")
@@ -62,6 +64,22 @@ def maps_by_lag(walks: Mapping[str, Mapping[str, Tensor]], caption: str) -> Exhi
         figure.supxlabel("Modules of inputs (columns); outputs (rows)", fontsize=7, color=style.PALE)
     how = HOW_TO_READ.replace("of its panel", "of its row of panels")
     return Exhibit("maps_by_lag", "Maps lag by lag beside the optimum", f"{caption} {how}", figure, rows)
+
+
+def of_rows(rows: Iterable[Mapping[str, str]]) -> dict[str, dict[str, Tensor]]:
+    """The maps by task, then by what they are, of which ``rows`` are the entries, lag by lag if they have lags."""
+    found: dict[str, dict[str, dict[tuple[int, ...], float]]] = {}
+    for row in rows:
+        entry = tuple(int(row[name]) for name in ("lag", "output", "input") if name in row)
+        found.setdefault(row["task"], {}).setdefault(row["map"], {})[entry] = float(row["value"])
+    return {task: {what: _filled(entries) for what, entries in named.items()} for task, named in found.items()}
+
+
+def _filled(entries: Mapping[tuple[int, ...], float]) -> Tensor:
+    map_ = torch.zeros([1 + last for last in max(entries)])
+    for entry, value in entries.items():
+        map_[entry] = value
+    return map_
 
 
 def _entries(map_: Tensor, **where: object) -> Sequence[Row]:
