@@ -13,7 +13,7 @@ from rrnn_ext import functional
 from rrnn_ext._errors import ResolventDivergenceError
 from rrnn_ext._modes import without_autocast
 from rrnn_ext._module_options import CONSTANTS, NumberSource, check_options, constants_of, read_alpha
-from rrnn_ext._options import PenaltyOptions
+from rrnn_ext._options import Method, NormName, PenaltyOptions
 from rrnn_ext.diagnostics import ResolventInfo, resolvent_info
 from rrnn_ext.networks.graphs import Gains, GivenWeights, Graphs, ModuleWeights
 from rrnn_ext.networks.running.given import walks_of_gains
@@ -114,23 +114,21 @@ class ResolventPenalty(nn.Module):
         alpha: NumberSource = 1.0,
         rectify: bool = False,
         per_hop: bool = False,
-        norm: str = "l1",
+        norm: NormName = "l1",
         hop_weights: Tensor | None = None,
         pair_weights: Tensor | None = None,
-        method: str = "auto",
+        method: Method = "auto",
         leak: NumberSource | None = None,
         gains: Gains = None,
         detach_gains: bool = False,
     ) -> None:
+        given = locals()  # the options are named in the signature alone
         super().__init__()
         if not isinstance(rnn, (GivenWeights, ModuleWeights)):
             rnn = ModuleWeights(None, rnn, readout)
         elif readout is not None:
             raise TypeError("readout must be given to from_weights as weight_out")
-        options = {"hops": hops, "alpha": alpha, "rectify": rectify, "per_hop": per_hop, "norm": norm}
-        options |= {"hop_weights": hop_weights, "pair_weights": pair_weights, "method": method, "leak": leak}
-        options |= {"gains": gains, "detach_gains": detach_gains}
-        self._set(rnn, options)
+        self._set(rnn, {name: given[name] for name in _DEFAULTS})
 
     @classmethod
     def from_model(
