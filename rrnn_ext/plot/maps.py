@@ -30,7 +30,7 @@ def influence_map(values: Tensor, ax: Axes | None = None, *, largest: float | No
         The Axes.
 
     Raises:
-        ValueError: ``values`` is no matrix.
+        ValueError: ``values`` is no matrix, or not finite.
 
     Example:
         >>> import torch, rrnn_ext
@@ -61,7 +61,7 @@ def walks_by_lag(walks: Tensor, ax: Axes | None = None, *, largest: float | None
         The Axes.
 
     Raises:
-        ValueError: ``walks`` has not three dimensions, or no lag, or ``columns`` is below 1.
+        ValueError: ``walks`` has not three dimensions, or no lag, or is not finite; ``columns`` is below 1.
 
     Example:
         >>> import torch, rrnn_ext
@@ -94,6 +94,8 @@ def _maps(walks: Tensor, ax: Axes | None, *, largest: float | None, columns: int
     ax = style.own_axes() if ax is None else ax
     walks = walks.detach().cpu()
     lags, height, width = walks.shape
+    if not bool(walks.isfinite().all()):
+        raise ValueError("what is drawn must be finite, got NaN or Inf among the entries")
     sizes = walks.abs()
     largest = largest or (sizes.max().item() if sizes.numel() else 0.0) or 1.0
     if walks.numel() > ENTRIES:

@@ -3,6 +3,14 @@
 A *map* is (..., o, i), from inputs to outputs. *Walks* are maps by lag, (..., L, o, i), lag 0 first. Comparisons take
 both, by the number of dimensions that they run over: ``dims=2`` for maps, ``dims=3`` for walks at all lags at once. A
 measure that is not defined is NaN: the correlation with a constant, the shares of nothing.
+
+    >>> import torch
+    >>> from rrnn_ext import reading
+    >>> found, optimum = torch.tensor([[2.0, 0.5], [0.0, 1.5]]), torch.eye(2)
+    >>> reading.communication_sparsity(found, optimum)  # an eighth lies where the optimum has nothing
+    tensor(0.1250)
+    >>> reading.alignment(found, optimum)
+    tensor(1.)
 """
 
 from __future__ import annotations

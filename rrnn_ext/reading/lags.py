@@ -1,6 +1,15 @@
 """How walks (..., L, o, i) are spread over lags: the hop profile, and how sparse it is.
 
 Walks are maps by lag, lag 0 first, as of :func:`rrnn_ext.hop_decomposition`. The shares of nothing are NaN.
+
+    >>> import torch
+    >>> from rrnn_ext import reading
+    >>> walks = torch.tensor([2.0, 1.0, 1.0]).reshape(3, 1, 1)
+    >>> profile = reading.hop_profile(walks)
+    >>> profile
+    tensor([0.5000, 0.2500, 0.2500])
+    >>> reading.mean_lag(profile)
+    tensor(0.7500)
 """
 
 from __future__ import annotations

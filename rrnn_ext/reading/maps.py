@@ -2,6 +2,11 @@
 
 Shapes as in rrnn_ext: weight_hh (..., n, n), weight_in (..., n, i), weight_out (..., o, n), any leading batch
 dimensions. Nothing here keeps a gradient or changes its arguments.
+
+    >>> import torch
+    >>> from rrnn_ext import reading
+    >>> reading.influence_map(torch.full((1, 1), 0.5), torch.eye(1), torch.eye(1), steps=3)  # 1 + 0.5 + 0.25
+    tensor([[1.7500]])
 """
 
 from __future__ import annotations

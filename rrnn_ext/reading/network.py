@@ -19,10 +19,15 @@ from rrnn_ext.reading import checkpoints
 class Network:
     """The graphs of one network: one for a plain RNN, one for each gate and each choice of directions of others.
 
-    ::
-
-        network = Network.from_checkpoint("model.pt")
-        walks = network.walks(steps=20)
+    >>> import torch
+    >>> from rrnn_ext.reading import Network
+    >>> model = torch.nn.ModuleDict({"cells": torch.nn.GRU(3, 8), "head": torch.nn.Linear(8, 2)})
+    >>> torch.save(model.state_dict(), "model.pt")
+    >>> network = Network.from_checkpoint("model.pt")
+    >>> network.graphs
+    ('reset gate', 'update gate', 'new gate')
+    >>> network.walks(steps=20).shape
+    torch.Size([3, 20, 2, 3])
 
     Attributes:
         weight_hh, weight_in: (graphs, n, n), (graphs, n, i), float64. Of stacked layers, one graph over the hidden

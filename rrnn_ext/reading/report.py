@@ -24,11 +24,15 @@ _LAGS_AT_ONCE = 10  # in the terminal: they fit 80 columns whatever their shares
 class Report:
     """The tables and pictures of a network.
 
-    ::
-
-        report = Report(Network.from_checkpoint("model.pt"), steps=20)
-        report.show(rich.console.Console())
-        report.write("report")
+    >>> import torch
+    >>> from rrnn_ext.reading import Network
+    >>> from rrnn_ext.reading.report import Report
+    >>> report = Report(Network.from_module(torch.nn.RNN(3, 8), torch.nn.Linear(8, 2)), steps=20)
+    >>> report.about
+    'L = 20, 8 hidden units, 3 inputs, 2 outputs'
+    >>> files = report.write("report")
+    >>> files[0]
+    'report.html'
 
     Args:
         network: what is read.
@@ -41,7 +45,7 @@ class Report:
         sheets: the tables, to which more may be added.
 
     Raises:
-        CheckpointError: ``steps`` is left out and not known.
+        CheckpointError: ``steps`` is left out and not known, or the walks are not finite.
         ValueError: ``steps`` is below 1.
     """
 
@@ -53,6 +57,9 @@ class Report:
             raise CheckpointError("the checkpoint does not tell how long the sequences were (L): give it by --steps")
         self.network = network
         self.walks = network.walks(steps)
+        if not bool(self.walks.isfinite().all()):
+            lag = int((~self.walks.isfinite()).flatten(2).any(-1).any(0).nonzero()[0])
+            raise CheckpointError(f"the walks of {lag} steps and more are not finite: weights are NaN or too large")
         self.graphs = [name or "walks" for name in network.graphs]
         self.beside = dict(beside or {})
         self.sheets = [_measures(network, self.walks, self.graphs), _lags(self.walks, self.graphs)]

@@ -1,4 +1,15 @@
-"""The response of a network that runs, by lag: what its walks are compared with."""
+"""The response of a network that runs, by lag: what its walks are compared with.
+
+>>> import torch
+>>> from rrnn_ext import reading
+>>> rnn, readout = torch.nn.RNN(2, 8, batch_first=True, bias=False), torch.nn.Linear(8, 1, bias=False)
+>>> def network(sequences):
+...     return readout(rnn(sequences)[0][:, -1])
+>>> quiet = torch.zeros(1, 5, 2)  # a sequence of 5 steps
+>>> response = reading.lag_response_by_jacobian(network, quiet)
+>>> walks = reading.Network.from_module(rnn, readout).walks(steps=5)[0]
+>>> torch.testing.assert_close(response, walks.float())
+"""
 
 from __future__ import annotations
 
@@ -7,15 +18,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Network = Callable[[Tensor], Tensor]
-"""Sequences (count, steps, inputs) to outputs (..., count, outputs): one network, or a stack of them. A stack also
-takes a set of sequences of its own for each network, (..., count, steps, inputs)."""
+Runs = Callable[[Tensor], Tensor]
+"""A network as a function of sequences (count, steps, inputs), to outputs (..., count, outputs): one network, or a
+stack of them. A stack also takes a set of sequences of its own for each network, (..., count, steps, inputs)."""
 
-IMPULSE = 0.5  # the standard deviation of a signal in the tasks: a size that networks have met
+IMPULSE = 0.5  # within what networks have met, where inputs have a standard deviation of that size
 
 
 @torch.no_grad()
-def lag_response_by_impulses(network: Network, sequences: Tensor, *, size: float = IMPULSE) -> Tensor:
+def lag_response_by_impulses(network: Runs, sequences: Tensor, *, size: float = IMPULSE) -> Tensor:
     """(..., L, o, i): how outputs answer a bump of one input at one step, per unit of it, by lag.
 
     (f(x + size e) - f(x - size e)) / (2 size), mean over the ``sequences`` (count, steps, inputs) that the bumps are
@@ -32,7 +43,7 @@ def lag_response_by_impulses(network: Network, sequences: Tensor, *, size: float
     return in_time.unflatten(-2, (steps, inputs)).flip(-3).mT
 
 
-def lag_response_by_jacobian(network: Network, sequences: Tensor) -> Tensor:
+def lag_response_by_jacobian(network: Runs, sequences: Tensor) -> Tensor:
     """(..., L, o, i): the derivative of the outputs by the inputs, by lag, mean over ``sequences``
     (count, steps, inputs). On one sequence of zeros, without biases, these are the walks P_m."""
     stack = network(sequences).shape[:-2]

@@ -138,6 +138,15 @@ class TestRead:
         assert invoke("read", str(tmp_path / "nothing.pt")).exit_code == 2
         assert invoke("read", str(tmp_path / "model.pt"), "--steps", "0").exit_code == 2
 
+    def test_refuses_walks_that_overflow(self, tmp_path: Path) -> None:
+        path, model = saved(tmp_path, nn.RNN(3, 5).double(), 5)
+        weights = model.state_dict()
+        weights["cells.weight_hh_l0"] = 1e100 * torch.eye(5, dtype=torch.float64)
+        torch.save(weights, path)
+        result = invoke("read", str(path), "--steps", "9")
+        assert result.exit_code == 2
+        assert "the walks of 4 steps and more are not finite: weights are NaN or too large" in result.stderr
+
     def test_help_names_the_options(self) -> None:
         assert "read" in invoke("--help").output
         text = invoke("read", "--help").output
