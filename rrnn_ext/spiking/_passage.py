@@ -11,6 +11,7 @@ from torch import Tensor
 from rrnn_ext.spiking._quadrature import erfcx, falling_below, gauss_legendre
 
 _NODES = 40
+_AT_ONCE = 1 << 15
 _SQRT_PI = math.sqrt(math.pi)
 
 
@@ -31,9 +32,9 @@ class _ScaledIntegral(torch.autograd.Function):
 
     @staticmethod
     def forward(lower: Tensor, upper: Tensor) -> Tensor:
-        return _integral_above_zero(lower, upper) + _integral_below_zero(lower, upper) * torch.exp(
-            -upper.clamp_min(0).square()
-        )
+        # Every limit takes 40 nodes: many of them would fill the memory.
+        parts = zip(*(limit.reshape(-1).split(_AT_ONCE) for limit in (lower, upper)), strict=True)
+        return torch.cat([_integral(*part) for part in parts]).reshape(lower.shape)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -49,6 +50,11 @@ class _ScaledIntegral(torch.autograd.Function):
     def jvp(ctx: Any, lower_tangent: Tensor, upper_tangent: Tensor) -> Tensor:
         by_lower, by_upper = _derivatives(*ctx.saved_tensors)
         return by_lower * lower_tangent + by_upper * upper_tangent
+
+
+def _integral(lower: Tensor, upper: Tensor) -> Tensor:
+    below = _integral_below_zero(lower, upper) * torch.exp(-upper.clamp_min(0).square())
+    return _integral_above_zero(lower, upper) + below
 
 
 def _derivatives(lower: Tensor, upper: Tensor, integral: Tensor) -> tuple[Tensor, Tensor]:

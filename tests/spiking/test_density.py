@@ -126,6 +126,51 @@ SHOTS = [
 ]
 
 
+class TestOnceAStep:
+    @pytest.mark.parametrize(("mean", "std", "dt"), [(0.0, 0.645, 1e-3), (0.9, 0.3, 5e-3), (1.5, 0.1, 1e-3)])
+    def test_what_is_above_the_threshold_spikes(self, mean: float, std: float, dt: float) -> None:
+        v = torch.linspace(min(mean, 0.0) - 8 * std, max(mean, 1.0) + 8 * std, 4001, dtype=torch.float64)
+        v = torch.cat([v[v < 1], double(1.0), v[v > 1]])
+        density = membrane_density(v, mean, std, tau=TAU, dt=dt, refractory=2e-3)
+        rate = firing_rate(mean, double(std), tau=TAU, dt=dt, refractory=2e-3).item()
+        assert torch.trapezoid(density, v).item() == pytest.approx(1 - rate * 2e-3, abs=1e-6)
+        assert torch.trapezoid(density[v >= 1], v[v >= 1]).item() == pytest.approx(rate * dt, rel=1e-4)
+
+    def test_against_simulation(self) -> None:
+        mean, std, dt, neurons = 0.5, 0.5, 2e-3, 20_000
+        decay = math.exp(-dt / TAU)
+        generator = torch.Generator().manual_seed(4)
+        v, seen = torch.zeros(neurons), []
+        for k in range(150):
+            noise = torch.randn(neurons, generator=generator) * std * math.sqrt(1 - decay * decay)
+            v = mean + decay * (v - mean) + noise
+            if k >= 50:
+                seen.append(v)
+            v = v.masked_fill(v >= 1, 0.0)
+        edges = torch.linspace(-2, 3, 101, dtype=torch.float64)
+        counted = torch.histogram(torch.cat(seen).double(), edges).hist / (neurons * len(seen))
+        expected = membrane_density((edges[:-1] + edges[1:]) / 2, mean, std, tau=TAU, dt=dt) * edges.diff()
+        assert (counted - expected).abs().sum().item() / 2 < 0.005
+
+    def test_neurons_and_potentials_broadcast(self) -> None:
+        v, std = double(-0.5, 0.2, 1.1), double(0.3, 0.6)
+        together = membrane_density(v[:, None], 0.3, std, tau=TAU, dt=1e-3)
+        assert together.shape == (3, 2)
+        for k in range(2):
+            torch.testing.assert_close(together[:, k], membrane_density(v, 0.3, std[k], tau=TAU, dt=1e-3))
+
+    def test_derivatives(self) -> None:
+        def density(v: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+            return membrane_density(v, mean, std, tau=TAU, dt=1e-3)
+
+        arguments = [double(-1.0, 1.1), double(0.2, 0.5), double(0.5, 0.8)]
+        assert torch.autograd.gradcheck(density, [argument.requires_grad_() for argument in arguments])
+
+    def test_too_little_noise_is_an_error(self) -> None:
+        with pytest.raises(ValueError, match="std must be larger for this dt"):
+            membrane_density(0.0, 1.5, 1e-4, tau=TAU, dt=1e-4)
+
+
 class TestShotNoise:
     @pytest.mark.parametrize(("rate_exc", "size_exc", "rate_inh", "size_inh", "reset", "refractory", "size_std"), SHOTS)
     def test_against_simulation(
