@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._layer_rates import layer_chances
+from rrnn_ext.spiking._layer_rates import layer_chances, layer_clustering
 from rrnn_ext.spiking._step_passage import Arrivals, StepNeuron, chances_of_spikes
 from rrnn_ext.spiking.neurons import lif
 from rrnn_ext.spiking.rates import firing_rate
@@ -68,6 +68,13 @@ class Neuron(NamedTuple):
             return self.diffusion_rate(mean, std) * self.dt
         return layer_chances(mean, std, arrivals, self._in_steps)
 
+    def clustering(self, mean: Tensor, std: Tensor, arrivals: Arrivals) -> Tensor:
+        """Of the same neurons: the variance of their spikes as their like filters them, over that of independent ones
+        (m,); 1 where there are synapses, for which it is not known."""
+        if self.tau_syn > 0:
+            return torch.ones_like(mean)
+        return layer_clustering(mean, std, arrivals, self._in_steps)
+
     def own_chances(self, mean: Tensor, std: Tensor, arrivals: Arrivals) -> Tensor:
         """The same of neurons without synapses with arrivals of their own."""
         split = zip(*(values.split(_CHUNK) for values in (mean, std, arrivals.sizes)), strict=True)
@@ -95,10 +102,11 @@ class Neuron(NamedTuple):
             refractory=self.refractory_steps * self.dt,
         )
 
-    def run(self, current: Tensor, state: LIFState | None) -> tuple[Tensor, LIFState]:
+    def run(self, current: Tensor, state: LIFState | None, recurrent: Tensor | None = None) -> tuple[Tensor, LIFState]:
         """The neurons' spikes, (T, ..., m) as the current."""
         return lif(
             current,
+            recurrent,
             tau=self.tau,
             dt=self.dt,
             tau_syn=self.tau_syn or None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,10 +15,8 @@ from rrnn_ext.spiking._simulation import simulated_chances
 from rrnn_ext.spiking._solve_scale import solve_scale
 
 _MOST_ROWS = 128  # whose weights are taken for those of all
-_LARGEST = (
-    30.0  # standard deviations of the free potential that are tried, in distances from the reset to the threshold
-)
-_SMALLEST = 0.05
+# Standard deviations of the free potential that are tried, in distances from the reset to the threshold.
+_SMALLEST, _LARGEST = 0.05, 30.0
 _REFINEMENTS = 3
 _EXACT = 2e-3
 _NEARBY = 1.05
@@ -55,9 +54,20 @@ def free_potential(rows: Rows, chances: Tensor, clustering: Tensor | float, neur
     return FreePotential(means.cpu(), variances.cpu())
 
 
-def fit_scale(rows: Rows, chances: Tensor, rate: float, neuron: Neuron, *, least: float = 0.0) -> float:
-    """The scale at which the mean of the rows' rates is `rate`; OutOfReachError if there is none."""
-    potential = free_potential(rows, chances, 1.0, neuron)
+class Fit(NamedTuple):
+    """What `fit_scale` finds: the scale, and of the neurons (m,) what they do then."""
+
+    scale: float
+    slope: float  # of the rate in the scale, both in logarithms
+    chances: Tensor  # of a spike within a step
+    clustering: Callable[[], Tensor]  # of their spikes, as `Neuron.clustering` has it
+
+
+def fit_scale(
+    rows: Rows, chances: Tensor, rate: float, neuron: Neuron, *, clustering: Tensor | float = 1.0, least: float = 0.0
+) -> Fit:
+    """At what scale the mean of the rows' rates is `rate`; OutOfReachError if there is none."""
+    potential = free_potential(rows, chances, clustering, neuron)
     unit = potential.variances[2].mean().sqrt().item()
     span = neuron.threshold - neuron.reset
     least, most = max(least, _SMALLEST * span / unit), _LARGEST * span / unit
@@ -74,17 +84,19 @@ def fit_scale(rows: Rows, chances: Tensor, rate: float, neuron: Neuron, *, least
         return neuron.chances(*potential.at(scale), alike).mean().item() / neuron.dt
 
     scale = solve_scale(rate_at, rate, guess=guess, least=least, most=most)
-    slope = math.log(rate_at(_NEARBY * scale) / rate) / math.log(_NEARBY)
+    slope = max(math.log(rate_at(_NEARBY * scale) / rate) / math.log(_NEARBY), _LEAST_SLOPE)
     # What each neuron's own weights, not those of all, change in the rate is known for some of the neurons.
     for _ in range(_REFINEMENTS):
-        mean, std = (values[:_MOST_ROWS] for values in potential.at(scale))
-        own = chances_of_own_weights(rows.at(scale)[:_MOST_ROWS], mean, std)
-        own = own.mean() / neuron.chances(mean, std, alike).mean()
-        excess = rate_at(scale) * own.item() / rate
+        mean, std = potential.at(scale)
+        reached = neuron.chances(mean, std, alike)
+        some = slice(_MOST_ROWS)
+        own = chances_of_own_weights(rows.at(scale)[some], mean[some], std[some]).mean() / reached[some].mean()
+        reached = reached * own
+        excess = reached.mean().item() / (rate * neuron.dt)
         if abs(excess - 1) < _EXACT:
             break
-        scale = min(max(scale * excess ** (-1 / max(slope, _LEAST_SLOPE)), least), most)
-    return scale
+        scale = min(max(scale * excess ** (-1 / slope), least), most)
+    return Fit(scale, slope, reached, lambda: neuron.clustering(*potential.at(scale), alike))
 
 
 def diffusion_guess(potential: FreePotential, rate: float, neuron: Neuron, *, least: float, most: float) -> float:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._step_passage import Arrivals, StepNeuron, chances_of_spikes
+from rrnn_ext.spiking._step_passage import Arrivals, StepNeuron, chances_of_spikes, discounted_intervals
 
 _MEANS, _STDS = 10, 4  # nodes that the neurons' rates are interpolated from
 _MOST_SIZES = 1024
+_LEAST_SILENCE = 1e-3
 _TINY = 1e-300
 _MOST_CHANCE = 1 - 1e-9
 _LEAST_STD = 1e-3  # in distances from the reset to the threshold
@@ -44,12 +47,39 @@ def _equally_likely(sizes: Tensor, shares: Tensor) -> Tensor:
 
 def layer_chances(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron) -> Tensor:
     """That every neuron (m,) spikes in a step: computed at a few means and standard deviations, interpolated."""
-    means, by_mean = _nodes(mean, _MEANS)
-    log_stds, by_std = _nodes(std.clamp_min(_LEAST_STD * (neuron.threshold - neuron.reset)).log(), _STDS)
-    at_nodes = chances_of_spikes(
-        means.repeat_interleave(len(log_stds)), log_stds.exp().repeat(len(means)), arrivals, neuron
-    )
-    return ((by_mean @ at_nodes.log().view(len(means), len(log_stds))) * by_std).sum(1).exp()
+    nodes = _Nodes.of(mean, std, neuron)
+    return nodes.interpolate(chances_of_spikes(nodes.means, nodes.stds, arrivals, neuron).log()).exp()
+
+
+def layer_clustering(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron) -> Tensor:
+    """Variance of every neuron's spikes, filtered by a leak like its own, over that of independent spikes (m,).
+
+    The spikes are a renewal process, of whose intervals E[leak ** interval] = F. A spike is followed by another one
+    within any number of steps with chances that sum to F / (1 - F) if weighted with the leak.
+    """
+    nodes = _Nodes.of(mean, std, neuron)
+    chance = chances_of_spikes(nodes.means, nodes.stds, arrivals, neuron)
+    interval = discounted_intervals(nodes.means, nodes.stds, arrivals, neuron, discount=neuron.leak)
+    excess = interval / (1 - interval) - chance * neuron.leak / (1 - neuron.leak)
+    return nodes.interpolate(1 + 2 * excess / (1 - chance).clamp_min(_LEAST_SILENCE))
+
+
+class _Nodes(NamedTuple):
+    """A few means and standard deviations (nodes,) among those of neurons."""
+
+    means: Tensor
+    stds: Tensor
+    by_mean: Tensor  # weights of interpolation (m, means)
+    by_std: Tensor  # (m, standard deviations)
+
+    @classmethod
+    def of(cls, mean: Tensor, std: Tensor, neuron: StepNeuron) -> _Nodes:
+        means, by_mean = _nodes(mean, _MEANS)
+        log_stds, by_std = _nodes(std.clamp_min(_LEAST_STD * (neuron.threshold - neuron.reset)).log(), _STDS)
+        return cls(means.repeat_interleave(len(log_stds)), log_stds.exp().repeat(len(means)), by_mean, by_std)
+
+    def interpolate(self, values: Tensor) -> Tensor:
+        return ((self.by_mean @ values.view(self.by_mean.shape[1], -1)) * self.by_std).sum(1)
 
 
 def _nodes(values: Tensor, count: int) -> tuple[Tensor, Tensor]:

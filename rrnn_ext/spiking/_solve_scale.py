@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 _EXACT = 1e-4  # of the rate
 _LEAST_RATE = 1e-30
+_LARGEST_STEP = 0.2  # of the logarithm of the scale
 
 
 class OutOfReachError(ValueError):
@@ -54,3 +55,26 @@ def _root(excess: Callable[[float], float], low: float, high: float) -> float:
             high, above, below = middle, value, below / 2 if last > 0 else below
         last = -1 if value < 0 else 1
     return (low + high) / 2
+
+
+def correct_scale(
+    measure: Callable[[float], float], target: float, *, guess: float, slope: float, exact: float, rounds: int
+) -> tuple[float, float]:
+    """The best scale that so many measurements of a rate find, and the rate there.
+
+    The slope is that of the rate in the scale, both in logarithms, as far as it is known; measurements are noisy, so
+    that what they say of the slope is believed within a factor of 4 only.
+    """
+    at, tried = math.log(guess), list[tuple[float, float]]()
+    believed = slope
+    for _ in range(rounds):
+        excess = math.log(max(measure(math.exp(at)), _LEAST_RATE) / target)
+        for before, other in tried[-1:]:
+            if at != before:
+                believed = min(max((excess - other) / (at - before), slope / 4), 4 * slope)
+        tried.append((at, excess))
+        if abs(excess) < exact:
+            break
+        at -= max(min(excess / believed, _LARGEST_STEP), -_LARGEST_STEP)
+    at, excess = min(tried, key=lambda pair: abs(pair[1]))
+    return math.exp(at), target * math.exp(excess)

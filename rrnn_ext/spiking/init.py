@@ -22,6 +22,7 @@ from torch import Tensor
 
 from rrnn_ext.spiking._filtering import Neuron, check_number, check_rate, checked_neuron
 from rrnn_ext.spiking._fit import Rows, fit_scale
+from rrnn_ext.spiking._fit_recurrent import UnstableError, fit_recurrent
 from rrnn_ext.spiking._solve_scale import OutOfReachError
 
 # Of the logarithm of the sizes of synapses (Song et al., PLoS Biology 2005: lognormal fit of cortical EPSPs).
@@ -123,17 +124,84 @@ def rate_dale_(
     return _fill(weight, rows, chances, rate_out, neuron, least=1.001 * drift * inhibition / excitation)
 
 
+@torch.no_grad()
+def rate_recurrent_(
+    weight_in: Tensor,
+    weight_rec: Tensor,
+    *,
+    rate_in: float | Tensor,
+    rate_out: float,
+    tau: float,
+    dt: float,
+    tau_syn: float = 0.0,
+    threshold: float = 1.0,
+    reset: float = 0.0,
+    refractory: float = 0.0,
+    mean: float = 0.0,
+    share: float = 0.5,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Fills a recurrent layer's weights with normal numbers that make it fire at `rate_out`; returns both.
+
+    The rates, and the variances of what neurons send each other, are those that the layer gives itself: at first
+    computed, where neurons are taken for independent and their spikes for renewal processes, then corrected by what a
+    simulation of the layer says. The more of the variance is recurrent and the lower the rate, the more a deviation
+    feeds itself; a layer that would not hold the rate is a ValueError.
+
+    Arguments:
+        weight_in: (n, in), from the input.
+        weight_rec: (n, n), row = target, column = source, whose spikes arrive one step later.
+        share: of the variance in time of the free potential that comes through `weight_rec`, at least 0 and below 1.
+        the others: those of :func:`rate_normal_`.
+
+    >>> weight_in, weight_rec = torch.empty(200, 100), torch.empty(200, 200)
+    >>> _ = rate_recurrent_(weight_in, weight_rec, rate_in=20.0, rate_out=10.0, tau=20e-3, dt=1e-3)
+    """
+    neuron = checked_neuron(tau=tau, dt=dt, tau_syn=tau_syn, threshold=threshold, reset=reset, refractory=refractory)
+    from_input = _checked_input(weight_in, rate_in, neuron, name="weight_in")
+    check_number("mean", mean)
+    check_rate("rate_out", rate_out, neuron.highest_rate, "a spike per step that is not refractory")
+    check_number("share", share)
+    if not 0 <= share < 1:
+        raise ValueError(f"share must be at least 0 and below 1, got {share:g}")
+    if weight_rec.shape != (len(weight_in), len(weight_in)):
+        raise ValueError(
+            f"weight_rec must be ({len(weight_in)}, {len(weight_in)}) to match weight_in {tuple(weight_in.shape)}, "
+            f"got {tuple(weight_rec.shape)}"
+        )
+    weight_in.normal_(generator=generator)
+    weight_rec.normal_(generator=generator)
+    constant = torch.full_like(weight_in, mean / (neuron.mean_gain * from_input.sum().item()), dtype=torch.float64)
+    try:
+        scale_in, scale_rec = fit_recurrent(
+            Rows(weight_in.double(), constant), weight_rec.double(), from_input, rate_out, share, neuron
+        )
+    except OutOfReachError as error:
+        raise _out_of_reach(error, rate_out) from None
+    except UnstableError as error:
+        raise ValueError(
+            f"share must be lower for the layer to hold {rate_out:g} Hz by itself: at {share:g} it settles at "
+            f"{error.reached:.3g} Hz"
+        ) from None
+    weight_in.mul_(scale_in).add_(constant)
+    return weight_in, weight_rec.mul_(scale_rec)
+
+
 def _fill(
     weight: Tensor, rows: Rows, chances: Tensor, rate_out: float, neuron: Neuron, *, least: float = 0.0
 ) -> Tensor:
     try:
-        scale = fit_scale(rows, chances, rate_out, neuron, least=least)
+        scale = fit_scale(rows, chances, rate_out, neuron, least=least).scale
     except OutOfReachError as error:
-        raise ValueError(
-            f"rate_out must be between {error.lowest:.3g} and {error.highest:.3g} Hz to be reached from these "
-            f"presynaptic rates, got {rate_out:g}"
-        ) from None
+        raise _out_of_reach(error, rate_out) from None
     return weight.copy_(rows.at(scale).view(weight.shape))
+
+
+def _out_of_reach(error: OutOfReachError, rate_out: float) -> ValueError:
+    return ValueError(
+        f"rate_out must be between {error.lowest:.3g} and {error.highest:.3g} Hz to be reached from these "
+        f"presynaptic rates, got {rate_out:g}"
+    )
 
 
 def _checked_input(weight: Tensor, rate_in: float | Tensor, neuron: Neuron, *, name: str = "weight") -> Tensor:
