@@ -307,11 +307,8 @@ class ResolventPenalty(nn.Module):
 
     def _walks(self, run: Run, gains: Any) -> tuple[list[Tensor], PenaltyOptions, torch.dtype]:
         """The walks (steps, k, o, i) of each graph of the network that ran."""
-        network, options = self._network, dict(self._options)
-        leak = self._constants.get("leak", read("leak", options.pop("leak"), network.model))
-        detached = options.pop("detach_gains")
-        given = options.pop("gains")
-        alpha = read_alpha(options.pop("alpha"), network.model)
+        network, (options, leak) = self._network, self._read_options()
+        given, detached, alpha = self._options["gains"], self._options["detach_gains"], options.pop("alpha")
         if isinstance(alpha, Tensor) and alpha.dim() > 0:
             raise ValueError(f"alpha must be a number or 0-d for a network that runs, got {tuple(alpha.shape)}")
         if options["method"] == "inverse":
@@ -328,27 +325,28 @@ class ResolventPenalty(nn.Module):
             walks = walks_of_run(
                 *layers, run, alpha=alpha, rectify=options["rectify"], leak=leak, gains=gains, detached=detached
             )
-        for name in CONSTANTS:
-            if name in self._constants:
-                options[name] = self._constants[name].beside(name, like)
-        return walks, PenaltyOptions(**options), like.dtype
+        return walks, PenaltyOptions(**options | self._constants_beside(like)), like.dtype
 
     def _graphs(self) -> tuple[Graphs, dict[str, Any]]:
         """The weights' graphs, and the options as the function takes them."""
-        network, options, constants = self._network, dict(self._options), self._constants
-        del options["gains"], options["detach_gains"]
-        leak = read("leak", options.pop("leak"), network.model)
-        leak = constants.get("leak", leak)
-        options["alpha"] = alpha = read_alpha(options["alpha"], network.model)
+        options, leak = self._read_options()
         if torch.compiler.is_compiling():
             # It takes an int of a module for fixed, unless it is told otherwise where it first looks at it.
             with torch._dynamo.patch_dynamo_config(allow_unspec_int_on_nn_module=True):
                 options["hops"] = None if options["hops"] is None else options["hops"] + 0
-        graphs = network.graphs(alpha=alpha, rectify=options["rectify"], leak=leak)
-        for name in CONSTANTS:
-            if name in constants:
-                options[name] = constants[name].beside(name, graphs.weight_hh)
-        return graphs, options
+        graphs = self._network.graphs(alpha=options["alpha"], rectify=options["rectify"], leak=leak)
+        return graphs, options | self._constants_beside(graphs.weight_hh)
+
+    def _read_options(self) -> tuple[dict[str, Any], Any]:
+        """The function's options as they are now, and the leak."""
+        options, model = dict(self._options), self._network.model
+        del options["gains"], options["detach_gains"]
+        leak = self._constants.get("leak", read("leak", options.pop("leak"), model))
+        options["alpha"] = read_alpha(options["alpha"], model)
+        return options, leak
+
+    def _constants_beside(self, weight: Tensor) -> dict[str, Tensor]:
+        return {name: self._constants[name].beside(name, weight) for name in CONSTANTS if name in self._constants}
 
     def _penalty(self) -> Tensor:
         graphs, options = self._graphs()
