@@ -19,6 +19,7 @@ from torch import Tensor
 
 import rrnn_ext
 from experiments.cli import app
+from rrnn_ext.reading import commands
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -220,6 +221,8 @@ class TestCommands:
             self.check_make(words[1:])
         elif words[:3] == ["python", "-m", "experiments"]:
             self.check_experiments(words[3:])
+        elif words[:3] == ["python", "-m", "rrnn_ext"]:
+            typer.main.get_command(commands.app).commands[words[3]].make_context(words[3], words[4:])  # type: ignore[attr-defined]
         elif words[:3] == ["python", "-m", "benchmarks"]:
             self.check_benchmarks(words[3:])
         elif words[:2] == ["pip", "install"]:
