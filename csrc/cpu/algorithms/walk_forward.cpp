@@ -1,7 +1,5 @@
 // The chain X_0 = phi(U), X_{m+1} = A X_m, and the walks P_m = c phi(V) X_m that it yields; or the mirror image.
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
 #include "cpu/algorithms/walks.h"
 #include "cpu/kernels/kernels.h"
@@ -51,7 +49,7 @@ void read_out(const Walks<T>& problem, const T* bundle, T* walks, Range vectors,
 template <typename T>
 int64_t walk_forward_scratch(const Walks<T>& problem, bool keeps_chain) {
   const int64_t bundle = problem.width() * problem.n;
-  return bundle * (keeps_chain ? 1 : 3) + problem.width() * problem.other_width() + 2 * problem.n;
+  return bundle * (keeps_chain ? 1 : 3) + problem.width() * problem.other_width();
 }
 
 template <typename T>
@@ -61,7 +59,6 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* sh
   T* buffer = sum + bundle;
   T* ring = buffer + width * problem.other_width();  // two bundles in turn where no chain is kept
   const auto step = [&](int64_t m) { return chain ? chain + m * bundle : ring + m % 2 * bundle; };
-  const auto& k = kernels<T>(problem.flops());
   const ChainPart part = chain_part(problem, team);
   const Range others = part.alone ? Range{0, problem.other_width()} : team.share(problem.other_width());
   const auto exchange = [&] {
@@ -92,15 +89,6 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* sh
     read_out(problem, sum, walks, part.vectors, others, buffer);
   }
   team.wait();
-  if (problem.asked_hops == 1 && team.leads()) {
-    // A single hop does not pass W, but a NaN or an infinity in W must not yield a number all the same.
-    T* zeros = shared + walk_forward_scratch(problem, chain != nullptr) - 2 * n;
-    T* nothing = zeros + n;
-    std::fill_n(zeros, n, T(0));
-    k.apply({0, n}, n, problem.weight_hh, n, zeros, n, 1, T(1), nullptr, 0, nothing, n, false);
-    const T poison = std::accumulate(nothing, nothing + n, T(0));
-    for (int64_t p = 0; p < problem.outputs * problem.inputs; ++p) walks[p] += poison;
-  }
 }
 
 template int64_t walk_forward_scratch(const Walks<float>&, bool);

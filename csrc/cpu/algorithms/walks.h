@@ -20,7 +20,6 @@ struct Walks {
   bool rectify;
   bool per_hop;          // each P_m for itself rather than their sum
   const T* hop_weights;  // (hops) factors of the sum, or null: ones
-  int64_t asked_hops;    // hops, and those after the last one that has a weight
 
   // The chain carries the narrower side's vectors through W (from the inputs) or its transpose (from the outputs).
   bool from_inputs() const { return !weight_out || (weight_in && inputs <= outputs); }

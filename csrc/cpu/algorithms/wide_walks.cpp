@@ -31,8 +31,7 @@ class Doubled {
                alpha,
                from.rectify,
                from.per_hop,
-               from.hop_weights ? hop_weights_.data() : nullptr,
-               from.asked_hops} {}
+               from.hop_weights ? hop_weights_.data() : nullptr} {}
 
   // The results: one after another, and whether all of them are numbers.
   bool forward(Wide* walks) const {

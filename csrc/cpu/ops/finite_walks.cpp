@@ -37,8 +37,7 @@ Walks<T> problem(const Graphs& graphs, int64_t index, bool terms_are_weighted = 
           static_cast<T>(graphs.alpha),
           graphs.rectify,
           graphs.per_hop,
-          graphs.per_hop ? nullptr : graphs.hop_weights_of<T>(index),
-          graphs.hops};
+          graphs.per_hop ? nullptr : graphs.hop_weights_of<T>(index)};
 }
 
 // The largest that a graph of these has.
@@ -247,9 +246,8 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty_backward(
         from = wide.data();
       else
         from = at<T>(dense_walks, index, graphs.terms() * graphs.pairs());
-      penalty_backward(kind, from, graphs.terms(), graphs.pairs(),
-                       per_hop ? graphs.hop_weights_of<T>(index) : nullptr, pairs.of<T>(index),
-                       static_cast<V>(*at<T>(grads, index, 1)), to);
+      penalty_backward(kind, from, graphs.terms(), graphs.pairs(), per_hop ? graphs.hop_weights_of<T>(index) : nullptr,
+                       pairs.of<T>(index), static_cast<V>(*at<T>(grads, index, 1)), to);
     });
   });
 }

@@ -5,7 +5,6 @@
 #include "cuda/algorithms/walks.h"
 #include "cuda/device/device.h"
 #include "cuda/device/launch.h"
-#include "cuda/device/numbers.h"
 #include "cuda/device/vector.h"
 #include "cuda/kernels/chains.h"
 
@@ -72,19 +71,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A single hop does not pass W, but a NaN or an infinity in W must not yield a number all the same.
-template <typename T>
-__global__ void __launch_bounds__(kThreads) poison_kernel(const __grid_constant__ Walks<T> problem, T* walks) {
-  const int64_t graph = blockIdx.x, elements = problem.n * problem.n;
-  const T* weights = problem.weight_hh + graph * elements;
-  bool finite = true;
-  for (int64_t at = blockIdx.y * kThreads + threadIdx.x; at < elements; at += gridDim.y * kThreads)
-    finite = finite && is_finite(weights[at]);
-  if (__syncthreads_and(finite)) return;
-  T* to = walks + graph * problem.terms() * problem.pairs();
-  for (int64_t at = threadIdx.x; at < problem.terms() * problem.pairs(); at += kThreads) to[at] = not_a_number<T>();
-}
-
 // The bundles that start from the given sides. The narrower side's chain comes first.
 template <typename T>
 Chains<T> chains_of(const Walks<T>& problem, T* chain, bool both) {
@@ -138,10 +124,6 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, T* scratch, cudaS
                   static_cast<unsigned>(std::min<int64_t>(sweeps, 1024)));
   launch(read_out_kernel<T>, {grid, kThreads, kOthers * kWarps * sizeof(T)}, stream, problem,
          static_cast<const T*>(narrow.chain), narrow.chain_stride, walks);
-  if (problem.hops > 1) return;
-  const int64_t blocks = std::min<int64_t>((problem.n * problem.n + kThreads - 1) / kThreads, 256);
-  launch(poison_kernel<T>, {dim3(static_cast<unsigned>(problem.graphs), static_cast<unsigned>(blocks)), kThreads},
-         stream, problem, walks);
 }
 
 template int64_t walk_forward_scratch(const Walks<float>&, bool);

@@ -161,8 +161,7 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty_backward(
   const Tensor grads = dense(grad_value), dense_walks = dense(walks);
   return dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
-    const WalkGradient<T> gradient{nullptr, at<T>(grads, 0, 0),
-                                   walk_norm<T>(graphs, pairs, kind, dense_walks)};
+    const WalkGradient<T> gradient{nullptr, at<T>(grads, 0, 0), walk_norm<T>(graphs, pairs, kind, dense_walks)};
     return backward<T>(graphs, chain, gradient, current.stream());
   });
 }

@@ -61,12 +61,4 @@ CUDA = (
         breaks="where several blocks share a norm, they count walks more than once",
         tests=("walk_kernels",),
     ),
-    Bug(
-        name="a-nan-that-no-walk-passes",
-        file="csrc/cuda/algorithms/walk_forward.cu",
-        text="if (problem.hops > 1) return;",
-        instead="if (problem.hops >= 1) return;",
-        breaks="a single hop does not pass W, and its NaN is lost",
-        tests=("walk_kernels",),
-    ),
 )
