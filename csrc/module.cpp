@@ -63,7 +63,7 @@ py::dict build_info() {
   info["cxx_standard"] = static_cast<long>(__cplusplus);
   info["torch_target_version"] = torch_target_version();
   info["simd_compiled"] = simd_compiled();
-  info["simd_selected"] = rrnn::kernels<float>(1e9).isa;
+  info["simd_selected"] = rrnn::cpu::kernels<float>(1e9).isa;
   info["parallel"] = "torch::stable::parallel_for";
   info["cuda_archs"] = py::str(RRNN_CUDA_ARCHS).attr("split")();
   info["cuda_emulated"] = cuda_emulated();

@@ -1,4 +1,4 @@
-// One graph or a batch of graphs with sides, as the ops of finite walks are given them.
+// The recurrent matrices that an op is given: of one graph, or of a batch of graphs.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -13,68 +13,29 @@
 namespace rrnn {
 
 struct Graphs {
-  Tensor weight_hh;
-  std::optional<Tensor> weight_in, weight_out, hop_weights;
-  double alpha;
-  int64_t hops;
-  bool rectify, per_hop;
-  std::optional<int64_t> batch;
-  int64_t n, inputs, outputs;
+  Tensor weight_hh;              // (n, n) or (batch, n, n)
+  std::optional<int64_t> batch;  // none: one graph
+  int64_t n;
 
-  Graphs(const Tensor& hh, const std::optional<Tensor>& in, const std::optional<Tensor>& out,
-         const std::optional<Tensor>& weights, double alpha, int64_t hops, bool rectify, bool per_hop)
-      : weight_hh(dense(hh)), alpha(alpha), hops(hops), rectify(rectify), per_hop(per_hop) {
+  explicit Graphs(const Tensor& hh) : weight_hh(dense(hh)) {
     check_floating(hh);
     STD_TORCH_CHECK(hh.dim() == 2 || hh.dim() == 3, "weight_hh must be (n, n) or (batch, n, n), got ", shape_of(hh));
-    STD_TORCH_CHECK(hops >= 1, "hops must be at least 1, got ", hops);
-    STD_TORCH_CHECK(in || out, "weight_in or weight_out must be given");
     if (hh.dim() == 3) batch = hh.size(0);
     n = hh.size(hh.dim() - 1);
     check_matrix("weight_hh", hh, batch, n, n);
-    inputs = outputs = n;
-    if (in) {
-      check_like("weight_in", *in, hh);
-      check_matrix("weight_in", *in, batch, n, -1);
-      inputs = in->size(in->dim() - 1);
-      weight_in = dense(*in);
-    }
-    if (out) {
-      check_like("weight_out", *out, hh);
-      check_matrix("weight_out", *out, batch, -1, n);
-      outputs = out->size(out->dim() - 2);
-      weight_out = dense(*out);
-    }
-    if (weights) {
-      check_like("hop_weights", *weights, hh);
-      check_vector("hop_weights", *weights, batch, hops);
-      hop_weights = dense(*weights);
-    }
+  }
+
+  static Graphs of_batch(const Tensor& hh) {
+    check_floating(hh);
+    STD_TORCH_CHECK(hh.dim() == 3, "weight_hh must be (batch, n, n), got ", shape_of(hh));
+    return Graphs(hh);
   }
 
   int64_t count() const { return batch.value_or(1); }
-  int64_t pairs() const { return inputs * outputs; }
-  int64_t terms() const { return per_hop ? hops : 1; }
 
   template <typename T>
-  static const T* data(const std::optional<Tensor>& tensor, int64_t index, int64_t size) {
-    static const T nothing{};  // null means not given, and an empty tensor has no pointer of its own
-    if (!tensor) return nullptr;
-    return tensor->numel() == 0 ? &nothing : static_cast<const T*>(tensor->const_data_ptr()) + index * size;
-  }
-
-  template <typename T>
-  const T* hop_weights_of(int64_t index) const {
-    return data<T>(hop_weights, hop_weights && hop_weights->dim() == 2 ? index : 0, hops);
-  }
-
-  // Up to the last hop that has a weight; at least one.
-  template <typename T>
-  int64_t weighted_hops(int64_t index) const {
-    int64_t last = hops;
-    if (!hop_weights || hop_weights->numel() == 0) return last;
-    const T* weights = hop_weights_of<T>(index);
-    while (last > 1 && weights[last - 1] == 0) --last;
-    return last;
+  const T* matrix(int64_t index) const {
+    return at<T>(weight_hh, index, n * n);
   }
 
   Tensor empty(std::initializer_list<int64_t> own) const {
@@ -83,24 +44,20 @@ struct Graphs {
     for (const int64_t size : own) sizes[dims++] = size;
     return empty_of(weight_hh, sizes, dims);
   }
+
+  // Of a batch: (batch, n), one element a graph, (batch, n, n).
+  void check_vectors(const char* name, const Tensor& vectors) const {
+    check_like(name, vectors, weight_hh);
+    check_matrix(name, vectors, std::nullopt, count(), n);
+  }
+  void check_factors(const char* name, const Tensor& factors) const {
+    check_like(name, factors, weight_hh);
+    STD_TORCH_CHECK(factors.numel() == count(), name, " must have one element a graph, got ", shape_of(factors));
+  }
+  void check_matrices(const char* name, const Tensor& matrices) const {
+    check_like(name, matrices, weight_hh);
+    check_matrix(name, matrices, count(), n, n);
+  }
 };
-
-inline void check_grad_walks(const Tensor& grad_walks, const Graphs& graphs) {
-  check_like("grad_walks", grad_walks, graphs.weight_hh);
-  STD_TORCH_CHECK(grad_walks.numel() == graphs.count() * graphs.terms() * graphs.pairs(),
-                  "grad_walks must have the shape of walks, got ", shape_of(grad_walks));
-}
-
-inline void check_walks(const Tensor& walks, const Graphs& graphs) {
-  check_like("walks", walks, graphs.weight_hh);
-  STD_TORCH_CHECK(walks.numel() == graphs.count() * graphs.terms() * graphs.pairs(),
-                  "walks must come from the forward op, got ", shape_of(walks));
-}
-
-inline void check_grad_value(const Tensor& grad_value, const Graphs& graphs) {
-  check_like("grad_value", grad_value, graphs.weight_hh);
-  STD_TORCH_CHECK(grad_value.numel() == graphs.count(), "grad_value must have one element a graph, got ",
-                  shape_of(grad_value));
-}
 
 }  // namespace rrnn

@@ -4,18 +4,18 @@
 #include <optional>
 
 #include "common/checks.h"
+#include "common/graphs.h"
 #include "common/tensors.h"
 
 namespace rrnn {
 
 class PairWeights {
  public:
-  PairWeights(const std::optional<Tensor>& given, const Tensor& weight_hh, std::optional<int64_t> batch,
-              int64_t outputs, int64_t inputs)
+  PairWeights(const std::optional<Tensor>& given, const Graphs& graphs, int64_t outputs, int64_t inputs)
       : pairs_(outputs * inputs) {
     if (!given) return;
-    check_like("pair_weights", *given, weight_hh);
-    check_matrix("pair_weights", *given, given->dim() == 2 ? std::nullopt : batch, outputs, inputs);
+    check_like("pair_weights", *given, graphs.weight_hh);
+    check_matrix("pair_weights", *given, given->dim() == 2 ? std::nullopt : graphs.batch, outputs, inputs);
     weights_ = dense(*given);
   }
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from rrnn_ext._errors import ResolventConditionError, ResolventDivergenceError
 from rrnn_ext.infinite.probes import gaussian
 from rrnn_ext.ops import native
+from rrnn_ext.ops.finite_walks import Chain
 
 _PROBES = 8
 _PROBED_HOPS = (64, 256, 1024)
@@ -189,11 +190,9 @@ class _Images:
 
 def walks_in_blocks(a: Tensor, vectors: Tensor, hops: int) -> tuple[Tensor, Tensor]:
     """(sum of A^m V over m < hops, A^hops V) for (b, n, n) and (b, n, c)."""
-    walks, chain = native.finite_walks(
-        a, vectors, None, hop_weights=None, alpha=1.0, hops=hops, rectify=False, per_hop=False, keep_chain=True
-    )
-    last = chain.reshape(*vectors.shape[:-2], hops, vectors.shape[-1], vectors.shape[-2])[..., -1, :, :].mT
-    return walks.squeeze(-3), a @ last
+    options = {"hop_weights": None, "alpha": 1.0, "hops": hops, "rectify": False, "per_hop": False}
+    walks, chain = native.finite_walks(a, vectors, None, **options, chain_kind=Chain.narrow)
+    return walks.squeeze(-3), a @ chain[..., -1, :, :].mT
 
 
 def _balanced(a: Tensor) -> Tensor:

@@ -17,4 +17,3 @@ except ImportError as error:
 
 native = torch.ops.rrnn_ext
 CUDA_ARCHS = tuple(_C.build_info()["cuda_archs"])
-CUDA_EMULATED = _C.build_info()["cuda_emulated"]

@@ -15,7 +15,7 @@ from rrnn_ext.infinite import deferred, lapack
 from rrnn_ext.infinite.convergence import Source, prove_convergence
 from rrnn_ext.infinite.probes import gaussian
 from rrnn_ext.infinite.solve import LARGEST_ERROR, one_minus, refined
-from rrnn_ext.ops import CUDA_EMULATED, native
+from rrnn_ext.ops import native
 from rrnn_ext.ops._matrices import pair_norm, phi, walk_size_derivative
 from rrnn_ext.ops._registration import differentiable_gradients
 from rrnn_ext.ops.infinite_walks import infinite_sum, infinite_walks_of_edges, source_of, without_the_empty_walk
@@ -97,7 +97,7 @@ def _gradient(call: Call, grad: Tensor, weight_hh: Tensor, pair_weights: Tensor 
 
 
 def _is_small(weight_hh: Tensor) -> bool:
-    return weight_hh.shape[-1] <= (_SMALL_GRAPH_CUDA if weight_hh.is_cuda or CUDA_EMULATED else _SMALL_GRAPH)
+    return weight_hh.shape[-1] <= (_SMALL_GRAPH_CUDA if weight_hh.is_cuda else _SMALL_GRAPH)
 
 
 def _inverse_by_halves(a: Tensor) -> Tensor:

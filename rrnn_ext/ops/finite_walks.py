@@ -11,6 +11,7 @@ functions and applications", for the block matrix).
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,7 +21,7 @@ from torch.autograd import Function
 
 from rrnn_ext._modes import is_batched, transforming
 from rrnn_ext._options import Norm
-from rrnn_ext.ops import CUDA_EMULATED, native
+from rrnn_ext.ops import native
 from rrnn_ext.ops._matrices import block_triangular, identity, of_weight, pair_norm, phi
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, differentiable_gradients, fold_batch
 
@@ -106,35 +107,47 @@ class _Doubled:
         ]
 
 
-def _chain_size(walks: WalkArguments, inputs: int, outputs: int) -> int:
-    """The elements the backward needs of a graph: Walks::chain_size in csrc/*/algorithms/walks.h."""
-    n, hops = walks.weight_hh.shape[-1], walks.hops
-    if walks.weight_in is None:
-        return hops * outputs * n
-    if walks.weight_out is None:
-        return hops * inputs * n
-    if not walks.per_hop and walks.hop_weights is None and hops > 1:  # both chains at once?
-        if walks.weight_hh.is_cuda or CUDA_EMULATED:
-            narrower, wider = torch.sym_min(inputs, outputs), torch.sym_max(inputs, outputs)
-            both = narrower > 0 and wider <= 64 and wider - narrower <= 16
-        else:
-            both = inputs == 1 and outputs == 1
-        if both:
-            return hops * (inputs + outputs) * n
-    return hops * torch.sym_min(inputs, outputs) * n
+class Chain(enum.IntEnum):
+    """What a forward op keeps for the gradient: vectors carried through W hop by hop, (hops, vectors, n).
+
+    Those of the narrower side, or of both sides, the inputs' first, from which the gradient needs no further pass
+    through W. Native ops know it by its number, as in csrc/common/walk_arguments.h, and do as they are told.
+    """
+
+    none = 0
+    narrow = 1
+    both = 2
+
+
+def _chain_kind(
+    weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, hop_weights: Tensor | None, per_hop: bool
+) -> Chain:
+    """The chain from which the gradient is made the fastest."""
+    if weight_in is None or weight_out is None or hop_weights is not None or per_hop:
+        return Chain.narrow
+    inputs, outputs = weight_in.shape[-1], weight_out.shape[-2]
+    if weight_hh.is_cuda:  # both in one pass, where the wider side is little wider
+        few = 0 < inputs <= 64 and 0 < outputs <= 64
+        return Chain.both if few and -16 <= inputs - outputs <= 16 else Chain.narrow
+    return Chain.both if inputs == 1 and outputs == 1 else Chain.narrow
+
+
+def _chain_of(walks: WalkArguments) -> Chain:
+    return _chain_kind(*walks[:4], walks.per_hop)
 
 
 @torch.library.register_fake("rrnn_ext::finite_walks")
 def _walk_sums_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
-    *of_walks, keep_chain = arguments
+    *of_walks, kind = arguments
     walks = WalkArguments(*of_walks)
     weight_hh, weight_in, weight_out, *_ = walks
     n, batch = weight_hh.shape[-1], weight_hh.shape[:-2]
     inputs = n if weight_in is None else weight_in.shape[-1]
     outputs = n if weight_out is None else weight_out.shape[-2]
-    chain = _chain_size(walks, inputs, outputs) if keep_chain else 0
-    terms = walks.hops if walks.per_hop else 1
-    return weight_hh.new_empty(*batch, terms, outputs, inputs), weight_hh.new_empty(*batch, chain)
+    narrow = outputs if weight_in is None else inputs if weight_out is None else torch.sym_min(inputs, outputs)
+    vectors = {Chain.none: 0, Chain.narrow: narrow, Chain.both: inputs + outputs}[kind]
+    chain = weight_hh.new_empty(*batch, walks.hops, vectors, n)
+    return weight_hh.new_empty(*batch, walks.hops if walks.per_hop else 1, outputs, inputs), chain
 
 
 @torch.library.register_fake("rrnn_ext::finite_walks_backward")
@@ -149,9 +162,9 @@ def _walk_sums_backward_fake(
 
 @torch.library.register_fake("rrnn_ext::finite_walks_penalty")
 def _walk_penalty_fake(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    *of_penalty, keep_chain = arguments
-    walks, chain = _walk_sums_fake(*_sums_of(PenaltyArguments(*of_penalty)), keep_chain)
-    return chain.new_empty(chain.shape[:-1]), walks, chain
+    *of_penalty, kind = arguments
+    walks, chain = _walk_sums_fake(*_sums_of(PenaltyArguments(*of_penalty)), kind)
+    return chain.new_empty(chain.shape[:-3]), walks, chain
 
 
 @torch.library.register_fake("rrnn_ext::finite_walks_penalty_backward")
@@ -193,7 +206,7 @@ class _Walks(Differentiable):
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_hh: Tensor | None, d_in: Tensor | None, d_out: Tensor | None, *_: Any) -> Any:
         doubled = _Doubled(WalkArguments(*saved[:-1], *ctx.options), (d_hh, d_in, d_out))
-        return _walk_sums(*doubled.walks, keep_chain=True)[0], None
+        return _walk_sums(*doubled.walks, _chain_of(doubled.walks))[0], None
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
@@ -216,7 +229,7 @@ class _WalksBackward(Differentiable):
         grad_walks."""
         grad_walks, _, *tensors = saved
         doubled = _Doubled(WalkArguments(*tensors, *ctx.options), tangents)
-        walks, chain = _walk_sums(*doubled.walks, keep_chain=True)
+        walks, chain = _walk_sums(*doubled.walks, _chain_of(doubled.walks))
         return walks, doubled.gradients(_walk_sums_backward(grad_walks, chain, *doubled.walks))
 
     @staticmethod
@@ -239,13 +252,13 @@ class _WalksBackward(Differentiable):
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-        graph, unfold = fold_batch(info.batch_size, in_dims[:6], args[:6], (3, 1, 2, 2, 2, 1))
+        graph, unfold = fold_batch(info.batch_size, in_dims[:6], args[:6], (3, 3, 2, 2, 2, 1))
         return tuple(map(unfold, _walk_sums_backward(*graph, *args[6:]))), (0, 0, 0)
 
 
 def walk_sums(walks: WalkArguments) -> Tensor:
     """The walks (..., terms, o, i): each P_m where ``per_hop``, else their weighted sum."""
-    return _walk_sums(*walks, keep_chain=True)[0]
+    return _walk_sums(*walks, _chain_of(walks))[0]
 
 
 class _WalkPenalty(Function):
@@ -258,9 +271,9 @@ class _WalkPenalty(Function):
     def forward(
         ctx: Any, weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, constants: tuple[Any, ...]
     ) -> Tensor:
-        keep_chain = True
-        value, walks, chain = _walk_penalty(weight_hh, weight_in, weight_out, *constants, keep_chain)
         hop_weights, pair_weights, *ctx.options = constants
+        kind = _chain_kind(weight_hh, weight_in, weight_out, hop_weights, constants[5])
+        value, walks, chain = _walk_penalty(weight_hh, weight_in, weight_out, *constants, kind)
         ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain)
         return value
 
@@ -310,6 +323,5 @@ def walk_penalty(penalty: PenaltyArguments) -> Tensor:
         # Function.apply without its Python part, which serves functorch and takes half of a small call's time.
         apply: Callable[..., Tensor] = super(Function, _WalkPenalty).apply
         return apply(weight_hh, weight_in, weight_out, penalty[3:])
-    keep_chain = False
-    value, _, _ = _walk_penalty(*penalty, keep_chain)
+    value, _, _ = _walk_penalty(*penalty, Chain.none)
     return value

@@ -9,11 +9,10 @@ from __future__ import annotations
 import mpmath
 import pytest
 import torch
-from support.device import DEVICE
+from support.device import CUDA_EMULATED, DEVICE
 from torch import Tensor
 
 import rrnn_ext  # noqa: F401  (registers the ops)
-from rrnn_ext.ops import CUDA_EMULATED
 
 pytestmark = pytest.mark.emulated
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.device import DEVICE
+from support.device import CUDA_EMULATED, DEVICE
 from torch import Tensor
 
-from rrnn_ext.ops import CUDA_EMULATED
+from rrnn_ext.ops.finite_walks import Chain
 
 pytestmark = [
     pytest.mark.emulated,
@@ -247,17 +247,17 @@ def test_weights_may_begin_anywhere(n: int, shift: int, dtype: torch.dtype) -> N
     vectors, ones = torch.ones(1, n, device=DEVICE, dtype=dtype), torch.ones(1, device=DEVICE, dtype=dtype)
 
     def results(weight_hh: Tensor) -> list[Tensor]:
-        value, walks, _ = ops.all_pairs_penalty(weight_hh, None, ALPHA, True, False)
+        value, walks, _ = ops.all_pairs_penalty(weight_hh, None, ALPHA, True, 0)
         x, y, _ = ops.pathway(weight_hh, vectors, vectors, ALPHA)
         found = [value, walks, x, y]
-        found.append(ops.all_pairs_penalty_backward(ones, walks, weight_hh, None, ALPHA, True, False))
+        found.append(ops.all_pairs_penalty_backward(ones, walks, weight_hh, None, ALPHA, True, 0))
         found.append(ops.pathway_backward(ones, weight_hh, x, y, ALPHA))
         for u, v in ((vectors[..., None], vectors[:, None]), (vectors[..., None], None)):
-            penalty = (*ops.finite_walks_penalty(weight_hh, u, v, None, None, ALPHA, 4, True, False, False, True),)
+            penalty = (*ops.finite_walks_penalty(weight_hh, u, v, None, None, ALPHA, 4, True, False, 0, Chain.narrow),)
             found += [
                 *penalty[:2],
                 *ops.finite_walks_penalty_backward(
-                    ones, *penalty[1:], weight_hh, u, v, None, None, ALPHA, 4, True, False, False
+                    ones, *penalty[1:], weight_hh, u, v, None, None, ALPHA, 4, True, False, 0
                 ),
             ]
         return found

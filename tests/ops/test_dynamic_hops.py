@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
-import rrnn_ext  # noqa: F401  (registers the ops)
+from rrnn_ext.ops.finite_walks import Chain
 
 GRAPH = torch.randn(5, 5) / 4, torch.randn(5, 2), torch.randn(3, 5)
 
 
 def sums(hops: int) -> Tensor:
-    walks, chain = torch.ops.rrnn_ext.finite_walks(*GRAPH, None, 0.5, hops, False, False, True)
+    walks, chain = torch.ops.rrnn_ext.finite_walks(*GRAPH, None, 0.5, hops, False, False, Chain.narrow)
     gradients = torch.ops.rrnn_ext.finite_walks_backward(walks, chain, *GRAPH, None, 0.5, hops, False, False)
     return torch.cat([each.flatten() for each in (walks, *gradients)])
 
 
 def penalty(hops: int) -> Tensor:
-    options = None, None, 0.5, hops, False, True, False
-    value, walks, chain = torch.ops.rrnn_ext.finite_walks_penalty(*GRAPH, *options, True)
+    options = None, None, 0.5, hops, False, True, 0
+    value, walks, chain = torch.ops.rrnn_ext.finite_walks_penalty(*GRAPH, *options, Chain.narrow)
     gradients = torch.ops.rrnn_ext.finite_walks_penalty_backward(value, walks, chain, *GRAPH, *options)
     return torch.cat([each.flatten() for each in (value, walks, *gradients)])
 

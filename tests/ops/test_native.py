@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import torch
-from support.device import DEVICE
+from support.device import CUDA_EMULATED, DEVICE
 from torch import Tensor
 
-import rrnn_ext  # noqa: F401  (registers torch.ops.rrnn_ext)
 from rrnn_ext import reference
+from rrnn_ext.ops.finite_walks import Chain
 
 pytestmark = pytest.mark.native
 
@@ -49,7 +49,7 @@ class Problem:
     weighted: bool = False
 
     def flops(self) -> float:
-        """As in csrc/cpu/algorithms/walks.h: a chain of the narrower side's vectors through weight_hh."""
+        """As in csrc/cpu/algorithms/finite_walks.h: the narrower side's vectors through weight_hh."""
         width = min(size for size in (self.i, self.o) if size is not None)
         return 2.0 * self.n**2 * width * self.hops
 
@@ -70,6 +70,15 @@ class Problem:
 
     def options(self) -> tuple[float, int, bool, bool]:
         return ALPHA, self.hops, self.rectify, self.per_hop
+
+    def chain(self) -> Chain:
+        """Both sides' vectors where the device has a way to use them."""
+        sides = self.i, self.o
+        if None in sides or self.per_hop or self.weighted:
+            return Chain.narrow
+        few = max(size or 0 for size in sides) <= 64
+        on_cuda = DEVICE.type == "cuda" or CUDA_EMULATED
+        return Chain.both if (few and on_cuda) or sides == (1, 1) else Chain.narrow
 
     def definition(self, weights: list[Tensor], hop_weights: Tensor | None, rectify: bool) -> Tensor:
         """walks (..., terms, o, i) of those weights that are given."""
@@ -113,8 +122,8 @@ def run(problem: Problem, dtype: torch.dtype) -> tuple[Tensor, Tensor, list[Tens
     """walks with and without a chain, the gradients of what is given, and the upstream gradient of those."""
     *weights, hop_weights = problem.tensors(dtype)
     graph = (*weights, hop_weights, *problem.options())
-    walks, chain = torch.ops.rrnn_ext.finite_walks(*graph, True)
-    without_chain, nothing = torch.ops.rrnn_ext.finite_walks(*graph, False)
+    walks, chain = torch.ops.rrnn_ext.finite_walks(*graph, problem.chain())
+    without_chain, nothing = torch.ops.rrnn_ext.finite_walks(*graph, Chain.none)
     assert nothing.numel() == 0
     grad_walks = upstream(walks.shape, dtype)
     gradients = torch.ops.rrnn_ext.finite_walks_backward(grad_walks, chain, *graph)
@@ -243,8 +252,8 @@ def test_penalty(batch: int | None, n: int, mode: str, squared: bool) -> None:
             None if own_pairs is None else upstream(torch.Size([*(rows if own_pairs else ()), *pairs]), dtype).abs()
         )
         graph = (*weights, hop_weights, pair_weights, *problem.options(), int(squared))
-        value, walks, chain = torch.ops.rrnn_ext.finite_walks_penalty(*graph, True)
-        value_alone, _, nothing = torch.ops.rrnn_ext.finite_walks_penalty(*graph, False)
+        value, walks, chain = torch.ops.rrnn_ext.finite_walks_penalty(*graph, problem.chain())
+        value_alone, _, nothing = torch.ops.rrnn_ext.finite_walks_penalty(*graph, Chain.none)
         assert nothing.numel() == 0
         grad_value = upstream(torch.Size(rows), dtype)
         gradients = torch.ops.rrnn_ext.finite_walks_penalty_backward(grad_value, walks, chain, *graph)

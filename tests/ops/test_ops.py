@@ -16,7 +16,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import rrnn_ext  # noqa: F401  (registers torch.ops.rrnn_ext)
 from rrnn_ext._options import Norm
-from rrnn_ext.ops.finite_walks import PenaltyArguments, WalkArguments, walk_norm, walk_penalty, walk_sums
+from rrnn_ext.ops.finite_walks import Chain, PenaltyArguments, WalkArguments, walk_norm, walk_penalty, walk_sums
 
 ALPHA = 0.875
 DTYPES = (torch.float32, torch.float64)
@@ -107,13 +107,16 @@ def drawn(shape: torch.Size, dtype: torch.dtype) -> Tensor:
 
 
 def finite_walks(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
-    for keep_chain in (True, False):
-        yield {**case.graph(dtype), **case.options(), "keep_chain": keep_chain}
+    sides = case.i, case.o
+    may_keep_both = sides == (1, 1) and not case.per_hop and not case.hop_weights
+    for kind in (Chain.both if may_keep_both else Chain.narrow, Chain.none):
+        yield {**case.graph(dtype), **case.options(), "chain_kind": int(kind)}
 
 
 def finite_walks_backward(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     graph = {**case.graph(dtype), **case.options()}
-    walks, chain = op("finite_walks")(**graph, keep_chain=True)
+    call = next(finite_walks(case, dtype))
+    walks, chain = op("finite_walks")(**call)
     yield {"grad_walks": drawn(walks.shape, dtype), "chain": chain, **graph}
 
 
@@ -125,7 +128,7 @@ def finite_walks_penalty(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
 def finite_walks_penalty_backward(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     graph = next(finite_walks_penalty(case, dtype))
     value, walks, chain = op("finite_walks_penalty")(**graph)
-    del graph["keep_chain"]
+    del graph["chain_kind"]
     yield {"grad_value": drawn(value.shape, dtype), "walks": walks, "chain": chain, **graph}
 
 
@@ -312,11 +315,17 @@ PAIRS: list[tuple[dict[str, Any], str]] = [
     ({"pair_weights": torch.tensor(1.0)}, "pair_weights must be (2, 2), got ()"),
     ({"pair_weights": torch.ones(2, 2).double()}, "pair_weights must have the dtype of weight_hh"),
 ]
+KIND: list[tuple[dict[str, Any], str]] = [
+    ({"chain_kind": 3}, "chain_kind must be 0 (none), 1 (narrow) or 2 (both), got 3"),
+    ({"chain_kind": 2, "weight_in": None}, "chain_kind 2 (both) needs weight_in and weight_out, and a sum"),
+    ({"chain_kind": 2, "per_hop": True}, "chain_kind 2 (both) needs weight_in and weight_out, and a sum"),
+]
+NORM: list[tuple[dict[str, Any], str]] = [({"norm": 2}, "norm must be 0 (l1) or 1 (l2), got 2")]
 CHAIN: list[tuple[dict[str, Any], str]] = [
-    ({"chain": torch.ones(0)}, "chain must come from the forward op with keep_chain"),
-    ({"chain": torch.ones(19)}, "chain must come from the forward op with keep_chain"),
-    ({"chain": torch.ones(18).half()}, "chain must have the dtype of weight_hh"),
-    ({"hops": 4}, "chain must come from the forward op with keep_chain"),
+    ({"chain": torch.ones(0)}, "chain must be (3, width, 3) as the forward op keeps it, got (0,)"),
+    ({"chain": torch.ones(3, 1, 3)}, "chain must be (3, width, 3) as the forward op keeps it, got (3, 1, 3)"),
+    ({"chain": torch.ones(3, 2, 3).half()}, "chain must have the dtype of weight_hh"),
+    ({"hops": 4}, "chain must be (4, width, 3) as the forward op keeps it, got (3, 2, 3)"),
 ]
 BATCH: list[tuple[dict[str, Any], str]] = [
     ({"weight_hh": torch.ones(1, 3, 3).half()}, "weight_hh must be float32 or float64"),
@@ -329,8 +338,8 @@ ALL_PAIRS: list[tuple[dict[str, Any], str]] = [
     ({"pair_weights": torch.ones(3, 3).double()}, "pair_weights must have the dtype of weight_hh"),
 ]
 WRONG = {
-    "finite_walks": GRAPH,
-    "finite_walks_penalty": [*GRAPH, *PAIRS],
+    "finite_walks": [*GRAPH, *KIND],
+    "finite_walks_penalty": [*GRAPH, *KIND, *PAIRS, *NORM],
     "finite_walks_backward": [
         *GRAPH,
         *CHAIN,
@@ -361,7 +370,7 @@ WRONG = {
         ({"scale": torch.ones(2)}, "scale must have one element a graph, got (2,)"),
         ({"scale": torch.ones(1).half()}, "scale must have the dtype of weight_hh"),
     ],
-    "all_pairs_penalty": [*BATCH, *ALL_PAIRS],
+    "all_pairs_penalty": [*BATCH, *ALL_PAIRS, *NORM],
     "all_pairs_penalty_backward": [
         *BATCH,
         *ALL_PAIRS,

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from support.device import DEVICE
+from support.device import CUDA_EMULATED, DEVICE
 from torch import Tensor
 
 import rrnn_ext
 from rrnn_ext import reference
-from rrnn_ext.ops import CUDA_EMULATED
 
 pytestmark = pytest.mark.skipif(
     DEVICE.type == "cuda" or CUDA_EMULATED, reason="CUDA kernels do not redo what overflows"

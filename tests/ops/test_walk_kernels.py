@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from support.device import DEVICE
+from support.device import CUDA_EMULATED, DEVICE
 from test_native import Problem, check, run
 
-from rrnn_ext.ops import CUDA_EMULATED
+from rrnn_ext.ops.finite_walks import Chain
 
 pytestmark = [
     pytest.mark.skipif(DEVICE.type == "cpu" and not CUDA_EMULATED, reason="needs the CUDA ops"),
@@ -70,9 +70,30 @@ def test_a_nan_that_walks_pass_comes_out(inputs: int, outputs: int, rectify: boo
     problem = Problem(33, inputs, outputs, 3, rectify=rectify)
     weight_hh, *graph = problem.tensors(torch.float32)
     weight_hh[32, 31] = torch.nan
-    value, walks, _ = ops.finite_walks_penalty(weight_hh, *graph, None, 0.9, 3, rectify, False, 0, True)
+    value, walks, _ = ops.finite_walks_penalty(weight_hh, *graph, None, 0.9, 3, rectify, False, 0, problem.chain())
     assert value.isnan()
     assert walks.isnan().any()
+
+
+@DTYPES
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 2), (2, 5), (4, 4), (64, 1)])
+def test_either_chain_gives_the_gradient(inputs: int, outputs: int, dtype: torch.dtype) -> None:
+    *graph, _ = Problem(70, inputs, outputs, 4, batch=2, rectify=True).tensors(dtype)
+    options = None, 0.9, 4, True, False
+    found = []
+    for kind, vectors in ((Chain.narrow, min(inputs, outputs)), (Chain.both, inputs + outputs)):
+        walks, chain = ops.finite_walks(*graph, *options, kind)
+        assert chain.shape == (2, 4, vectors, 70)
+        found.append((walks, *ops.finite_walks_backward(walks.cos(), chain, *graph, *options)))
+    for a, b in zip(*found, strict=True):
+        tolerance = 1e-5 if dtype == torch.float32 else 1e-13
+        torch.testing.assert_close(a, b, rtol=0, atol=tolerance * b.abs().max().item())
+
+
+def test_both_chains_of_more_vectors_than_a_block_has() -> None:
+    *graph, _ = Problem(70, 65, 65, 4).tensors(torch.float32)
+    with pytest.raises(RuntimeError, match=r"chain_kind 2 \(both\) is for at most 64 .* on CUDA, got 65 and 65"):
+        ops.finite_walks(*graph, None, 0.9, 4, True, False, Chain.both)
 
 
 def test_the_same_bits_again(emulated_device: str) -> None:
@@ -94,7 +115,7 @@ def test_penalty(squared: bool, per_hop: bool, dtype: torch.dtype) -> None:
     pair_weights = torch.rand(2, 5, 100, generator=generator).to(DEVICE, dtype)
     graph = (*weights, hop_weights)
     options = 0.9, problem.hops, True, per_hop
-    value, walks, chain = ops.finite_walks_penalty(*graph, pair_weights, *options, int(squared), True)
+    value, walks, chain = ops.finite_walks_penalty(*graph, pair_weights, *options, int(squared), problem.chain())
     given = walks.clone().requires_grad_()
     sizes = given.square() if squared else given.abs()
     terms = (pair_weights[:, None] * sizes).sum((-2, -1))
@@ -109,15 +130,16 @@ def test_penalty(squared: bool, per_hop: bool, dtype: torch.dtype) -> None:
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * b.abs().max().item())
 
 
+@pytest.mark.parametrize("kind", [Chain.narrow, Chain.both], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("n", [64, 65, 130])
-def test_the_penalty_of_a_sum_of_one_pathway(n: int) -> None:
+def test_the_penalty_of_a_sum_of_one_pathway(n: int, kind: Chain) -> None:
     """v' (I + A + A^2) u and its gradient, by hand."""
     weight_hh, weight_in, weight_out, _ = Problem(n, 1, 1, 3).tensors(torch.float64)
     assert weight_in is not None
     assert weight_out is not None
     graph = weight_hh, weight_in, weight_out, None, None
-    options = 0.5, 3, False, False, True
-    value, walks, chain = ops.finite_walks_penalty(*graph, *options, True)
+    options = 0.5, 3, False, False, 1
+    value, walks, chain = ops.finite_walks_penalty(*graph, *options, kind)
     x = [weight_in, 0.5 * weight_hh @ weight_in]
     y = [weight_out.mT, 0.5 * weight_hh.mT @ weight_out.mT]
     walk = 0.25 * weight_out @ (x[0] + x[1] + 0.5 * weight_hh @ x[1])

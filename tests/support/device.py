@@ -1,4 +1,5 @@
-"""The device that the tensors of the tests live on: that of `pytest --device cuda`, else the CPU."""
+"""The device that the tensors of the tests live on: that of `pytest --device cuda`, else the CPU; and whether CUDA
+kernels stand in for the ops of the CPU."""
 
 from __future__ import annotations
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from rrnn_ext import _C
+
+CUDA_EMULATED = _C.build_info()["cuda_emulated"]
 DEVICE = torch.device("cpu")  # conftest.py puts in what the command line says, before any test is imported
 
 

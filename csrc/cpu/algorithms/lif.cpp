@@ -14,7 +14,7 @@
 #include "cpu/algorithms/scratch.h"
 #include "cpu/kernels/kernels.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 namespace {
 
 constexpr int64_t kColumns = 2048;
@@ -218,8 +218,8 @@ void lif_backward(const LifBackward<T>& call) {
       const T* given = call.upstream(part.group, t);
       step.grad_spikes = given ? given + part.begin : nullptr;
       if (call.weight_rec && t + 1 < steps) {
-        k.apply_transposed({0, n}, n, call.weight_rec + part.group * n * n, n, columns.of(call.grad_current, t + 1), n,
-                           part.count() / n, T(1), step.grad_spikes, n, upstream, n, false);
+        k.product_transposed({0, n}, n, call.weight_rec + part.group * n * n, n, columns.of(call.grad_current, t + 1),
+                             n, part.count() / n, T(1), step.grad_spikes, n, upstream, n, false);
         step.grad_spikes = upstream;
       }
       step.spikes = columns.of(call.spikes, t);
@@ -263,4 +263,4 @@ void lif_backward(const LifBackward<T>& call) {
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

@@ -3,7 +3,7 @@
 
 #include "common/lif_call.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 
 template <typename T>
 void lif_forward(const LifForward<T>& call);
@@ -11,4 +11,4 @@ void lif_forward(const LifForward<T>& call);
 template <typename T>
 void lif_backward(const LifBackward<T>& call);
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <type_traits>
 
-namespace rrnn {
+namespace rrnn::cpu {
 
 // What this thread does from here on. An infinity that was there before goes unnoticed.
 class OverflowWatch {
@@ -43,4 +43,4 @@ bool all_finite(const T* numbers, int64_t count) {
   return outside == 0;
 }
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

@@ -6,7 +6,7 @@
 
 #include "common/edge.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 
 template <typename T>
 using Total = std::conditional_t<(sizeof(T) > sizeof(double)), T, double>;
@@ -61,4 +61,4 @@ void penalty_backward(Norm norm, const T* walks, int64_t terms, int64_t pairs, c
   }
 }
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

@@ -5,7 +5,7 @@
 #include <memory>
 #include <new>
 
-namespace rrnn {
+namespace rrnn::cpu {
 
 inline constexpr std::align_val_t kCacheLine{64};
 
@@ -21,4 +21,4 @@ Scratch<T> scratch(int64_t count) {
   return Scratch<T>(static_cast<T*>(::operator new(static_cast<size_t>(count) * sizeof(T) + 64, kCacheLine)));
 }
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

@@ -3,26 +3,25 @@
 //   grad phi(W) = alpha c g sum_j y_j (x_0 + .. + x_{hops-2-j})'   grad phi(u) = c g sum_m y_m   grad phi(v) = c g
 //   sum_m x_m
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
-#include "cpu/algorithms/walks.h"
-#include "cpu/kernels/kernels.h"
+#include "common/edge.h"
+#include "cpu/algorithms/finite_walks.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 
 template <typename T>
-int64_t single_pathway_scratch(const Walks<T>& problem, int64_t members) {
+int64_t single_pathway_scratch(const WalkProblem<T>& problem, int64_t members) {
   return std::max(members, problem.hops) * std::max<int64_t>(1, problem.n);
 }
 
-template <typename T>
-void single_pathway_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* shared) {
-  const int64_t n = problem.n, hops = problem.hops;
+template <typename Operand, typename T>
+void single_pathway_forward(const WalkProblem<T>& problem, const Operand& a, T* walks, T* chain, Team& team,
+                            T* shared) {
+  const int64_t n = problem.n, hops = problem.hops, hop = 2 * n;
   T* x = chain;
-  T* y = chain + hops * n;
+  T* y = chain + n;
   const Range units = team.share(n, 8), own = team.own_items();
-  const auto& k = kernels<T>(problem.flops());
   for (int64_t r = units.begin; r < units.end; ++r) {
     x[r] = phi(problem.weight_in[r], problem.rectify);
     y[r] = phi(problem.weight_out[r], problem.rectify);
@@ -31,28 +30,25 @@ void single_pathway_forward(const Walks<T>& problem, T* walks, T* chain, Team& t
   for (int64_t m = 0; m + 1 < hops; ++m) {
     // Each member adds up its own rows' part of y_{m+1}; then each takes the sum over members for its own units.
     std::fill(shared + own.begin * n, shared + own.end * n, T(0));
-    sweep(units, 64, m % 2, [&](Range rows) {
-      k.line_pass(rows, n, problem.weight_hh, n, x + m * n, y + m * n, problem.alpha, x + (m + 1) * n,
-                  shared + own.begin * n, problem.rectify);
-    });
+    a.two_sided_product(units, x + m * hop, y + m * hop, x + (m + 1) * hop, shared + own.begin * n, m % 2);
     team.wait();
-    T* next = y + (m + 1) * n;
+    T* next = y + (m + 1) * hop;
     std::copy(shared + units.begin, shared + units.end, next + units.begin);
     for (int64_t item = 1; item < team.items(); ++item)
       for (int64_t r = units.begin; r < units.end; ++r) next[r] += shared[item * n + r];
     team.wait();
   }
   if (!team.leads()) return;
-  k.apply({0, 1}, n, y, n, x, n, hops, problem.edges(), nullptr, 0, shared, 1, false);
+  a.kernels().product({0, 1}, n, y, hop, x, hop, hops, problem.edges(), nullptr, 0, shared, 1, false);
   walks[0] = std::accumulate(shared, shared + hops, T(0));
 }
 
-template <typename T>
-void single_pathway_backward(const Walks<T>& problem, const T* grad_walks, const T* chain, T* grad_hh, T* grad_in,
-                             T* grad_out, Team& team, T* shared) {
-  const int64_t n = problem.n, hops = problem.hops;
+template <typename Operand, typename T>
+void single_pathway_backward(const WalkProblem<T>& problem, const Operand& a, const T* grad_walks, const T* chain,
+                             T* grad_hh, T* grad_in, T* grad_out, Team& team, T* shared) {
+  const int64_t n = problem.n, hops = problem.hops, hop = 2 * n;
   const T* x = chain;
-  const T* y = chain + hops * n;
+  const T* y = chain + n;
   const T scale = problem.edges() * grad_walks[0];
   const Range units = team.share(n, 8);
   // sums[j] = x_0 + .. + x_{hops-1-j}: what y_{j-1} meets in the gradient of W; y_{-1} stands for grad v.
@@ -60,24 +56,23 @@ void single_pathway_backward(const Walks<T>& problem, const T* grad_walks, const
   for (int64_t r = units.begin; r < units.end; ++r) sums[(hops - 1) * n + r] = x[r];
   for (int64_t m = 1; m < hops; ++m)
     for (int64_t r = units.begin; r < units.end; ++r)
-      sums[(hops - 1 - m) * n + r] = sums[(hops - m) * n + r] + x[m * n + r];
+      sums[(hops - 1 - m) * n + r] = sums[(hops - m) * n + r] + x[m * hop + r];
   for (int64_t r = units.begin; r < units.end; ++r) {
     T walks_out = 0;
-    for (int64_t m = 0; m < hops; ++m) walks_out += y[m * n + r];
+    for (int64_t m = 0; m < hops; ++m) walks_out += y[m * hop + r];
     grad_in[r] = times_phi_derivative(scale * walks_out, problem.weight_in[r], problem.rectify);
     grad_out[r] = times_phi_derivative(scale * sums[r], problem.weight_out[r], problem.rectify);
   }
   team.wait();
-  kernels<T>(problem.flops())
-      .outer_product(units, n, hops - 1, y, n, sums + n, n, problem.alpha * scale, false,
-                     problem.rectify ? problem.weight_hh : nullptr, grad_hh, n);
+  a.gradient(units, hops - 1, y, hop, sums + n, n, scale, false, true, grad_hh);
 }
 
-#define RRNN_INSTANTIATE(T)                                                 \
-  template int64_t single_pathway_scratch(const Walks<T>&, int64_t);        \
-  template void single_pathway_forward(const Walks<T>&, T*, T*, Team&, T*); \
-  template void single_pathway_backward(const Walks<T>&, const T*, const T*, T*, T*, T*, Team&, T*);
+#define RRNN_INSTANTIATE(T)                                                                                            \
+  template int64_t single_pathway_scratch(const WalkProblem<T>&, int64_t);                                             \
+  template void single_pathway_forward(const WalkProblem<T>&, const DenseOperand<T>&, T*, T*, Team&, T*);              \
+  template void single_pathway_backward(const WalkProblem<T>&, const DenseOperand<T>&, const T*, const T*, T*, T*, T*, \
+                                        Team&, T*);
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

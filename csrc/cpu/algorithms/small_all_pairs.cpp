@@ -1,13 +1,15 @@
 // All pairs of a graph that fits the cache, by one thread: inverse, proof of convergence and gradient.
+#include "cpu/algorithms/small_all_pairs.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "common/convergence.h"
 #include "common/edge.h"
-#include "cpu/algorithms/all_walks.h"
 #include "cpu/kernels/kernels.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 namespace {
 
 // Spectral radii up to about 1 - 2^-10 show themselves within so many squarings.
@@ -16,7 +18,7 @@ constexpr int kSquarings = 12;
 template <typename T>
 T frobenius(const Kernels<T>& k, int64_t n, const T* a) {
   T square = 0;
-  k.apply({0, 1}, n * n, a, n * n, a, n * n, 1, T(1), nullptr, 0, &square, 1, false);
+  k.product({0, 1}, n * n, a, n * n, a, n * n, 1, T(1), nullptr, 0, &square, 1, false);
   return std::sqrt(square);
 }
 
@@ -32,28 +34,17 @@ bool powers_shrink(const Kernels<T>& k, int64_t n, T size, T* a, T* other) {
   }
 }
 
-// Numbers of either sign between 1/2 and 3/2, the same each time; of no pattern that a matrix could have too.
-template <typename T>
-T probe(uint32_t index) {
-  uint32_t bits = (index + 1) * 2654435761u;
-  bits ^= bits >> 16;
-  bits *= 0x85ebca6bu;
-  bits ^= bits >> 13;
-  const T size = T(0.5) + static_cast<T>(bits >> 8) / (1 << 24);
-  return bits & 1 ? size : -size;
-}
-
 // Whether X = I + walks, the inverse of I - A, is seen to be within kTolerance: of a vector z it makes w' = z' X, from
 // which w' (I - A) leaves the residual r', and so the error is about r' X. (Elimination may lose all digits where I - A
 // is nearly singular.) From the left, because that adds up no vectors. Uses 3 kProbes n numbers of scratch.
 template <typename T>
 bool is_accurate(const Kernels<T>& k, int64_t n, const T* a, const T* walks, T* scratch) {
   constexpr int kProbes = 2;
-  constexpr T kAllowed = T(kTolerance) / 4;  // a vector may show the error smaller than it is
+  constexpr T kAllowed = T(kProbeTolerance);
   const int64_t size = kProbes * n;
   T *z = scratch, *w = z + size, *error = w + size;
   const auto times = [&](const T* matrix, const T* x, const T* add, T* to) {
-    k.apply_transposed({0, n}, n, matrix, n, x, n, kProbes, T(1), add, n, to, n, false);
+    k.product_transposed({0, n}, n, matrix, n, x, n, kProbes, T(1), add, n, to, n, false);
   };
   for (int64_t i = 0; i < size; ++i) z[i] = probe<T>(static_cast<uint32_t>(i));
   times(walks, z, z, w);
@@ -117,4 +108,4 @@ void small_all_pairs_backward(const SmallGraph<T>& graph, const T* walks, const 
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <limits>
 
-#include "cpu/algorithms/all_walks.h"
-#include "cpu/kernels/kernels.h"
+#include "common/convergence.h"
+#include "cpu/algorithms/pathway.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 namespace {
 
 constexpr int kMaxSteps = 200;
@@ -20,17 +20,16 @@ int64_t solve_pathway_scratch(const Pathway<T>& problem, int64_t members) {
   return std::max<int64_t>(1, problem.n) * (2 * (1 + members) + 8 * members);
 }
 
-template <typename T>
-bool solve_pathway(const Pathway<T>& problem, T* x, T* y, Team& team, T* shared) {
+template <typename Operand, typename T>
+bool solve_pathway(const Pathway<T>& problem, const Operand& operand, T* x, T* y, Team& team, T* shared) {
   const int64_t n = problem.n;
   const Range rows = team.share(n, 8), own = team.own_items();
-  const auto& k = kernels<T>(problem.flops());
   T* mine = shared + 2 * (1 + team.items()) * n + own.begin * 8 * n;
   T *r = mine, *s = r + n, *p = s + n, *q = p + n, *ap = q + n, *aq = ap + n, *solution = aq + n, *dual = solution + n;
 
   const auto dot = [&](const T* a, const T* b) {
     T product = 0;
-    k.apply({0, 1}, n, a, n, b, n, 1, T(1), nullptr, 0, &product, 1, false);
+    operand.kernels().product({0, 1}, n, a, n, b, n, 1, T(1), nullptr, 0, &product, 1, false);
     return product;
   };
   int64_t step = 0;
@@ -41,9 +40,7 @@ bool solve_pathway(const Pathway<T>& problem, T* x, T* y, Team& team, T* shared)
     T* partial = image + n;
     ++step;
     std::fill(partial + own.begin * n, partial + own.end * n, T(0));
-    sweep(rows, 64, step % 2, [&](Range part) {
-      k.line_pass(part, n, problem.weight_hh, n, from, back, problem.alpha, image, partial + own.begin * n, true);
-    });
+    operand.two_sided_product(rows, from, back, image, partial + own.begin * n, step % 2);
     team.wait();
     std::copy_n(image, n, ap);
     std::copy_n(partial, n, aq);
@@ -83,9 +80,8 @@ bool solve_pathway(const Pathway<T>& problem, T* x, T* y, Team& team, T* shared)
 
   // The recurrences drift: look at the true residuals, and at the proof of convergence.
   //
-  // And at the condition. v . x is off by y . r for the residual r = u - (I - A) x. Of that r itself is known up to the
-  // rounding of a product, which is a few units of rounding (sqrt(n) where a long sum is unlucky) of (I + A) x <= 2 x.
-  // The bound takes y as it was found; a y that is itself far off comes with a bound far above the tolerance.
+  // And at the condition (see pathway_roundings). The bound takes y as it was found; a y that is itself far off comes
+  // with a bound far above the tolerance.
   products(solution, dual);
   bool proof = true, dual_proof = true;
   double sum = 0, reached = 0, error = 0;
@@ -104,13 +100,14 @@ bool solve_pathway(const Pathway<T>& problem, T* x, T* y, Team& team, T* shared)
     std::copy_n(solution, n, x);
     std::copy_n(dual, n, y);
   }
-  error += (4 + std::sqrt(static_cast<double>(n)) / 2) * static_cast<double>(rounding) * reached;
+  error += pathway_roundings(n) * static_cast<double>(rounding) * reached;
   return (proof || dual_proof) && is_small(r, solution, 16) && is_small(s, dual, 16) && error <= kTolerance * sum;
 }
 
-template int64_t solve_pathway_scratch(const Pathway<float>&, int64_t);
-template int64_t solve_pathway_scratch(const Pathway<double>&, int64_t);
-template bool solve_pathway(const Pathway<float>&, float*, float*, Team&, float*);
-template bool solve_pathway(const Pathway<double>&, double*, double*, Team&, double*);
+#define RRNN_INSTANTIATE(T)                                           \
+  template int64_t solve_pathway_scratch(const Pathway<T>&, int64_t); \
+  template bool solve_pathway(const Pathway<T>&, const DenseOperand<T>&, T*, T*, Team&, T*);
+RRNN_INSTANTIATE(float)
+RRNN_INSTANTIATE(double)
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

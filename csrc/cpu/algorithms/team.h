@@ -11,7 +11,7 @@
 #include "cpu/algorithms/scratch.h"
 #include "cpu/kernels/kernels.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 
 // A member works the items [first, last) of `count`. How many members there are is the parallel backend's choice: one
 // that got several items stands for as many at the barrier.
@@ -105,4 +105,4 @@ void run_batch(int64_t batch, double flops_each, int64_t scratch_size, const F& 
     run(0, batch, flops_each);
 }
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

@@ -4,22 +4,22 @@
 // or the mirror image. L is made and used up in blocks of hops: beyond the chain, memory does not grow with hops.
 #include <algorithm>
 
-#include "cpu/algorithms/walks.h"
-#include "cpu/kernels/kernels.h"
+#include "common/edge.h"
+#include "cpu/algorithms/finite_walks.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 namespace {
 
 // How many vectors of the reverse chain one product takes: enough to feed it, little beside W.
 template <typename T>
-int64_t block_hops(const Walks<T>& problem) {
+int64_t block_hops(const WalkProblem<T>& problem) {
   const int64_t vectors = std::clamp<int64_t>(problem.n / 32, 64, 256);
   return std::clamp<int64_t>(vectors / std::max<int64_t>(1, problem.width()), 2, std::max<int64_t>(2, problem.hops));
 }
 
 // grad_walks as bundles of `width` vectors of the other side: (terms, width, other_width).
 template <typename T>
-void arrange_gradient(const Walks<T>& problem, const T* grad_walks, T* arranged, Team& team) {
+void arrange_gradient(const WalkProblem<T>& problem, const T* grad_walks, T* arranged, Team& team) {
   const int64_t width = problem.width(), other_width = problem.other_width(), term = width * other_width;
   const Range part = team.share(problem.terms());
   for (int64_t m = part.begin; m < part.end; ++m)
@@ -31,27 +31,26 @@ void arrange_gradient(const Walks<T>& problem, const T* grad_walks, T* arranged,
 
 // bundle = c phi(other)' gradient, this member's part.
 template <typename T>
-void lift(const Walks<T>& problem, const T* gradient, const ChainPart& part, T* bundle) {
+void lift(const WalkProblem<T>& problem, const Kernels<T>& k, const T* gradient, const ChainPart& part, T* bundle) {
   const int64_t n = problem.n, other_width = problem.other_width(), first = part.vectors.begin;
   const int64_t count = part.vectors.end - first;
   const T* other = problem.other();
   const T* from = gradient + first * other_width;
-  const auto& k = kernels<T>(problem.flops());
   if (!other) {
     for (int64_t c = first; c < part.vectors.end; ++c)
       for (int64_t r = part.units.begin; r < part.units.end; ++r)
         bundle[c * n + r] = problem.edges() * gradient[c * n + r];
   } else if (problem.from_inputs()) {
-    k.apply_transposed(part.units, other_width, other, n, from, other_width, count, problem.edges(), nullptr, 0,
-                       bundle + first * n, n, problem.rectify);
+    k.product_transposed(part.units, other_width, other, n, from, other_width, count, problem.edges(), nullptr, 0,
+                         bundle + first * n, n, problem.rectify);
   } else {
-    k.apply(part.units, other_width, other, other_width, from, other_width, count, problem.edges(), nullptr, 0,
-            bundle + first * n, n, problem.rectify);
+    k.product(part.units, other_width, other, other_width, from, other_width, count, problem.edges(), nullptr, 0,
+              bundle + first * n, n, problem.rectify);
   }
 }
 
 template <typename T>
-void grad_start(const Walks<T>& problem, const T* bundle, const ChainPart& part, T* grad) {
+void grad_start(const WalkProblem<T>& problem, const T* bundle, const ChainPart& part, T* grad) {
   const int64_t n = problem.n, width = problem.width();
   const T* start = problem.start();
   for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
@@ -62,10 +61,10 @@ void grad_start(const Walks<T>& problem, const T* bundle, const ChainPart& part,
 }
 
 template <typename T>
-void grad_other(const Walks<T>& problem, const T* gradient, const T* bundles, int64_t depth, T* grad, Team& team) {
+void grad_other(const WalkProblem<T>& problem, const Kernels<T>& k, const T* gradient, const T* bundles, int64_t depth,
+                T* grad, Team& team) {
   const int64_t n = problem.n, other_width = problem.other_width();
   const T* sign_of = problem.rectify ? problem.other() : nullptr;
-  const auto& k = kernels<T>(problem.flops());
   if (problem.from_inputs())
     k.outer_product(team.share(other_width), n, depth, gradient, other_width, bundles, n, problem.edges(), false,
                     sign_of, grad, n);
@@ -77,14 +76,14 @@ void grad_other(const Walks<T>& problem, const T* gradient, const T* bundles, in
 }  // namespace
 
 template <typename T>
-int64_t walk_backward_scratch(const Walks<T>& problem) {
+int64_t walk_backward_scratch(const WalkProblem<T>& problem) {
   const int64_t bundle = problem.width() * problem.n;
   return bundle * (block_hops(problem) + 3) + problem.terms() * problem.inputs * problem.outputs;
 }
 
-template <typename T>
-void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain, T* grad_hh, T* grad_in, T* grad_out,
-                   Team& team, T* shared) {
+template <typename Operand, typename T>
+void walk_backward(const WalkProblem<T>& problem, const Operand& a, const T* grad_walks, const T* chain, T* grad_hh,
+                   T* grad_in, T* grad_out, Team& team, T* shared) {
   const int64_t n = problem.n, width = problem.width(), bundle = width * n, hops = problem.hops;
   const int64_t term = width * problem.other_width(), block = block_hops(problem);
   T* reverse = shared;                   // (block, width, n)
@@ -92,16 +91,15 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
   T* weighted = lifted + bundle;         // the same times a hop weight; at last the sum of the chain
   T* first = weighted + bundle;          // L_0
   T* gradient = first + bundle;          // (terms, width, other_width)
-  const ChainPart part = chain_part(problem, team);
+  const ChainPart part = chain_part(problem, a, team);
   const Range rows = team.share(n, 8);
-  const auto& k = kernels<T>(problem.flops());
 
   arrange_gradient(problem, grad_walks, gradient, team);
   team.wait();
-  if (!problem.per_hop) lift(problem, gradient, part, lifted);
+  if (!problem.per_hop) lift(problem, a.kernels(), gradient, part, lifted);
   const auto inflow = [&](int64_t m) -> const T* {
     if (problem.per_hop) {
-      lift(problem, gradient + m * term, part, lifted);
+      lift(problem, a.kernels(), gradient + m * term, part, lifted);
       return lifted;
     }
     if (!problem.hop_weights) return lifted;
@@ -115,7 +113,7 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
   const auto advance = [&](int64_t m, T* to) {
     const T* in = inflow(m);
     if (next)
-      advance_chain(problem, next, in, to, !problem.from_inputs(), m % 2, part);
+      advance_chain(problem, a, next, in, to, !problem.from_inputs(), m % 2, part);
     else
       for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
         std::copy(in + c * n + part.units.begin, in + c * n + part.units.end, to + c * n + part.units.begin);
@@ -123,7 +121,6 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
     next = to;
   };
 
-  const T* sign_of = problem.rectify ? problem.weight_hh : nullptr;
   bool accumulate = false;
   for (int64_t end = hops - 1; end > 0;) {
     // The short block comes first: a full one never writes over the L_{m+1} it starts from, which is in its first slot.
@@ -132,8 +129,7 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
     if (part.alone) team.wait();
     const T* left = problem.from_inputs() ? reverse : chain + begin * bundle;
     const T* right = problem.from_inputs() ? chain + begin * bundle : reverse;
-    k.outer_product(rows, n, depth, left, n, right, n, problem.alpha, accumulate, begin == 0 ? sign_of : nullptr,
-                    grad_hh, n);
+    a.gradient(rows, depth, left, n, right, n, T(1), accumulate, begin == 0, grad_hh);
     accumulate = true;
     end = begin;
     team.wait();
@@ -146,7 +142,7 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
   grad_start(problem, first, part, start_gradient);
   if (!other_gradient) return;
   if (problem.per_hop) {
-    grad_other(problem, gradient, chain, hops * width, other_gradient, team);
+    grad_other(problem, a.kernels(), gradient, chain, hops * width, other_gradient, team);
   } else {
     for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
       for (int64_t r = part.units.begin; r < part.units.end; ++r) {
@@ -156,14 +152,14 @@ void walk_backward(const Walks<T>& problem, const T* grad_walks, const T* chain,
         weighted[c * n + r] = sum;
       }
     team.wait();
-    grad_other(problem, gradient, weighted, width, other_gradient, team);
+    grad_other(problem, a.kernels(), gradient, weighted, width, other_gradient, team);
   }
 }
 
-template int64_t walk_backward_scratch(const Walks<float>&);
-template int64_t walk_backward_scratch(const Walks<double>&);
-template void walk_backward(const Walks<float>&, const float*, const float*, float*, float*, float*, Team&, float*);
-template void walk_backward(const Walks<double>&, const double*, const double*, double*, double*, double*, Team&,
-                            double*);
+#define RRNN_INSTANTIATE(T)                                      \
+  template int64_t walk_backward_scratch(const WalkProblem<T>&); \
+  template void walk_backward(const WalkProblem<T>&, const DenseOperand<T>&, const T*, const T*, T*, T*, T*, Team&, T*);
+RRNN_INSTANTIATE(float)
+RRNN_INSTANTIATE(double)
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

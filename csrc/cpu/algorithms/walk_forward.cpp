@@ -1,15 +1,15 @@
 // The chain X_0 = phi(U), X_{m+1} = A X_m, and the walks P_m = c phi(V) X_m that it yields; or the mirror image.
 #include <algorithm>
 
-#include "cpu/algorithms/walks.h"
-#include "cpu/kernels/kernels.h"
+#include "common/edge.h"
+#include "cpu/algorithms/finite_walks.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 namespace {
 
 // phi(start) as a bundle of vectors, this member's part.
 template <typename T>
-void begin_chain(const Walks<T>& problem, const ChainPart& part, T* bundle) {
+void begin_chain(const WalkProblem<T>& problem, const ChainPart& part, T* bundle) {
   const int64_t n = problem.n, width = problem.width();
   const T* start = problem.start();
   for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
@@ -21,21 +21,21 @@ void begin_chain(const Walks<T>& problem, const ChainPart& part, T* bundle) {
 
 // walks (outputs, inputs) = c phi(other) applied to `vectors` of a bundle, for `others` of the other side.
 template <typename T>
-void read_out(const Walks<T>& problem, const T* bundle, T* walks, Range vectors, Range others, T* buffer) {
+void read_out(const WalkProblem<T>& problem, const Kernels<T>& k, const T* bundle, T* walks, Range vectors,
+              Range others, T* buffer) {
   const int64_t n = problem.n, width = problem.width(), other_width = problem.other_width();
   const int64_t count = vectors.end - vectors.begin;
   const T* other = problem.other();
   const T* columns = bundle;
   T scale = problem.edges();
   if (other) {
-    const auto& k = kernels<T>(problem.flops());
     const T* from = bundle + vectors.begin * n;
     T* to = buffer + vectors.begin * other_width;
     if (problem.from_inputs())
-      k.apply(others, n, other, n, from, n, count, scale, nullptr, 0, to, other_width, problem.rectify);
+      k.product(others, n, other, n, from, n, count, scale, nullptr, 0, to, other_width, problem.rectify);
     else
-      k.apply_transposed(others, n, other, other_width, from, n, count, scale, nullptr, 0, to, other_width,
-                         problem.rectify);
+      k.product_transposed(others, n, other, other_width, from, n, count, scale, nullptr, 0, to, other_width,
+                           problem.rectify);
     columns = buffer;
     scale = 1;
   }
@@ -47,19 +47,19 @@ void read_out(const Walks<T>& problem, const T* bundle, T* walks, Range vectors,
 }  // namespace
 
 template <typename T>
-int64_t walk_forward_scratch(const Walks<T>& problem, bool keeps_chain) {
+int64_t walk_forward_scratch(const WalkProblem<T>& problem, bool keeps_chain) {
   const int64_t bundle = problem.width() * problem.n;
   return bundle * (keeps_chain ? 1 : 3) + problem.width() * problem.other_width();
 }
 
-template <typename T>
-void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* shared) {
+template <typename Operand, typename T>
+void walk_forward(const WalkProblem<T>& problem, const Operand& a, T* walks, T* chain, Team& team, T* shared) {
   const int64_t n = problem.n, width = problem.width(), bundle = width * n;
   T* sum = shared;
   T* buffer = sum + bundle;
   T* ring = buffer + width * problem.other_width();  // two bundles in turn where no chain is kept
   const auto step = [&](int64_t m) { return chain ? chain + m * bundle : ring + m % 2 * bundle; };
-  const ChainPart part = chain_part(problem, team);
+  const ChainPart part = chain_part(problem, a, team);
   const Range others = part.alone ? Range{0, problem.other_width()} : team.share(problem.other_width());
   const auto exchange = [&] {
     if (!part.alone) team.wait();
@@ -69,7 +69,7 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* sh
   for (int64_t m = 0; m < problem.hops; ++m) {
     const T* x = step(m);
     if (problem.per_hop) {
-      read_out(problem, x, walks + m * problem.outputs * problem.inputs, part.vectors, others, buffer);
+      read_out(problem, a.kernels(), x, walks + m * problem.outputs * problem.inputs, part.vectors, others, buffer);
     } else {
       const T weight = problem.hop_weight(m);
       for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
@@ -81,19 +81,20 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, Team& team, T* sh
         }
     }
     if (m + 1 == problem.hops) break;
-    advance_chain<T>(problem, x, nullptr, step(m + 1), problem.from_inputs(), m % 2, part);
+    advance_chain<Operand, T>(problem, a, x, nullptr, step(m + 1), problem.from_inputs(), m % 2, part);
     exchange();
   }
   if (!problem.per_hop) {
     exchange();
-    read_out(problem, sum, walks, part.vectors, others, buffer);
+    read_out(problem, a.kernels(), sum, walks, part.vectors, others, buffer);
   }
   team.wait();
 }
 
-template int64_t walk_forward_scratch(const Walks<float>&, bool);
-template int64_t walk_forward_scratch(const Walks<double>&, bool);
-template void walk_forward(const Walks<float>&, float*, float*, Team&, float*);
-template void walk_forward(const Walks<double>&, double*, double*, Team&, double*);
+#define RRNN_INSTANTIATE(T)                                           \
+  template int64_t walk_forward_scratch(const WalkProblem<T>&, bool); \
+  template void walk_forward(const WalkProblem<T>&, const DenseOperand<T>&, T*, T*, Team&, T*);
+RRNN_INSTANTIATE(float)
+RRNN_INSTANTIATE(double)
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

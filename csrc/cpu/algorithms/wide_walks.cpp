@@ -5,10 +5,12 @@
 #include <type_traits>
 #include <vector>
 
+#include "common/edge.h"
+#include "cpu/algorithms/finite_walks.h"
 #include "cpu/algorithms/overflow.h"
 #include "cpu/algorithms/scratch.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 namespace {
 
 // ----------------------------------------------------------------------------------------------------- in float64
@@ -16,8 +18,8 @@ namespace {
 // A float32 problem in float64.
 class Doubled {
  public:
-  Doubled(const Walks<float>& from, double alpha)
-      : weight_hh_(from.weight_hh, from.weight_hh + from.n * from.n),
+  Doubled(const WalkProblem<float>& from, const float* weight_hh, double alpha)
+      : weight_hh_(weight_hh, weight_hh + from.n * from.n),
         weight_in_(copy(from.weight_in, from.n * from.inputs)),
         weight_out_(copy(from.weight_out, from.outputs * from.n)),
         hop_weights_(copy(from.hop_weights, from.hops)),
@@ -25,13 +27,13 @@ class Doubled {
                from.inputs,
                from.outputs,
                from.hops,
-               weight_hh_.data(),
                from.weight_in ? weight_in_.data() : nullptr,
                from.weight_out ? weight_out_.data() : nullptr,
                alpha,
                from.rectify,
                from.per_hop,
-               from.hop_weights ? hop_weights_.data() : nullptr} {}
+               from.hop_weights ? hop_weights_.data() : nullptr},
+        a_(weight_hh_.data(), from.n, alpha, from.rectify, flops()) {}
 
   // The results: one after another, and whether all of them are numbers.
   bool forward(Wide* walks) const {
@@ -49,8 +51,8 @@ class Doubled {
     run(chain.data(), walks.data());
     std::vector<double> hh(n * n), in(n * walks_.inputs), out(walks_.outputs * n);
     const Scratch<double> memory = scratch<double>(walk_backward_scratch(walks_));
-    run_team(2 * walks_.flops(), [&](Team& team) {
-      walk_backward(walks_, given.data(), chain.data(), hh.data(), walks_.weight_in ? in.data() : nullptr,
+    run_team(2 * flops(), [&](Team& team) {
+      walk_backward(walks_, a_, given.data(), chain.data(), hh.data(), walks_.weight_in ? in.data() : nullptr,
                     walks_.weight_out ? out.data() : nullptr, team, memory.get());
     });
     const auto give = [](const std::vector<double>& from, float* to) {
@@ -65,13 +67,16 @@ class Doubled {
     return from ? std::vector<double>(from, from + count) : std::vector<double>();
   }
 
+  double flops() const { return flops_of(walks_, static_cast<double>(walks_.n) * static_cast<double>(walks_.n)); }
+
   void run(double* chain, double* walks) const {
     const Scratch<double> memory = scratch<double>(walk_forward_scratch(walks_, chain != nullptr));
-    run_team(walks_.flops(), [&](Team& team) { walk_forward(walks_, walks, chain, team, memory.get()); });
+    run_team(flops(), [&](Team& team) { walk_forward(walks_, a_, walks, chain, team, memory.get()); });
   }
 
   std::vector<double> weight_hh_, weight_in_, weight_out_, hop_weights_;
-  Walks<double> walks_;
+  WalkProblem<double> walks_;
+  DenseOperand<double> a_;
 };
 
 // --------------------------------------------------------------------------------------------------------- in Wide
@@ -82,8 +87,13 @@ using Numbers = std::vector<Wide>;
 template <typename T>
 class Widened {
  public:
-  Widened(const Walks<T>& problem, double alpha)
-      : problem_(problem), n_(problem.n), width_(problem.width()), others_(problem.other_width()), alpha_(alpha) {}
+  Widened(const WalkProblem<T>& problem, const T* weight_hh, double alpha)
+      : problem_(problem),
+        weight_hh_(weight_hh),
+        n_(problem.n),
+        width_(problem.width()),
+        others_(problem.other_width()),
+        alpha_(alpha) {}
 
   Wide edges() const { return problem_.weight_in && problem_.weight_out ? alpha_ * alpha_ : alpha_; }
 
@@ -99,8 +109,7 @@ class Widened {
   void advance(const Numbers& from, bool forwards, Numbers& to) const {
     for (int64_t r = 0; r < n_; ++r)
       for (int64_t k = 0; k < n_; ++k)
-        add(to, forwards ? r : k, alpha_ * phi(problem_.weight_hh[r * n_ + k], problem_.rectify), from,
-            forwards ? k : r);
+        add(to, forwards ? r : k, alpha_ * phi(weight_hh_[r * n_ + k], problem_.rectify), from, forwards ? k : r);
   }
 
   // to (of unit r) += factor from (of unit k); nothing times an infinity is nothing.
@@ -114,7 +123,8 @@ class Widened {
     for (int64_t r = 0; r < n_; ++r)
       for (int64_t q = 0; q < others_; ++q) {
         const Wide factor = edges() * other(r, q);
-        for (int64_t c = 0; factor != 0 && c < width_; ++c) walks[pair(c, q)] += factor * bundle[r * width_ + c];
+        for (int64_t c = 0; factor != 0 && c < width_; ++c)
+          walks[problem_.pair(c, q)] += factor * bundle[r * width_ + c];
       }
   }
 
@@ -123,7 +133,8 @@ class Widened {
     for (int64_t r = 0; r < n_; ++r)
       for (int64_t q = 0; q < others_; ++q) {
         const Wide factor = weight * other(r, q);
-        for (int64_t c = 0; factor != 0 && c < width_; ++c) to[r * width_ + c] += factor * gradient[pair(c, q)];
+        for (int64_t c = 0; factor != 0 && c < width_; ++c)
+          to[r * width_ + c] += factor * gradient[problem_.pair(c, q)];
       }
   }
 
@@ -131,7 +142,7 @@ class Widened {
   void add_to_other(const Wide* gradient, Wide weight, const Numbers& bundle, Numbers& to) const {
     for (int64_t q = 0; q < others_; ++q)
       for (int64_t c = 0; c < width_; ++c) {
-        const Wide factor = weight * gradient[pair(c, q)];
+        const Wide factor = weight * gradient[problem_.pair(c, q)];
         for (int64_t r = 0; factor != 0 && r < n_; ++r) to[r * others_ + q] += factor * bundle[r * width_ + c];
       }
   }
@@ -156,7 +167,7 @@ class Widened {
         finish(edges() * sum[r * others_ + q], problem_.other(), other_at(r, q), grad);
   }
   void finish_hh(const Numbers& sum, T* grad) const {
-    for (int64_t at = 0; at < n_ * n_; ++at) finish(alpha_ * edges() * sum[at], problem_.weight_hh, at, grad);
+    for (int64_t at = 0; at < n_ * n_; ++at) finish(alpha_ * edges() * sum[at], weight_hh_, at, grad);
   }
 
  private:
@@ -165,21 +176,19 @@ class Widened {
   Wide other(int64_t r, int64_t q) const {
     return problem_.other() ? phi(problem_.other()[other_at(r, q)], problem_.rectify) : static_cast<Wide>(r == q);
   }
-  int64_t pair(int64_t c, int64_t q) const {
-    return problem_.from_inputs() ? q * problem_.inputs + c : c * problem_.inputs + q;
-  }
   void finish(Wide gradient, const T* weights, int64_t at, T* grad) const {
     grad[at] = static_cast<T>(times_phi_derivative<Wide>(gradient, weights[at], problem_.rectify));
   }
 
-  const Walks<T>& problem_;
+  const WalkProblem<T>& problem_;
+  const T* weight_hh_;
   int64_t n_, width_, others_;
   Wide alpha_;
 };
 
 template <typename T>
-void widened_walks(const Walks<T>& problem, double alpha, Wide* walks) {
-  const Widened<T> graph(problem, alpha);
+void widened_walks(const WalkProblem<T>& problem, const T* weight_hh, double alpha, Wide* walks) {
+  const Widened<T> graph(problem, weight_hh, alpha);
   const int64_t n = problem.n, pairs = problem.outputs * problem.inputs;
   std::fill_n(walks, problem.terms() * pairs, Wide(0));
   Numbers x = graph.start(), sum(x.size());
@@ -198,9 +207,9 @@ void widened_walks(const Walks<T>& problem, double alpha, Wide* walks) {
 }
 
 template <typename T>
-void widened_gradients(const Walks<T>& problem, double alpha, const Wide* grad_walks, T* grad_hh, T* grad_in,
-                       T* grad_out) {
-  const Widened<T> graph(problem, alpha);
+void widened_gradients(const WalkProblem<T>& problem, const T* weight_hh, double alpha, const Wide* grad_walks,
+                       T* grad_hh, T* grad_in, T* grad_out) {
+  const Widened<T> graph(problem, weight_hh, alpha);
   const int64_t n = problem.n, hops = problem.hops, pairs = problem.outputs * problem.inputs;
   const bool from_inputs = problem.from_inputs();
   std::vector<Numbers> chain{graph.start()};
@@ -228,34 +237,34 @@ void widened_gradients(const Walks<T>& problem, double alpha, const Wide* grad_w
 }  // namespace
 
 template <typename T>
-bool is_finite(const Walks<T>& problem, double alpha) {
+bool is_finite(const WalkProblem<T>& problem, const T* weight_hh, double alpha) {
   const int64_t n = problem.n;
-  return std::isfinite(alpha) && all_finite(problem.weight_hh, n * n) &&
+  return std::isfinite(alpha) && all_finite(weight_hh, n * n) &&
          (!problem.weight_in || all_finite(problem.weight_in, n * problem.inputs)) &&
          (!problem.weight_out || all_finite(problem.weight_out, problem.outputs * n)) &&
          (!problem.hop_weights || all_finite(problem.hop_weights, problem.hops));
 }
 
 template <typename T>
-void wide_walks(const Walks<T>& problem, double alpha, Wide* walks) {
+void wide_walks(const WalkProblem<T>& problem, const T* weight_hh, double alpha, Wide* walks) {
   if constexpr (std::is_same_v<T, float>)
-    if (Doubled(problem, alpha).forward(walks)) return;
-  widened_walks(problem, alpha, walks);
+    if (Doubled(problem, weight_hh, alpha).forward(walks)) return;
+  widened_walks(problem, weight_hh, alpha, walks);
 }
 
 template <typename T>
-void wide_gradients(const Walks<T>& problem, double alpha, const Wide* grad_walks, T* grad_hh, T* grad_in,
-                    T* grad_out) {
+void wide_gradients(const WalkProblem<T>& problem, const T* weight_hh, double alpha, const Wide* grad_walks, T* grad_hh,
+                    T* grad_in, T* grad_out) {
   if constexpr (std::is_same_v<T, float>)
-    if (Doubled(problem, alpha).backward(grad_walks, grad_hh, grad_in, grad_out)) return;
-  widened_gradients(problem, alpha, grad_walks, grad_hh, grad_in, grad_out);
+    if (Doubled(problem, weight_hh, alpha).backward(grad_walks, grad_hh, grad_in, grad_out)) return;
+  widened_gradients(problem, weight_hh, alpha, grad_walks, grad_hh, grad_in, grad_out);
 }
 
-#define RRNN_INSTANTIATE(T)                                 \
-  template bool is_finite(const Walks<T>&, double);         \
-  template void wide_walks(const Walks<T>&, double, Wide*); \
-  template void wide_gradients(const Walks<T>&, double, const Wide*, T*, T*, T*);
+#define RRNN_INSTANTIATE(T)                                                 \
+  template bool is_finite(const WalkProblem<T>&, const T*, double);         \
+  template void wide_walks(const WalkProblem<T>&, const T*, double, Wide*); \
+  template void wide_gradients(const WalkProblem<T>&, const T*, double, const Wide*, T*, T*, T*);
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

@@ -4,23 +4,24 @@
 // thread, which is slow.
 #pragma once
 
-#include "cpu/algorithms/walks.h"
+#include "cpu/algorithms/finite_walks.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 
 // Up to 2^16384 on x86-64 (and Arm, in software); where it is no wider than double, float64 is not redone.
 using Wide = long double;
 
-// alpha is that of the problem before it was rounded to T.
+// weight_hh (n, n); alpha is that of the problem before it was rounded to T.
 template <typename T>
-bool is_finite(const Walks<T>& problem, double alpha);
+bool is_finite(const WalkProblem<T>& problem, const T* weight_hh, double alpha);
 
 // walks (terms, outputs, inputs).
 template <typename T>
-void wide_walks(const Walks<T>& problem, double alpha, Wide* walks);
+void wide_walks(const WalkProblem<T>& problem, const T* weight_hh, double alpha, Wide* walks);
 
 // The gradients of what is given, from finite grad_walks (terms, outputs, inputs).
 template <typename T>
-void wide_gradients(const Walks<T>& problem, double alpha, const Wide* grad_walks, T* grad_hh, T* grad_in, T* grad_out);
+void wide_gradients(const WalkProblem<T>& problem, const T* weight_hh, double alpha, const Wide* grad_walks, T* grad_hh,
+                    T* grad_in, T* grad_out);
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

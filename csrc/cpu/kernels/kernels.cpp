@@ -1,11 +1,11 @@
 #include "cpu/kernels/kernels.h"
 
-#define RRNN_DECLARE(isa)                                      \
-  namespace rrnn_##isa {                                       \
-    template <typename T>                                      \
-    extern const rrnn::Kernels<T> table;                       \
-    extern template const rrnn::Kernels<float> table<float>;   \
-    extern template const rrnn::Kernels<double> table<double>; \
+#define RRNN_DECLARE(isa)                                           \
+  namespace rrnn_##isa {                                            \
+    template <typename T>                                           \
+    extern const rrnn::cpu::Kernels<T> table;                       \
+    extern template const rrnn::cpu::Kernels<float> table<float>;   \
+    extern template const rrnn::cpu::Kernels<double> table<double>; \
   }
 
 RRNN_DECLARE(baseline)
@@ -16,7 +16,7 @@ RRNN_DECLARE(avx2)
 RRNN_DECLARE(avx512)
 #endif
 
-namespace rrnn {
+namespace rrnn::cpu {
 
 namespace {
 
@@ -27,7 +27,7 @@ namespace {
 }  // namespace
 
 template <typename T>
-const Kernels<T>& kernels(double flops) {
+const Kernels<T>& kernels([[maybe_unused]] double flops) {
 #ifdef RRNN_AVX512
   static const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
@@ -43,4 +43,4 @@ const Kernels<T>& kernels(double flops) {
 template const Kernels<float>& kernels<float>(double);
 template const Kernels<double>& kernels<double>(double);
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

@@ -8,7 +8,7 @@
 
 #include "cpu/kernels/lif_step.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 
 struct Range {
   int64_t begin, end;
@@ -17,19 +17,19 @@ struct Range {
 template <typename T>
 struct Kernels {
   // y[c][r] = scale * sum_k phi(w[r][k]) x[c][k] (+ add[c][r]) for r in rows, c < width; w is (., cols).
-  void (*apply)(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width, T scale,
-                const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify);
+  void (*product)(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width, T scale,
+                  const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify);
   // y[c][k] = scale * sum_r phi(w[r][k]) x[c][r] (+ add[c][k]) for k in cols, c < width; w is (rows, .).
-  void (*apply_transposed)(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
-                           T scale, const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify);
+  void (*product_transposed)(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
+                             T scale, const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify);
   // out[r][k] (+)= scale * sum_c left[c][r] right[c][k] for r in rows, k < cols, c < depth;
   // times sign(sign_of[r][k]) at the end where sign_of is given.
   void (*outer_product)(Range rows, int64_t cols, int64_t depth, const T* left, int64_t ldleft, const T* right,
                         int64_t ldright, T scale, bool accumulate, const T* sign_of, T* out, int64_t ldout);
   // One pass over rows of w serves both chains of a single pathway: x_next[r] = scale * phi(w[r]) . x and
   // y_next += scale * phi(w[r]) y[r]. `y_next` is this thread's own partial sum.
-  void (*line_pass)(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale, T* x_next,
-                    T* y_next, bool rectify);
+  void (*two_sided_product)(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale,
+                            T* x_next, T* y_next, bool rectify);
   // out[r][k] (+)= scale * sum_c left[r * row_stride + c * depth_stride] right[c][k] for r < rows, k < cols, c < depth,
   // where all of it is in cache.
   void (*dense_product)(int64_t rows, int64_t cols, int64_t depth, const T* left, int64_t row_stride,
@@ -52,4 +52,4 @@ struct Kernels {
 template <typename T>
 const Kernels<T>& kernels(double flops);
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

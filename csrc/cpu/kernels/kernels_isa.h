@@ -1,19 +1,19 @@
 // Included once by every kernels_<isa>.cpp, with RRNN_ISA naming its namespace and RRNN_ISA_NAME the set.
-#include "cpu/kernels/apply.h"
 #include "cpu/kernels/dense_product.h"
 #include "cpu/kernels/gauss_jordan.h"
 #include "cpu/kernels/lif.h"
-#include "cpu/kernels/line_pass.h"
 #include "cpu/kernels/outer_product.h"
+#include "cpu/kernels/product.h"
+#include "cpu/kernels/two_sided_product.h"
 
 namespace RRNN_ISA {
 
 template <typename T>
-extern const rrnn::Kernels<T> table{apply<T>,         apply_transposed<T>, outer_product<T>, line_pass<T>,
-                                    dense_product<T>, gauss_jordan<T>,     lif_forward<T>,   lif_backward<T>,
-                                    add_rows<T>,      add_to_rows<T>,      RRNN_ISA_NAME};
+extern const rrnn::cpu::Kernels<T> table{
+    product<T>,     product_transposed<T>, outer_product<T>, two_sided_product<T>, dense_product<T>, gauss_jordan<T>,
+    lif_forward<T>, lif_backward<T>,       add_rows<T>,      add_to_rows<T>,       RRNN_ISA_NAME};
 
-template const rrnn::Kernels<float> table<float>;
-template const rrnn::Kernels<double> table<double>;
+template const rrnn::cpu::Kernels<float> table<float>;
+template const rrnn::cpu::Kernels<double> table<double>;
 
 }  // namespace RRNN_ISA

@@ -9,7 +9,7 @@
 namespace RRNN_ISA {
 
 template <typename T>
-inline rrnn::LifNeuron<Vector<T>> read_neuron(const rrnn::LifStep<T>& step, const auto& read, int64_t k) {
+inline rrnn::LifNeuron<Vector<T>> read_neuron(const rrnn::cpu::LifStep<T>& step, const auto& read, int64_t k) {
   const Vector<T> none{};
   return {read(step.leak + k), step.kind.synaptic ? read(step.leak_syn + k) : none, read(step.threshold + k),
           step.kind.subtract ? none : read(step.reset + k)};
@@ -30,8 +30,8 @@ inline void for_vectors(int64_t count, const auto& body) {
 }
 
 template <typename T>
-void lif_forward(const rrnn::LifForwardStep<T>& given) {
-  const rrnn::LifForwardStep<T> step = given;  // what nothing that is written can change
+void lif_forward(const rrnn::cpu::LifForwardStep<T>& given) {
+  const rrnn::cpu::LifForwardStep<T> step = given;  // what nothing that is written can change
   const Vector<T> one = broadcast(T(1)), none{}, refractory = broadcast(step.refractory);
   for_vectors<T>(step.count, [&](int64_t k, const auto& read, const auto& write) {
     const rrnn::LifNeuron<Vector<T>> neuron = read_neuron<T>(step, read, k);
@@ -50,8 +50,8 @@ void lif_forward(const rrnn::LifForwardStep<T>& given) {
 }
 
 template <typename T>
-void lif_backward(const rrnn::LifBackwardStep<T>& given) {
-  const rrnn::LifBackwardStep<T> step = given;
+void lif_backward(const rrnn::cpu::LifBackwardStep<T>& given) {
+  const rrnn::cpu::LifBackwardStep<T> step = given;
   const Vector<T> one = broadcast(T(1)), none{}, slope = broadcast(step.slope),
                   half_pi = broadcast(T(1.57079632679489661923)), refractory = broadcast(step.refractory);
   for_vectors<T>(step.count, [&](int64_t k, const auto& read, const auto& write) {

@@ -5,7 +5,7 @@
 
 #include "common/lif_neuron.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 
 // `count` neurons that lie side by side.
 template <typename T>
@@ -36,4 +36,4 @@ struct LifBackwardStep : LifStep<T> {
   T *grad_leak, *grad_leak_syn, *grad_threshold, *grad_reset;  // added to; all or none
 };
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

@@ -7,7 +7,7 @@
 
 namespace RRNN_ISA {
 
-using rrnn::Range;
+using rrnn::cpu::Range;
 
 template <typename T>
 inline constexpr int kTileVectors = kRegisters == 32 ? 3 : 2;

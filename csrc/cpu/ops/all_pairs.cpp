@@ -6,51 +6,52 @@
 #include <tuple>
 
 #include "common/checks.h"
-#include "common/graph_batch.h"
+#include "common/graphs.h"
 #include "common/pair_weights.h"
 #include "common/tensors.h"
-#include "cpu/algorithms/all_walks.h"
 #include "cpu/algorithms/penalty.h"
-#include "cpu/kernels/kernels.h"
+#include "cpu/algorithms/scratch.h"
+#include "cpu/algorithms/small_all_pairs.h"
+#include "cpu/algorithms/team.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 namespace {
 
 template <typename T>
-SmallGraph<T> small_graph(const Batch& batch, int64_t index, double alpha, bool rectify) {
-  const double cubed = static_cast<double>(batch.n) * batch.n * batch.n;
-  return {batch.n, at<T>(batch.weight_hh, index, batch.n * batch.n), static_cast<T>(alpha), rectify,
-          10 * cubed * static_cast<double>(batch.count)};
+SmallGraph<T> small_graph(const Graphs& graphs, int64_t index, double alpha, bool rectify) {
+  const double cubed = static_cast<double>(graphs.n) * graphs.n * graphs.n;
+  return {graphs.n, graphs.matrix<T>(index), static_cast<T>(alpha), rectify,
+          10 * cubed * static_cast<double>(graphs.count())};
 }
 
 // body(index, T* scratch) for each graph, each by one thread.
 template <typename T, typename F>
-void each_small_graph(const Batch& batch, const F& body) {
-  const double flops = small_graph<T>(batch, 0, 1, false).flops;
+void each_small_graph(const Graphs& graphs, const F& body) {
+  const double flops = small_graph<T>(graphs, 0, 1, false).flops;
   const int64_t threads = worthwhile_threads(flops);
   const auto run = [&](int64_t begin, int64_t end) {
-    const Scratch<T> memory = scratch<T>(small_graph_scratch<T>(batch.n) + batch.n * batch.n);
+    const Scratch<T> memory = scratch<T>(small_graph_scratch<T>(graphs.n) + graphs.n * graphs.n);
     for (int64_t index = begin; index < end; ++index) body(index, memory.get());
   };
-  if (threads > 1 && batch.count > 1)
-    torch::stable::parallel_for(0, batch.count, (batch.count + threads - 1) / threads, run);
+  if (threads > 1 && graphs.count() > 1)
+    torch::stable::parallel_for(0, graphs.count(), (graphs.count() + threads - 1) / threads, run);
   else
-    run(0, batch.count);
+    run(0, graphs.count());
 }
 
 std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::optional<Tensor> pair_weights, double alpha,
                                                      bool rectify, int64_t norm) {
-  const Batch batch(weight_hh);
-  const PairWeights pairs(pair_weights, weight_hh, batch.count, batch.n, batch.n);
+  const Graphs graphs = Graphs::of_batch(weight_hh);
+  const PairWeights pairs(pair_weights, graphs, graphs.n, graphs.n);
   const Norm kind = norm_of(norm);
-  const int64_t size = batch.n * batch.n;
-  Tensor value = empty_of(weight_hh, {batch.count}), converges = empty_of(weight_hh, {batch.count});
-  Tensor walks = empty_of(weight_hh, {batch.count, batch.n, batch.n});
+  const int64_t size = graphs.n * graphs.n;
+  Tensor value = graphs.empty({}), converges = graphs.empty({});
+  Tensor walks = graphs.empty({graphs.n, graphs.n});
   dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
-    each_small_graph<T>(batch, [&](int64_t index, T* memory) {
+    each_small_graph<T>(graphs, [&](int64_t index, T* memory) {
       T* to = at<T>(walks, index, size);
-      *at<T>(converges, index, 1) = small_all_pairs(small_graph<T>(batch, index, alpha, rectify), to, memory);
+      *at<T>(converges, index, 1) = small_all_pairs(small_graph<T>(graphs, index, alpha, rectify), to, memory);
       *at<T>(value, index, 1) = penalty<T, T>(kind, to, 1, size, nullptr, pairs.of<T>(index));
     });
   });
@@ -59,21 +60,21 @@ std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::opti
 
 Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight_hh, std::optional<Tensor> pair_weights,
                                   double alpha, bool rectify, int64_t norm) {
-  const Batch batch(weight_hh);
-  const PairWeights pairs(pair_weights, weight_hh, batch.count, batch.n, batch.n);
+  const Graphs graphs = Graphs::of_batch(weight_hh);
+  const PairWeights pairs(pair_weights, graphs, graphs.n, graphs.n);
   const Norm kind = norm_of(norm);
-  const int64_t size = batch.n * batch.n;
-  batch.check_factors("grad_value", grad_value);
-  batch.check_matrices("walks", walks);
+  const int64_t size = graphs.n * graphs.n;
+  graphs.check_factors("grad_value", grad_value);
+  graphs.check_matrices("walks", walks);
   const Tensor grads = dense(grad_value), sums = dense(walks);
-  Tensor grad_hh = empty_of(weight_hh, {batch.count, batch.n, batch.n});
+  Tensor grad_hh = graphs.empty({graphs.n, graphs.n});
   dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
-    each_small_graph<T>(batch, [&](int64_t index, T* memory) {
-      T* grad_walks = memory + small_graph_scratch<T>(batch.n);
+    each_small_graph<T>(graphs, [&](int64_t index, T* memory) {
+      T* grad_walks = memory + small_graph_scratch<T>(graphs.n);
       penalty_backward<T, T>(kind, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(index),
                              *at<T>(grads, index, 1), grad_walks);
-      small_all_pairs_backward(small_graph<T>(batch, index, alpha, rectify), at<T>(sums, index, size), grad_walks,
+      small_all_pairs_backward(small_graph<T>(graphs, index, alpha, rectify), at<T>(sums, index, size), grad_walks,
                                at<T>(grad_hh, index, size), memory);
     });
   });
@@ -81,9 +82,9 @@ Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight
 }
 
 }  // namespace
-}  // namespace rrnn
+}  // namespace rrnn::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(rrnn_ext, CPU, m) {
-  m.impl("all_pairs_penalty", TORCH_BOX(&rrnn::all_pairs_penalty));
-  m.impl("all_pairs_penalty_backward", TORCH_BOX(&rrnn::all_pairs_penalty_backward));
+  m.impl("all_pairs_penalty", TORCH_BOX(&rrnn::cpu::all_pairs_penalty));
+  m.impl("all_pairs_penalty_backward", TORCH_BOX(&rrnn::cpu::all_pairs_penalty_backward));
 }

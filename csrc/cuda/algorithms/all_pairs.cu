@@ -9,7 +9,7 @@
 #include <type_traits>
 
 #include "common/edge.h"
-#include "cuda/algorithms/all_walks.h"
+#include "cuda/algorithms/all_pairs.h"
 #include "cuda/device/barriers.h"
 #include "cuda/device/launch.h"
 #include "cuda/device/numbers.h"
@@ -421,7 +421,7 @@ __global__ void __launch_bounds__(kFinishThreads, 1)
     largest = block_max(largest, pieces);
     error = block_max(error, pieces);
     stable = numbers && residual <= 16 * Powers<T>::kRounding * sqrt(static_cast<T>(n)) * largest;
-    accurate = numbers && error <= T(kTolerance) / 4 * largest;  // a vector may show the error smaller than it is
+    accurate = numbers && error <= T(kProbeTolerance) * largest;
   };
   pass();
   look();

@@ -266,10 +266,17 @@ void lif_backward(const LifBackward<T>& call, cudaStream_t stream) {
     }
     // Each step's inputs met the spikes of the step before.
     const int64_t depth = std::max<int64_t>(0, call.steps - 1) * call.samples;
-    outer_product(
-        OuterProduct<T>{call.groups, call.n, depth, nullptr, call.grad_current + (depth > 0 ? call.neurons() : 0),
-                        call.spikes, call.size(), call.size(), T(1), nullptr, call.grad_weight_rec},
-        stream);
+    outer_product(OuterProduct<T>{call.groups,
+                                  call.n,
+                                  depth,
+                                  1,
+                                  nullptr,
+                                  {call.grad_current + (depth > 0 ? call.neurons() : 0), call.size(), call.n},
+                                  {call.spikes, call.size(), call.n},
+                                  T(1),
+                                  nullptr,
+                                  call.grad_weight_rec},
+                  stream);
   } else if (call.groups * call.neurons() > 0) {
     launch(backward_kernel<T>, a_thread_each(call), stream, call);
   }

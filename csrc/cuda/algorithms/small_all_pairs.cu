@@ -8,7 +8,7 @@
 #include <algorithm>
 
 #include "common/edge.h"
-#include "cuda/algorithms/all_walks.h"
+#include "cuda/algorithms/all_pairs.h"
 #include "cuda/device/launch.h"
 #include "cuda/device/numbers.h"
 #include "cuda/kernels/gauss_jordan.h"
@@ -70,24 +70,13 @@ __device__ bool powers_shrink(T* a, int n, double* pieces) {
   }
 }
 
-// Numbers of either sign between 1/2 and 3/2, as in csrc/cpu/small_all_pairs.cpp.
-template <typename T>
-__device__ __forceinline__ T probe(unsigned index) {
-  unsigned bits = (index + 1) * 2654435761u;
-  bits ^= bits >> 16;
-  bits *= 0x85ebca6bu;
-  bits ^= bits >> 13;
-  const T size = T(0.5) + static_cast<T>(bits >> 8) / (1 << 24);
-  return bits & 1 ? size : -size;
-}
-
 // Whether X, the inverse of I - A in shared memory, is seen to be within kTolerance: of z it makes w' = z' X, from
 // which w' (I - A) leaves the residual r', and so the error is about r' X. (From the left: then neighbours read
 // neighbours.) `a(i, j)` is A; both vectors are room for 2 N numbers. The same for all threads.
 template <typename T, int N, typename F>
 __device__ bool is_accurate(const T* inverse, int n, const F& a, T* vector, T* image) {
   constexpr int kProbes = 2, kPitch = TileShape<T, N>::kPitch;
-  constexpr T kAllowed = T(kTolerance) / 4;  // a vector may show the error smaller than it is
+  constexpr T kAllowed = T(kProbeTolerance);
   const int j = threadIdx.x;
   T sums[kProbes];
   const auto times = [&](const T* from, const auto& element) {

@@ -1,7 +1,7 @@
 // A single pathway with all hops: biconjugate gradients for I - A and its transpose at once, as in
-// csrc/cpu/solve_pathway.cpp, and the plain series where they do not settle it. With nonnegative A the solution is also
-// the proof that the sum of walks converges: x > 0 and A x < x in every unit bound the spectral radius below 1
-// (Collatz-Wielandt). The proof of the series: max A^k 1 is the norm of A^k.
+// csrc/cpu/algorithms/solve_pathway.cpp, and the plain series where they do not settle it. With nonnegative A the
+// solution is also the proof that the sum of walks converges: x > 0 and A x < x in every unit bound the spectral radius
+// below 1 (Collatz-Wielandt). The proof of the series: max A^k 1 is the norm of A^k.
 //
 // A step takes 4 n^2 flops and reads n^2 elements of W, once for both products, from the L2 cache where they fit: on an
 // H100, 2 us for n = 1024 in float32 (4 MB at about 5 TB/s there, beyond the cache at 3 TB/s) and three grid barriers
@@ -10,7 +10,7 @@
 #include <algorithm>
 
 #include "common/edge.h"
-#include "cuda/algorithms/all_walks.h"
+#include "cuda/algorithms/pathway.h"
 #include "cuda/device/barriers.h"
 #include "cuda/device/launch.h"
 #include "cuda/device/numbers.h"
@@ -313,10 +313,10 @@ struct Solver {
     }
   }
 
-  // The bound of csrc/cpu/solve_pathway.cpp for the error of v . x, and v . x, as the last two values.
+  // The bound of pathway_roundings for the error of v . x, and v . x, as the last two values.
   __device__ void weigh_error(int i, T residual, double (&values)[kDots]) const {
     const double x = at.x[i], y = magnitude(at.y[i]);
-    const double roundings = (4 + sqrt(static_cast<double>(n)) / 2) * Rounding<T>::kUnit;
+    const double roundings = pathway_roundings(n) * Rounding<T>::kUnit;
     values[6] += y * (roundings * magnitude(x) + magnitude(residual));
     values[7] += x * targets[i];
   }

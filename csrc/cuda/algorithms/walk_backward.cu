@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "common/edge.h"
-#include "cuda/algorithms/walks.h"
+#include "cuda/algorithms/finite_walks.h"
 #include "cuda/device/device.h"
 #include "cuda/device/launch.h"
 #include "cuda/device/vector.h"
@@ -38,7 +38,7 @@ __device__ __forceinline__ T gradient_at(const WalkGradient<T>& gradient, int64_
 // What the kernels here share.
 template <typename T>
 struct Backward {
-  Walks<T> problem;
+  WalkBatch<T> problem;
   WalkGradient<T> gradient;
   const T* chain;        // of the narrower side
   const T* other_chain;  // of the other one, or null
@@ -47,11 +47,13 @@ struct Backward {
   T *grad_start, *grad_other;
   int* depths;  // (graphs) vectors of the chain that the gradient of W takes, where weights may be zero; or null: all
 
-  // From graph to graph.
-  __host__ __device__ int64_t reverse_stride() const { return problem.hops * problem.width() * problem.n; }
-  __host__ __device__ int64_t chain_stride() const {
-    return reverse_stride() + (other_chain ? problem.hops * problem.other_width() * problem.n : 0);
+  // From hop to hop, and from graph to graph.
+  __host__ __device__ int64_t bundle() const { return problem.width() * problem.n; }
+  __host__ __device__ int64_t reverse_stride() const { return problem.hops * bundle(); }
+  __host__ __device__ int64_t chain_hop_stride() const {
+    return bundle() + (other_chain ? problem.other_width() * problem.n : 0);
   }
+  __host__ __device__ int64_t chain_stride() const { return problem.hops * chain_hop_stride(); }
 };
 
 // grad other = c sum over vectors (of all terms) of G z, z = X_m or the weighted sum of all X: for kUnits units from
@@ -60,8 +62,8 @@ struct Backward {
 template <typename T>
 __device__ void other_gradient(const Backward<T>& backward, int64_t graph, int64_t first_unit, int64_t first_other,
                                T* staged) {
-  const Walks<T>& problem = backward.problem;
-  const int64_t n = problem.n, others = problem.other_width(), bundle = problem.width() * n;
+  const WalkBatch<T>& problem = backward.problem;
+  const int64_t n = problem.n, others = problem.other_width(), hop_stride = backward.chain_hop_stride();
   const int width = static_cast<int>(problem.width());
   const int depth = !problem.per_hop ? width : backward.depths[graph] + width;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
@@ -77,7 +79,7 @@ __device__ void other_gradient(const Backward<T>& backward, int64_t graph, int64
       } else {
 #pragma unroll 4
         for (int64_t m = 0; m < problem.hops; ++m) {
-          const T x = chain[m * bundle + own * n + r];
+          const T x = chain[m * hop_stride + own * n + r];
           z += problem.hop_weights ? weighed(problem.hop_weights[graph * problem.hop_weights_stride + m], x) : x;
         }
       }
@@ -107,7 +109,7 @@ __device__ void other_gradient(const Backward<T>& backward, int64_t graph, int64
 template <typename T>
 __device__ __forceinline__ void start_gradient(const Backward<T>& backward, int64_t graph, int64_t c, int64_t r,
                                                T grad) {
-  const Walks<T>& problem = backward.problem;
+  const WalkBatch<T>& problem = backward.problem;
   const int64_t at =
       (graph * problem.n * problem.width()) + (problem.from_inputs() ? r * problem.width() + c : c * problem.n + r);
   backward.grad_start[at] = times_phi_derivative(grad, problem.start()[at], problem.rectify);
@@ -116,7 +118,7 @@ __device__ __forceinline__ void start_gradient(const Backward<T>& backward, int6
 // L and the gradients of both sides from the chains of both, kUnits units a block.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) reverse_of_both_kernel(const __grid_constant__ Backward<T> backward) {
-  const Walks<T>& problem = backward.problem;
+  const WalkBatch<T>& problem = backward.problem;
   const int width = static_cast<int>(problem.width()), others = static_cast<int>(problem.other_width());
   const int64_t n = problem.n;
   const int hops = static_cast<int>(problem.hops), tiles = (static_cast<int>(n) + kUnits - 1) / kUnits;
@@ -136,10 +138,10 @@ __global__ void __launch_bounds__(kThreads) reverse_of_both_kernel(const __grid_
   for (int first = 0; first < hops; first += hops_at_once) {
     const int count = min(hops_at_once, hops - first);
     __syncthreads();
-    for (int row = warp; row < count * others; row += kWarps)
-      staged[row * kUnits + lane] =
-          first_unit + lane < n ? other_chain[(static_cast<int64_t>(first) * others + row) * n + first_unit + lane]
-                                : T(0);
+    for (int row = warp; row < count * others; row += kWarps) {
+      const int64_t from = (first + row / others) * backward.chain_hop_stride() + row % others * n;
+      staged[row * kUnits + lane] = first_unit + lane < n ? other_chain[from + first_unit + lane] : T(0);
+    }
     __syncthreads();
     for (int c = warp; c < width; c += kWarps) {
       T sum = sums[c * kUnits + lane];
@@ -167,7 +169,7 @@ __global__ void __launch_bounds__(kThreads) other_gradient_kernel(const __grid_c
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) start_gradient_kernel(const __grid_constant__ Backward<T> backward) {
-  const Walks<T>& problem = backward.problem;
+  const WalkBatch<T>& problem = backward.problem;
   const int64_t size = problem.width() * problem.n, step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; at < problem.graphs * size; at += step) {
     const int64_t graph = at / size, c = at % size / problem.n, r = at % problem.n;
@@ -177,7 +179,7 @@ __global__ void __launch_bounds__(kThreads) start_gradient_kernel(const __grid_c
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) lift_kernel(const __grid_constant__ Backward<T> backward) {
-  const Walks<T>& problem = backward.problem;
+  const WalkBatch<T>& problem = backward.problem;
   const int64_t n = problem.n, width = problem.width(), others = problem.other_width();
   const int64_t total = problem.graphs * problem.terms() * width * n, step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; at < total; at += step) {
@@ -199,7 +201,7 @@ __global__ void __launch_bounds__(kThreads) lift_kernel(const __grid_constant__ 
 // depths: beyond the last hop that has a weight, or whose walks have a gradient, the chain may have overflowed.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) depth_kernel(const __grid_constant__ Backward<T> backward) {
-  const Walks<T>& problem = backward.problem;
+  const WalkBatch<T>& problem = backward.problem;
   const int64_t graph = blockIdx.x;
   int64_t last = problem.hops - 1;
   for (; last > 0; --last) {
@@ -220,7 +222,7 @@ unsigned blocks_for(int64_t threads) {
 // The chain that runs the other way, from the last hop to the first.
 template <typename T>
 Chains<T> reverse_chains(const Backward<T>& backward) {
-  const Walks<T>& problem = backward.problem;
+  const WalkBatch<T>& problem = backward.problem;
   Chains<T> chains{static_cast<int>(problem.graphs),
                    static_cast<int>(problem.n),
                    static_cast<int>(problem.hops),
@@ -233,6 +235,7 @@ Chains<T> reverse_chains(const Backward<T>& backward) {
   bundle.width = static_cast<int>(problem.width());
   bundle.chain = backward.reverse;
   bundle.chain_stride = backward.reverse_stride();
+  bundle.hop_stride = backward.bundle();
   bundle.last_hop_first = true;
   bundle.inflow = backward.lifted;
   bundle.inflow_terms = static_cast<int>(problem.terms());
@@ -251,20 +254,20 @@ int64_t whole(int64_t count) {
 }  // namespace
 
 template <typename T>
-int64_t walk_backward_scratch(const Walks<T>& problem) {
+int64_t walk_backward_scratch(const WalkBatch<T>& problem, ChainKind kind) {
   if (problem.empty()) return 0;
   Backward<T> backward{};
   backward.problem = problem;
   const int64_t reverse = problem.graphs * backward.reverse_stride();
-  if (problem.both_sides()) return reverse;
+  if (kind == ChainKind::kBoth) return reverse;
   const Chains<T> chains = reverse_chains(backward);
   return whole<T>(reverse + problem.graphs * (problem.terms() * problem.width() * problem.n + 1)) +
          plan_chains(chains).exchange_size(chains.forwards.width, chains.backwards.width);
 }
 
 template <typename T>
-void walk_backward(const Walks<T>& problem, const WalkGradient<T>& gradient, const T* chain, T* grad_hh, T* grad_in,
-                   T* grad_out, T* scratch, cudaStream_t stream) {
+void walk_backward(const WalkBatch<T>& problem, ChainKind kind, const WalkGradient<T>& gradient, const T* chain,
+                   T* grad_hh, T* grad_in, T* grad_out, T* scratch, cudaStream_t stream) {
   const int64_t n = problem.n, width = problem.width();
   if (problem.empty()) {
     const auto clear = [&](T* to, int64_t count) {
@@ -275,11 +278,14 @@ void walk_backward(const Walks<T>& problem, const WalkGradient<T>& gradient, con
     clear(grad_out, problem.graphs * n * problem.outputs);
     return;
   }
-  const bool both = problem.both_sides();
+  const bool both = kind == ChainKind::kBoth;
+  const T* from_outputs = both ? chain + problem.inputs * n : chain;
   Backward<T> backward{problem,
                        gradient,
-                       chain,
-                       both ? chain + problem.hops * width * n : nullptr,
+                       problem.from_inputs() ? chain : from_outputs,
+                       !both                   ? nullptr
+                       : problem.from_inputs() ? from_outputs
+                                               : chain,
                        scratch,
                        nullptr,
                        problem.from_inputs() ? grad_in : grad_out,
@@ -317,24 +323,21 @@ void walk_backward(const Walks<T>& problem, const WalkGradient<T>& gradient, con
   OuterProduct<T> product{problem.graphs,
                           n,
                           (problem.hops - 1) * width,
+                          width,
                           backward.depths,
-                          reverse,
-                          chain,
-                          backward.reverse_stride(),
-                          backward.chain_stride(),
+                          {reverse, backward.reverse_stride(), backward.bundle()},
+                          {backward.chain, backward.chain_stride(), backward.chain_hop_stride()},
                           problem.alpha,
                           problem.rectify ? problem.weight_hh : nullptr,
                           grad_hh};
-  if (!problem.from_inputs()) {
-    std::swap(product.left, product.right);
-    std::swap(product.left_stride, product.right_stride);
-  }
+  if (!problem.from_inputs()) std::swap(product.left, product.right);
   outer_product(product, stream);
 }
 
-#define RRNN_INSTANTIATE(T)                                \
-  template int64_t walk_backward_scratch(const Walks<T>&); \
-  template void walk_backward(const Walks<T>&, const WalkGradient<T>&, const T*, T*, T*, T*, T*, cudaStream_t);
+#define RRNN_INSTANTIATE(T)                                                                                     \
+  template int64_t walk_backward_scratch(const WalkBatch<T>&, ChainKind);                                       \
+  template void walk_backward(const WalkBatch<T>&, ChainKind, const WalkGradient<T>&, const T*, T*, T*, T*, T*, \
+                              cudaStream_t);
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)
 

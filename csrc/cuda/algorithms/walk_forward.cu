@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "common/edge.h"
-#include "cuda/algorithms/walks.h"
+#include "cuda/algorithms/finite_walks.h"
 #include "cuda/device/device.h"
 #include "cuda/device/launch.h"
 #include "cuda/device/vector.h"
@@ -16,14 +16,14 @@ constexpr int kOthers = 8;  // of the other side's vectors that one sweep over t
 
 // What a term reads off: P_m needs X_m, the sum of all needs sum_m w_m X_m. Unit r of vector c.
 template <typename T>
-__device__ __forceinline__ T summed(const Walks<T>& problem, const T* chain, int64_t graph, int64_t term, int64_t c,
-                                    int64_t r) {
-  const int64_t bundle = problem.width() * problem.n, at = c * problem.n + r;
-  if (problem.per_hop) return chain[term * bundle + at];
+__device__ __forceinline__ T summed(const WalkBatch<T>& problem, const T* chain, int64_t hop_stride, int64_t graph,
+                                    int64_t term, int64_t c, int64_t r) {
+  const int64_t at = c * problem.n + r;
+  if (problem.per_hop) return chain[term * hop_stride + at];
   T sum = 0;
 #pragma unroll 4
   for (int64_t m = 0; m < problem.hops; ++m) {
-    const T x = chain[m * bundle + at];
+    const T x = chain[m * hop_stride + at];
     sum += problem.hop_weights ? weighed(problem.hop_weights[graph * problem.hop_weights_stride + m], x) : x;
   }
   return sum;
@@ -32,7 +32,8 @@ __device__ __forceinline__ T summed(const Walks<T>& problem, const T* chain, int
 // A block reads off one vector of one term.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    read_out_kernel(const __grid_constant__ Walks<T> problem, const T* chains, int64_t chain_stride, T* walks) {
+    read_out_kernel(const __grid_constant__ WalkBatch<T> problem, const T* chains, int64_t chain_stride,
+                    int64_t hop_stride, T* walks) {
   T* pieces = reinterpret_cast<T*>(shared_memory());
   const unsigned width = static_cast<unsigned>(problem.width()), terms = static_cast<unsigned>(problem.terms());
   const int64_t c = blockIdx.x % width, term = blockIdx.x / width % terms, graph = blockIdx.x / width / terms;
@@ -42,7 +43,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t others = problem.other_width();
   if (!problem.other()) {
     for (int64_t r = blockIdx.y * kThreads + threadIdx.x; r < n; r += gridDim.y * kThreads)
-      to[problem.pair(c, r)] = problem.edges() * summed(problem, chain, graph, term, c, r);
+      to[problem.pair(c, r)] = problem.edges() * summed(problem, chain, hop_stride, graph, term, c, r);
     return;
   }
   const T* other = problem.other() + graph * others * n;
@@ -51,7 +52,7 @@ __global__ void __launch_bounds__(kThreads)
     const int count = static_cast<int>(min(others - first, int64_t(kOthers)));
     T sums[kOthers] = {};
     for (int64_t r = threadIdx.x; r < n; r += kThreads) {
-      const T x = summed(problem, chain, graph, term, c, r);
+      const T x = summed(problem, chain, hop_stride, graph, term, c, r);
 #pragma unroll
       for (int q = 0; q < kOthers; ++q)
         if (q < count) sums[q] += edge(other[r * unit_stride + (first + q) * other_stride], T(1), problem.rectify) * x;
@@ -71,12 +72,13 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// The bundles that start from the given sides. The narrower side's chain comes first.
+// The bundles that start from the sides whose vectors the chain has.
 template <typename T>
-Chains<T> chains_of(const Walks<T>& problem, T* chain, bool both) {
+Chains<T> chains_of(const WalkBatch<T>& problem, T* chain, bool both) {
   const int n = static_cast<int>(problem.n), inputs = static_cast<int>(problem.inputs);
   const int outputs = static_cast<int>(problem.outputs);
-  const int64_t stride = both ? problem.chain_size() : problem.hops * problem.width() * n;
+  const int64_t hop_stride = (both ? problem.inputs + problem.outputs : problem.width()) * n;
+  const int64_t stride = problem.hops * hop_stride;
   Chains<T> chains{static_cast<int>(problem.graphs),
                    n,
                    static_cast<int>(problem.hops),
@@ -85,35 +87,35 @@ Chains<T> chains_of(const Walks<T>& problem, T* chain, bool both) {
                    problem.rectify,
                    {},
                    {}};
-  T* other_chain = chain ? chain + problem.hops * problem.width() * n : nullptr;
   if (both || problem.from_inputs())
-    chains.forwards = {inputs, problem.from_inputs() ? chain : other_chain, stride, problem.weight_in, inputs, 1};
-  if (both || !problem.from_inputs())
-    chains.backwards = {outputs, problem.from_inputs() ? other_chain : chain, stride, problem.weight_out, 1, n};
+    chains.forwards = {inputs, chain, stride, hop_stride, problem.weight_in, inputs, 1};
+  if (both || !problem.from_inputs()) {
+    T* from_outputs = both && chain ? chain + problem.inputs * n : chain;
+    chains.backwards = {outputs, from_outputs, stride, hop_stride, problem.weight_out, 1, n};
+  }
   return chains;
 }
 
 }  // namespace
 
 template <typename T>
-int64_t walk_forward_scratch(const Walks<T>& problem, bool keeps_chain) {
+int64_t walk_forward_scratch(const WalkBatch<T>& problem, ChainKind kind) {
   if (problem.empty()) return 0;
-  const bool both = keeps_chain && problem.both_sides();
-  const Chains<T> chains = chains_of<T>(problem, nullptr, both);
+  const Chains<T> chains = chains_of<T>(problem, nullptr, kind == ChainKind::kBoth);
   const int64_t exchange = plan_chains(chains).exchange_size(chains.forwards.width, chains.backwards.width);
-  return exchange + (keeps_chain ? 0 : problem.graphs * problem.hops * problem.width() * problem.n);
+  return exchange + (kind != ChainKind::kNone ? 0 : problem.graphs * problem.hops * problem.width() * problem.n);
 }
 
 template <typename T>
-void walk_forward(const Walks<T>& problem, T* walks, T* chain, T* scratch, cudaStream_t stream) {
+void walk_forward(const WalkBatch<T>& problem, ChainKind kind, T* walks, T* chain, T* scratch, cudaStream_t stream) {
   if (problem.empty()) {
     const int64_t count = problem.graphs * problem.terms() * problem.pairs();
     if (count) check_cuda(cudaMemsetAsync(walks, 0, count * sizeof(T), stream), "memset");
     return;
   }
-  Chains<T> chains = chains_of<T>(problem, chain, chain && problem.both_sides());
+  Chains<T> chains = chains_of<T>(problem, chain, kind == ChainKind::kBoth);
   const ChainPlan plan = plan_chains(chains);
-  if (!chain)
+  if (kind == ChainKind::kNone)
     chains = chains_of<T>(problem, scratch + plan.exchange_size(chains.forwards.width, chains.backwards.width), false);
   advance_chains(chains, plan, scratch, stream);
 
@@ -123,12 +125,13 @@ void walk_forward(const Walks<T>& problem, T* walks, T* chain, T* scratch, cudaS
   const dim3 grid(static_cast<unsigned>(problem.graphs * problem.terms() * problem.width()),
                   static_cast<unsigned>(std::min<int64_t>(sweeps, 1024)));
   launch(read_out_kernel<T>, {grid, kThreads, kOthers * kWarps * sizeof(T)}, stream, problem,
-         static_cast<const T*>(narrow.chain), narrow.chain_stride, walks);
+         static_cast<const T*>(narrow.chain), narrow.chain_stride, narrow.hop_stride, walks);
 }
 
-template int64_t walk_forward_scratch(const Walks<float>&, bool);
-template int64_t walk_forward_scratch(const Walks<double>&, bool);
-template void walk_forward(const Walks<float>&, float*, float*, float*, cudaStream_t);
-template void walk_forward(const Walks<double>&, double*, double*, double*, cudaStream_t);
+#define RRNN_INSTANTIATE(T)                                              \
+  template int64_t walk_forward_scratch(const WalkBatch<T>&, ChainKind); \
+  template void walk_forward(const WalkBatch<T>&, ChainKind, T*, T*, T*, cudaStream_t);
+RRNN_INSTANTIATE(float)
+RRNN_INSTANTIATE(double)
 
 }  // namespace rrnn::cuda

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "common/edge.h"
-#include "cuda/algorithms/walks.h"
+#include "cuda/algorithms/finite_walks.h"
 #include "cuda/device/device.h"
 #include "cuda/device/launch.h"
 

@@ -4,7 +4,7 @@
 #include <cooperative_groups.h>
 #include <cuda_runtime.h>
 
-namespace rrnn {
+namespace rrnn::cuda {
 
 // For all threads of a cooperative launch; what they wrote to global memory before is visible after.
 __device__ __forceinline__ void grid_barrier() { cooperative_groups::this_grid().sync(); }
@@ -17,4 +17,4 @@ __device__ __forceinline__ void cluster_barrier() {
 #endif
 }
 
-}  // namespace rrnn
+}  // namespace rrnn::cuda

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-namespace rrnn {
+namespace rrnn::cuda {
 
 constexpr int kWarp = 32;
 constexpr unsigned kWholeWarp = 0xffffffffu;
@@ -60,4 +60,4 @@ __device__ __forceinline__ T block_sum(T value, T* pieces) {
   return total;
 }
 
-}  // namespace rrnn
+}  // namespace rrnn::cuda

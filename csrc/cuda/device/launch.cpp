@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace rrnn {
+namespace rrnn::cuda {
 namespace {
 
 // What is known of a kernel on a device.
@@ -73,4 +73,4 @@ void allow_shared_bytes(const void* kernel, size_t bytes) {
   state.allowed_shared_bytes = most;
 }
 
-}  // namespace rrnn
+}  // namespace rrnn::cuda

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace rrnn {
+namespace rrnn::cuda {
 
 // A CUDA error as an exception; PyTorch turns it into a RuntimeError.
 void check_cuda(cudaError_t error, const char* what);
@@ -76,4 +76,4 @@ void launch(void (*kernel)(Parameters...), const LaunchShape& shape, cudaStream_
   check_cuda(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), "kernel launch");
 }
 
-}  // namespace rrnn
+}  // namespace rrnn::cuda

@@ -16,7 +16,7 @@ extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stre
 #define RRNN_CUDA_KEY CUDA
 #endif
 
-namespace rrnn {
+namespace rrnn::cuda {
 
 // Makes a tensor's device the current one as long as it lives. On the CPU, where kernels are emulated, it does nothing.
 class CurrentDevice {
@@ -49,4 +49,4 @@ class CurrentDevice {
   cudaStream_t stream_ = nullptr;
 };
 
-}  // namespace rrnn
+}  // namespace rrnn::cuda

@@ -11,7 +11,17 @@ namespace rrnn::cuda {
 class Workspace {
  public:
   Workspace(const Tensor& like, int64_t bytes) : memory_(empty_of(like, {elements(like, bytes)})) {}
+
+  template <typename T>
+  static Workspace of(const Tensor& like, int64_t count) {
+    return Workspace(like, count * static_cast<int64_t>(sizeof(T)));
+  }
+
   void* get() const { return memory_.numel() ? memory_.mutable_data_ptr() : nullptr; }
+  template <typename T>
+  T* get() const {
+    return static_cast<T*>(get());
+  }
 
  private:
   static int64_t elements(const Tensor& like, int64_t bytes) {

@@ -196,7 +196,7 @@ __device__ void keep(const Chains<T>& chains, const Bundle<T>& bundle, int graph
   if (c >= bundle.width || unit >= chains.n) return;
   const int slot = bundle.last_hop_first ? chains.hops - 1 - step : step;
   T* to =
-      bundle.chain + graph * bundle.chain_stride + (static_cast<int64_t>(slot) * bundle.width + c) * chains.n + unit;
+      bundle.chain + graph * bundle.chain_stride + slot * bundle.hop_stride + static_cast<int64_t>(c) * chains.n + unit;
   if (whole_vectors<T>(chains.n, bundle.chain)) return x.store(to);
 #pragma unroll
   for (int j = 0; j < Vector<T>::kSize; ++j)

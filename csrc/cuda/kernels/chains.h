@@ -11,9 +11,9 @@ namespace rrnn::cuda {
 // Every bundle is stored vector by vector: unit r of vector c at [c * n + r].
 template <typename T>
 struct Bundle {
-  int width = 0;             // vectors; 0: there is no such bundle
-  T* chain = nullptr;        // (hops, width, n), chain_stride apart for each graph: receives x_s, or, at hops - 1 - s
-  int64_t chain_stride = 0;  // where `last_hop_first`, the same from the end
+  int width = 0;                             // vectors; 0: there is no such bundle
+  T* chain = nullptr;                        // receives x_s, or, at hops - 1 - s where `last_hop_first`, the same
+  int64_t chain_stride = 0, hop_stride = 0;  // from the end; from graph to graph, and from hop to hop of (width, n)
 
   // Either x_0 = phi(start), and nothing flows in later: unit r of vector c of a graph at
   // start[graph * n * width + r * unit_stride + c * vector_stride],

@@ -26,14 +26,16 @@ struct Tiling {
 
 // Begins to copy rows [depth, depth + kDepth) of an operand, units [unit, unit + kTile); zeros outside.
 template <typename T, int kVectors>
-__device__ __forceinline__ void fetch_slice(const T* operand, int64_t n, int64_t depths, int64_t depth, int64_t unit,
-                                            bool whole, T* slice) {
+__device__ __forceinline__ void fetch_slice(const T* operand, int64_t hop_stride, unsigned vectors, int64_t n,
+                                            int64_t depths, int64_t depth, int64_t unit, bool whole, T* slice) {
   using Tiling = Tiling<T, kVectors>;
   constexpr int kVectorsOfRow = Tiling::kTile / Tiling::kVector;
   for (int at = threadIdx.x; at < kDepth * kVectorsOfRow; at += kThreads) {
     const int64_t d = depth + at / kVectorsOfRow, r = unit + at % kVectorsOfRow * Tiling::kVector;
     T* to = slice + at * Tiling::kVector;
-    const T* from = operand + d * n + r;
+    // Hops mostly follow one another, and a division is dear.
+    const unsigned row = static_cast<unsigned>(d);
+    const T* from = operand + r + (hop_stride == vectors * n ? d * n : row / vectors * hop_stride + row % vectors * n);
     if (whole && d < depths && r < n) {
       __pipeline_memcpy_async(to, from, sizeof(Vector<T>));
       continue;
@@ -53,8 +55,9 @@ __global__ void __launch_bounds__(kThreads) outer_product_kernel(const __grid_co
   const int64_t n = product.n, graph = blockIdx.z;
   const int64_t first_row = static_cast<int64_t>(blockIdx.y) * Tiling::kTile;
   const int64_t first_column = static_cast<int64_t>(blockIdx.x) * Tiling::kTile;
-  const T* left = product.left + graph * product.left_stride;
-  const T* right = product.right + graph * product.right_stride;
+  const T* left = product.left.data + graph * product.left.graph_stride;
+  const T* right = product.right.data + graph * product.right.graph_stride;
+  const unsigned vectors = static_cast<unsigned>(product.vectors);
   const bool whole = whole_vectors<T>(n, left, right), whole_out = whole_vectors<T>(n, product.out, product.sign_of);
   T* slices = reinterpret_cast<T*>(shared_memory());
   const int64_t depths = product.depths ? product.depths[graph] : product.depth;
@@ -63,8 +66,9 @@ __global__ void __launch_bounds__(kThreads) outer_product_kernel(const __grid_co
     if (step < steps) {
       T* slice = slices + step % kStages * 2 * Tiling::kSlice;
       const int64_t depth = static_cast<int64_t>(step) * kDepth;
-      fetch_slice<T, kVectors>(left, n, depths, depth, first_row, whole, slice);
-      fetch_slice<T, kVectors>(right, n, depths, depth, first_column, whole, slice + Tiling::kSlice);
+      fetch_slice<T, kVectors>(left, product.left.hop_stride, vectors, n, depths, depth, first_row, whole, slice);
+      fetch_slice<T, kVectors>(right, product.right.hop_stride, vectors, n, depths, depth, first_column, whole,
+                               slice + Tiling::kSlice);
     }
     __pipeline_commit();
   };
@@ -131,8 +135,8 @@ void launch_outer_product(const OuterProduct<T>& product, cudaStream_t stream) {
   for (int64_t first = 0; first < product.graphs; first += kMaxGraphs) {
     OuterProduct<T> some = product;
     some.graphs = product.graphs - first < kMaxGraphs ? product.graphs - first : kMaxGraphs;
-    some.left += first * product.left_stride;
-    some.right += first * product.right_stride;
+    some.left.data += first * product.left.graph_stride;
+    some.right.data += first * product.right.graph_stride;
     if (some.depths) some.depths += first;
     some.out += first * product.n * product.n;
     if (some.sign_of) some.sign_of += first * product.n * product.n;

@@ -7,14 +7,23 @@
 
 namespace rrnn::cuda {
 
+// Vectors of n numbers. Those of a hop lie one after another.
+template <typename T>
+struct HopVectors {
+  const T* data;
+  int64_t graph_stride;  // numbers from graph to graph
+  int64_t hop_stride;    // and from hop to hop
+};
+
 // out[r][k] = scale * sum_d left[d][r] right[d][k], times the derivative of |w| at sign_of[r][k] where it is given;
-// for each graph. out and sign_of are (graphs, n, n), the others (depth, n) with so many numbers from graph to graph.
+// for each graph. out and sign_of are (graphs, n, n).
 template <typename T>
 struct OuterProduct {
-  int64_t graphs, n, depth;
-  const int* depths;  // each graph's own (graphs), at most depth; or null
-  const T *left, *right;
-  int64_t left_stride, right_stride;
+  int64_t graphs, n;
+  int64_t depth;      // vectors on either side,
+  int64_t vectors;    // so many of a hop
+  const int* depths;  // each graph's own depth (graphs), at most depth; or null
+  HopVectors<T> left, right;
   T scale;
   const T* sign_of;
   T* out;

@@ -1,4 +1,6 @@
 // The ops of finite walks on CUDA tensors: checks and memory. csrc/cpu/ops/finite_walks.cpp has those of CPU tensors.
+#include "cuda/algorithms/finite_walks.h"
+
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>
 
@@ -7,17 +9,17 @@
 #include <tuple>
 
 #include "common/checks.h"
-#include "common/graphs.h"
 #include "common/pair_weights.h"
 #include "common/tensors.h"
-#include "cuda/algorithms/walks.h"
+#include "common/walk_arguments.h"
 #include "cuda/device/stream.h"
+#include "cuda/device/workspace.h"
 
 namespace rrnn::cuda {
 namespace {
 
 template <typename T>
-Walks<T> problem(const Graphs& graphs) {
+WalkBatch<T> problem(const WalkArguments& graphs) {
   // Units, vectors and hops are counted in 32 bits, and so are the blocks of a launch.
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   const auto check_size = [&](const char* what, int64_t size) {
@@ -27,28 +29,25 @@ Walks<T> problem(const Graphs& graphs) {
   check_size("hops", graphs.hops);
   check_size("graphs * terms * vectors", graphs.count() * graphs.terms() * std::max(graphs.inputs, graphs.outputs));
   check_size("graphs * n", graphs.count() * graphs.n);
-  const bool summed = !graphs.per_hop && graphs.hop_weights;
-  return {graphs.count(),
-          graphs.n,
-          graphs.inputs,
-          graphs.outputs,
-          graphs.hops,
-          static_cast<const T*>(graphs.weight_hh.const_data_ptr()),
-          Graphs::data<T>(graphs.weight_in, 0, 0),
-          Graphs::data<T>(graphs.weight_out, 0, 0),
-          static_cast<T>(graphs.alpha),
-          graphs.rectify,
-          graphs.per_hop,
-          summed ? graphs.hop_weights_of<T>(0) : nullptr,
-          summed && graphs.hop_weights->dim() == 2 ? graphs.hops : 0};
+  const WalkProblem<T> first = graphs.problem<T>(0);
+  return {first, graphs.count(), graphs.matrix<T>(0),
+          first.hop_weights && graphs.has_own_hop_weights() ? graphs.hops : 0};
+}
+
+// A chain of both sides is for as many vectors as its kernel has room for.
+ChainKind check_kind(const WalkArguments& graphs, ChainKind kind) {
+  STD_TORCH_CHECK(kind != ChainKind::kBoth || std::max(graphs.inputs, graphs.outputs) <= kMostOfBoth,
+                  "chain_kind 2 (both) is for at most ", kMostOfBoth, " inputs and outputs on CUDA, got ",
+                  graphs.inputs, " and ", graphs.outputs);
+  return kind;
 }
 
 template <typename T>
-WalkNorm<T> walk_norm(const Graphs& graphs, const PairWeights& pairs, Norm norm, const Tensor& walks) {
+WalkNorm<T> walk_norm(const WalkArguments& graphs, const PairWeights& pairs, Norm norm, const Tensor& walks) {
   const bool weighted = graphs.per_hop && graphs.hop_weights;
   return {norm,
           weighted ? graphs.hop_weights_of<T>(0) : nullptr,
-          weighted && graphs.hop_weights->dim() == 2 ? graphs.hops : 0,
+          weighted && graphs.has_own_hop_weights() ? graphs.hops : 0,
           pairs.of<T>(0),
           graphs.count() > 1 ? pairs.of<T>(1) - pairs.of<T>(0) : 0,
           graphs.terms(),
@@ -56,56 +55,40 @@ WalkNorm<T> walk_norm(const Graphs& graphs, const PairWeights& pairs, Norm norm,
           at<T>(walks, 0, 0)};
 }
 
-// Scratch memory for `count` numbers of T; PyTorch's allocator keeps it for this stream when it is released.
-template <typename T>
-class Scratch {
- public:
-  Scratch(const Tensor& like, int64_t count)
-      : memory_(empty_of(like,
-                         {(count * static_cast<int64_t>(sizeof(T)) + element_size(like) - 1) / element_size(like)})) {}
-  T* get() const { return memory_.numel() ? static_cast<T*>(memory_.mutable_data_ptr()) : nullptr; }
-
- private:
-  static int64_t element_size(const Tensor& tensor) { return tensor.scalar_type() == ScalarType::Double ? 8 : 4; }
-  Tensor memory_;
-};
-
-std::tuple<Tensor, Tensor> forward(const Graphs& graphs, bool keep_chain, cudaStream_t stream) {
+std::tuple<Tensor, Tensor> forward(const WalkArguments& graphs, int64_t chain_kind, cudaStream_t stream) {
+  const ChainKind kind = check_kind(graphs, graphs.chain_kind(chain_kind));
   Tensor walks = graphs.empty({graphs.terms(), graphs.outputs, graphs.inputs});
-  Tensor chain = dispatch(graphs.weight_hh, [&](auto zero) {
+  Tensor chain = graphs.empty({graphs.hops, graphs.chain_width(kind), graphs.n});
+  dispatch(graphs.weight_hh, [&](auto zero) {
     using T = decltype(zero);
-    const Walks<T> walk = problem<T>(graphs);
-    Tensor chain = graphs.empty({keep_chain ? walk.chain_size() : 0});
-    const Scratch<T> scratch(graphs.weight_hh, walk_forward_scratch(walk, keep_chain));
-    walk_forward(walk, at<T>(walks, 0, 0), at<T>(chain, 0, 0), scratch.get(), stream);
-    return chain;
+    const WalkBatch<T> walk = problem<T>(graphs);
+    const Workspace memory = Workspace::of<T>(graphs.weight_hh, walk_forward_scratch(walk, kind));
+    walk_forward(walk, kind, at<T>(walks, 0, 0), at<T>(chain, 0, 0), memory.get<T>(), stream);
   });
   return {walks, chain};
 }
 
 template <typename T>
-std::tuple<Tensor, Tensor, Tensor> backward(const Graphs& graphs, const Tensor& chain, const WalkGradient<T>& gradient,
-                                            cudaStream_t stream) {
+std::tuple<Tensor, Tensor, Tensor> backward(const WalkArguments& graphs, const Tensor& chain,
+                                            const WalkGradient<T>& gradient, cudaStream_t stream) {
   const int64_t n = graphs.n;
-  const Walks<T> walk = problem<T>(graphs);
-  check_like("chain", chain, graphs.weight_hh);
-  STD_TORCH_CHECK(chain.numel() == graphs.count() * walk.chain_size(),
-                  "chain must come from the forward op with keep_chain");
+  const WalkBatch<T> walk = problem<T>(graphs);
+  const ChainKind kind = check_kind(graphs, graphs.kind_of(chain));
   const Tensor kept = dense(chain);
   Tensor grad_hh = graphs.empty({n, n});
   Tensor grad_in = graphs.weight_in ? graphs.empty({n, graphs.inputs}) : graphs.empty({0, 0});
   Tensor grad_out = graphs.weight_out ? graphs.empty({graphs.outputs, n}) : graphs.empty({0, 0});
-  const Scratch<T> scratch(graphs.weight_hh, walk_backward_scratch(walk));
-  walk_backward(walk, gradient, static_cast<const T*>(at<T>(kept, 0, 0)), at<T>(grad_hh, 0, 0), at<T>(grad_in, 0, 0),
-                at<T>(grad_out, 0, 0), scratch.get(), stream);
+  const Workspace memory = Workspace::of<T>(graphs.weight_hh, walk_backward_scratch(walk, kind));
+  walk_backward(walk, kind, gradient, static_cast<const T*>(at<T>(kept, 0, 0)), at<T>(grad_hh, 0, 0),
+                at<T>(grad_in, 0, 0), at<T>(grad_out, 0, 0), memory.get<T>(), stream);
   return {grad_hh, grad_in, grad_out};
 }
 
 std::tuple<Tensor, Tensor> finite_walks(Tensor weight_hh, std::optional<Tensor> weight_in,
                                         std::optional<Tensor> weight_out, std::optional<Tensor> hop_weights,
-                                        double alpha, int64_t hops, bool rectify, bool per_hop, bool keep_chain) {
+                                        double alpha, int64_t hops, bool rectify, bool per_hop, int64_t chain_kind) {
   const CurrentDevice current(weight_hh);
-  return forward({weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop}, keep_chain,
+  return forward({weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop}, chain_kind,
                  current.stream());
 }
 
@@ -115,7 +98,7 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_backward(Tensor grad_walks, Tens
                                                          std::optional<Tensor> hop_weights, double alpha, int64_t hops,
                                                          bool rectify, bool per_hop) {
   const CurrentDevice current(weight_hh);
-  const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
+  const WalkArguments graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
   check_grad_walks(grad_walks, graphs);
   const Tensor gradients = dense(grad_walks);
   return dispatch(weight_hh, [&](auto zero) {
@@ -132,18 +115,18 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty(Tensor weight_hh, std::o
                                                         std::optional<Tensor> weight_out,
                                                         std::optional<Tensor> hop_weights,
                                                         std::optional<Tensor> pair_weights, double alpha, int64_t hops,
-                                                        bool rectify, bool per_hop, int64_t norm, bool keep_chain) {
+                                                        bool rectify, bool per_hop, int64_t norm, int64_t chain_kind) {
   const CurrentDevice current(weight_hh);
-  const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
-  const PairWeights pairs(pair_weights, graphs.weight_hh, graphs.batch, graphs.outputs, graphs.inputs);
+  const WalkArguments graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
+  const PairWeights pairs(pair_weights, graphs, graphs.outputs, graphs.inputs);
   const Norm kind = norm_of(norm);
-  auto [walks, chain] = forward(graphs, keep_chain, current.stream());
+  auto [walks, chain] = forward(graphs, chain_kind, current.stream());
   Tensor value = graphs.empty({});
   dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
     const WalkNorm<T> of_walks = walk_norm<T>(graphs, pairs, kind, walks);
-    const Scratch<double> scratch(value, norm_of_walks_scratch(of_walks, graphs.count()));
-    norm_of_walks(of_walks, graphs.count(), at<T>(value, 0, 0), scratch.get(), current.stream());
+    const Workspace memory = Workspace::of<double>(value, norm_of_walks_scratch(of_walks, graphs.count()));
+    norm_of_walks(of_walks, graphs.count(), at<T>(value, 0, 0), memory.get<double>(), current.stream());
   });
   return {value, walks, chain};
 }
@@ -153,10 +136,10 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty_backward(
     std::optional<Tensor> weight_out, std::optional<Tensor> hop_weights, std::optional<Tensor> pair_weights,
     double alpha, int64_t hops, bool rectify, bool per_hop, int64_t norm) {
   const CurrentDevice current(weight_hh);
-  const Graphs graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
-  const PairWeights pairs(pair_weights, graphs.weight_hh, graphs.batch, graphs.outputs, graphs.inputs);
+  const WalkArguments graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
+  const PairWeights pairs(pair_weights, graphs, graphs.outputs, graphs.inputs);
   const Norm kind = norm_of(norm);
-  check_grad_value(grad_value, graphs);
+  graphs.check_factors("grad_value", grad_value);
   check_walks(walks, graphs);
   const Tensor grads = dense(grad_value), dense_walks = dense(walks);
   return dispatch(weight_hh, [&](auto zero) {

@@ -7,7 +7,7 @@ from support.planted_bugs.bug import Bug
 CPU = (
     Bug(
         name="blocks-of-columns",
-        file="csrc/cpu/kernels/apply.h",
+        file="csrc/cpu/kernels/product.h",
         text="const T* start = k == 0 ? add : y;",
         instead="const T* start = add;",
         breaks="of a row longer than 4 KB, only the last block of columns counts",
@@ -15,7 +15,7 @@ CPU = (
     ),
     Bug(
         name="ragged-stripe-keeps-its-signs",
-        file="csrc/cpu/kernels/apply.h",
+        file="csrc/cpu/kernels/product.h",
         text="= rrnn::phi(from[j], Rectify);",
         instead="= from[j];",
         breaks="the last columns of a wide rectified product, fewer than a stripe, are not rectified",
@@ -104,16 +104,16 @@ CPU = (
     Bug(
         name="redone-without-alpha",
         file="csrc/cpu/algorithms/wide_walks.cpp",
-        text="finish(alpha_ * edges() * sum[at], problem_.weight_hh, at, grad)",
-        instead="finish(edges() * sum[at], problem_.weight_hh, at, grad)",
+        text="finish(alpha_ * edges() * sum[at], weight_hh_, at, grad)",
+        instead="finish(edges() * sum[at], weight_hh_, at, grad)",
         breaks="the gradient of W lacks an alpha where it is made anew because float64 overflows",
         tests=("overflow",),
     ),
     Bug(
         name="one-of-two-chains-is-looked-at",
         file="csrc/cpu/ops/finite_walks.cpp",
-        text="return is_finite(walk.hops - 1) && is_finite(bundles - 1);",
-        instead="return is_finite(walk.hops - 1);",
+        text="const Range part = team.share(bundle);",
+        instead="const Range part = team.share(bundle / 2);",
         breaks="the gradient of a single pathway is made from a chain of the outputs that has overflowed",
         tests=("overflow",),
         why_not="the gradient of weight_in is a sum over that chain, and is looked at as well",
@@ -121,8 +121,8 @@ CPU = (
     Bug(
         name="the-other-chain-is-looked-at",
         file="csrc/cpu/ops/finite_walks.cpp",
-        text="return is_finite(walk.hops - 1) && is_finite(bundles - 1);",
-        instead="return is_finite(bundles - 1);",
+        text="const Range part = team.share(bundle);",
+        instead="const Range part{bundle / 2, bundle};",
         breaks="the gradient of a single pathway is made from a chain of the inputs that has overflowed",
         tests=("overflow",),
     ),

@@ -6,10 +6,11 @@
 
 namespace RRNN_ISA {
 
-using rrnn::Range;
+using rrnn::cpu::Range;
 
 template <typename T, int ROWS, bool Rectify>
-inline void line_tile(int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale, T* x_next, T* y_next) {
+inline void two_sided_tile(int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale, T* x_next,
+                           T* y_next) {
   constexpr int V = kLanes<T>;
   Vector<T> sum[ROWS] = {}, factor[ROWS];
   for (int r = 0; r < ROWS; ++r) factor[r] = broadcast(scale * y[r]);
@@ -44,19 +45,20 @@ inline void line_tile(int64_t cols, const T* w, int64_t ldw, const T* x, const T
 }
 
 template <typename T, bool Rectify>
-void line_pass_phi(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale, T* x_next,
-                   T* y_next) {
+void two_sided_product_phi(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale,
+                           T* x_next, T* y_next) {
   constexpr int ROWS = kRegisters == 32 ? 8 : 4;
   int64_t r = rows.begin;
   for (; r + ROWS <= rows.end; r += ROWS)
-    line_tile<T, ROWS, Rectify>(cols, w + r * ldw, ldw, x, y + r, scale, x_next + r, y_next);
-  for (; r < rows.end; ++r) line_tile<T, 1, Rectify>(cols, w + r * ldw, ldw, x, y + r, scale, x_next + r, y_next);
+    two_sided_tile<T, ROWS, Rectify>(cols, w + r * ldw, ldw, x, y + r, scale, x_next + r, y_next);
+  for (; r < rows.end; ++r) two_sided_tile<T, 1, Rectify>(cols, w + r * ldw, ldw, x, y + r, scale, x_next + r, y_next);
 }
 
 template <typename T>
-void line_pass(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale, T* x_next, T* y_next,
-               bool rectify) {
-  (rectify ? line_pass_phi<T, true> : line_pass_phi<T, false>)(rows, cols, w, ldw, x, y, scale, x_next, y_next);
+void two_sided_product(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale, T* x_next,
+                       T* y_next, bool rectify) {
+  (rectify ? two_sided_product_phi<T, true> : two_sided_product_phi<T, false>)(rows, cols, w, ldw, x, y, scale, x_next,
+                                                                               y_next);
 }
 
 }  // namespace RRNN_ISA

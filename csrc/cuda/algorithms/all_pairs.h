@@ -1,16 +1,14 @@
-// Sums over all walks, where they converge: what the launchers beside this file compute.
+// Sums over all walks between all pairs of units, where they converge.
 #pragma once
 
 #include <cuda_runtime.h>
 
 #include <cstdint>
 
+#include "common/convergence.h"
 #include "common/edge.h"
 
 namespace rrnn::cuda {
-
-// The relative error that these kernels may leave; where it could be more they leave the sum open.
-inline constexpr double kTolerance = 1.0 / 2048;
 
 // A batch of graphs, all pairs of each.
 template <typename T>
@@ -24,11 +22,6 @@ struct AllPairs {
   bool rectify;
   Norm norm;
 };
-
-// What is known of a graph's sum, in the dtype of the weights: kProved that it converges and that what comes out is
-// within kTolerance of it, or kOpen. Weights that are
-// not finite make NaN, about which there is nothing to prove.
-inline constexpr int kOpen = 0, kProved = 1;
 
 // value[b] = penalty of walks[b] = (I - A)^{-1} - I for A = alpha phi(W), converges[b] = kProved; or NaN and kOpen.
 // Uses `scratch` of all_pairs_scratch bytes.
@@ -52,27 +45,5 @@ void small_all_pairs_forward(const AllPairs<T>& graphs, T* value, T* walks, T* c
 template <typename T>
 void small_all_pairs_backward(const AllPairs<T>& graphs, const T* grad_value, const T* walks, T* grad_hh,
                               cudaStream_t stream);
-
-// x = (I - A)^{-1} u and y = (I - A')^{-1} v for A = alpha |W|, u, v >= 0, of a batch.
-template <typename T>
-struct Pathways {
-  int64_t count;
-  int n;
-  const T* weight_hh;  // (count, n, n)
-  const T* sources;    // u, (count, n)
-  const T* targets;    // v, (count, n)
-  T alpha;
-};
-
-// found[b] = kProved, or kOpen and NaN. Uses `scratch` of solve_pathway_scratch bytes.
-template <typename T>
-void solve_pathway(const Pathways<T>& problem, T* x, T* y, T* found, void* scratch, cudaStream_t stream);
-template <typename T>
-int64_t solve_pathway_scratch(const Pathways<T>& problem);
-
-// grad_hh[b] = scale[b] alpha y x' sign(W)
-template <typename T>
-void solve_pathway_backward(const Pathways<T>& problem, const T* scale, const T* x, const T* y, T* grad_hh,
-                            cudaStream_t stream);
 
 }  // namespace rrnn::cuda

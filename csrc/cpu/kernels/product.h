@@ -7,13 +7,13 @@
 
 namespace RRNN_ISA {
 
-using rrnn::Range;
+using rrnn::cpu::Range;
 
 // A tile of ROWS x COLUMNS sums is kept in registers, each a vector along k: every weight that is loaded
 // meets COLUMNS vectors, every element of those meets ROWS rows.
 template <typename T, int ROWS, int COLUMNS, bool Rectify>
-inline void apply_tile(int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, T scale, const T* add,
-                       int64_t ldadd, T* y, int64_t ldy) {
+inline void thin_tile(int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, T scale, const T* add,
+                      int64_t ldadd, T* y, int64_t ldy) {
   constexpr int V = kLanes<T>;
   Vector<T> sum[COLUMNS][ROWS] = {};
   int64_t k = 0;
@@ -46,16 +46,16 @@ inline void apply_tile(int64_t cols, const T* w, int64_t ldw, const T* x, int64_
 }
 
 template <typename T, int COLUMNS, bool Rectify>
-inline void apply_panel(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, T scale,
-                        const T* add, int64_t ldadd, T* y, int64_t ldy) {
+inline void thin_panel(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, T scale,
+                       const T* add, int64_t ldadd, T* y, int64_t ldy) {
   constexpr int ROWS = kRegisters == 32 ? (COLUMNS == 8 ? 3 : COLUMNS == 4 ? 6 : 8) : (COLUMNS == 4 ? 2 : 4);
   int64_t r = rows.begin;
   for (; r + ROWS <= rows.end; r += ROWS)
-    apply_tile<T, ROWS, COLUMNS, Rectify>(cols, w + r * ldw, ldw, x, ldx, scale, add ? add + r : nullptr, ldadd, y + r,
-                                          ldy);
+    thin_tile<T, ROWS, COLUMNS, Rectify>(cols, w + r * ldw, ldw, x, ldx, scale, add ? add + r : nullptr, ldadd, y + r,
+                                         ldy);
   for (; r < rows.end; ++r)
-    apply_tile<T, 1, COLUMNS, Rectify>(cols, w + r * ldw, ldw, x, ldx, scale, add ? add + r : nullptr, ldadd, y + r,
-                                       ldy);
+    thin_tile<T, 1, COLUMNS, Rectify>(cols, w + r * ldw, ldw, x, ldx, scale, add ? add + r : nullptr, ldadd, y + r,
+                                      ldy);
 }
 
 // Calls panel(std::integral_constant<int, COLUMNS>, c) for panels of 8 (where registers allow), 4, 2 and 1 columns.
@@ -70,8 +70,8 @@ inline void for_panels(int64_t width, F panel) {
 }
 
 template <typename T, bool Rectify>
-void apply_phi(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width, T scale,
-               const T* add, int64_t ldadd, T* y, int64_t ldy) {
+void product_phi(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width, T scale,
+                 const T* add, int64_t ldadd, T* y, int64_t ldy) {
   // A panel of eight vectors of one block stays in the first-level cache, a block of rows in the second.
   constexpr int64_t kBlockColumns = 4096 / sizeof(T), kBlockRows = 48;
   for (int64_t k = 0; k == 0 || k < cols; k += kBlockColumns) {
@@ -81,17 +81,18 @@ void apply_phi(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, in
     for (int64_t r = rows.begin; r < rows.end; r += kBlockRows) {
       const Range block{r, r + kBlockRows < rows.end ? r + kBlockRows : rows.end};
       for_panels(width, [&](auto columns, int64_t c) {
-        apply_panel<T, columns(), Rectify>(block, block_cols, w + k, ldw, x + c * ldx + k, ldx, scale,
-                                           start ? start + c * ldstart : nullptr, ldstart, y + c * ldy, ldy);
+        thin_panel<T, columns(), Rectify>(block, block_cols, w + k, ldw, x + c * ldx + k, ldx, scale,
+                                          start ? start + c * ldstart : nullptr, ldstart, y + c * ldy, ldy);
       });
     }
   }
 }
 
 template <typename T>
-void apply(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width, T scale,
-           const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify) {
-  (rectify ? apply_phi<T, true> : apply_phi<T, false>)(rows, cols, w, ldw, x, ldx, width, scale, add, ldadd, y, ldy);
+void product(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width, T scale,
+             const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify) {
+  (rectify ? product_phi<T, true> : product_phi<T, false>)(rows, cols, w, ldw, x, ldx, width, scale, add, ldadd, y,
+                                                           ldy);
 }
 
 // A tile of VECTORS x COLUMNS sums, each a vector along k, to which the packed x[r][c] is broadcast. Where the
@@ -172,8 +173,8 @@ inline void transposed_rows(Range cols, const T* w, int64_t ldw, const T* x, int
 inline constexpr int kFewVectors = kRegisters == 32 ? 4 : 2;
 
 template <typename T, bool Rectify>
-void apply_transposed_few(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
-                          T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
+void product_transposed_few(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
+                            T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
   constexpr int64_t kBlockColumns = 4096 / sizeof(T);
   for (int64_t k = cols.begin; k < cols.end; k += kBlockColumns) {
     const Range block{k, cols.end - k < kBlockColumns ? cols.end : k + kBlockColumns};
@@ -198,8 +199,8 @@ void apply_transposed_few(Range cols, int64_t rows, const T* w, int64_t ldw, con
 // Up to eight vectors: straight from W, few rows at a time. Rows lie a page apart for large n, and the first-level TLB
 // holds 64 pages.
 template <typename T, bool Rectify>
-void apply_transposed_narrow(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
-                             T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
+void product_transposed_narrow(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx,
+                               int64_t width, T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
   constexpr int V = kLanes<T>;
   constexpr int64_t kBlockRows = 32;
   T packed[kBlockRows * 8];
@@ -227,8 +228,8 @@ void apply_transposed_narrow(Range cols, int64_t rows, const T* w, int64_t ldw, 
 
 // More vectors: a stripe of a block of rows is copied together once, then meets all panels from the first-level cache.
 template <typename T, bool Rectify>
-void apply_transposed_wide(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
-                           T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
+void product_transposed_wide(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
+                             T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
   constexpr int V = kLanes<T>, VECTORS = kRegisters == 32 ? 3 : 2;
   constexpr int64_t kStripe = VECTORS * V, kBlockRows = 96, kGroup = 32;
   alignas(kVectorBytes) T stripe[kBlockRows * kStripe];
@@ -272,13 +273,13 @@ void apply_transposed_wide(Range cols, int64_t rows, const T* w, int64_t ldw, co
 }
 
 template <typename T>
-void apply_transposed(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
-                      T scale, const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify) {
+void product_transposed(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
+                        T scale, const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify) {
   constexpr int kPanel = kRegisters == 32 ? 8 : 4;
-  const auto run = width > kPanel ? (rectify ? apply_transposed_wide<T, true> : apply_transposed_wide<T, false>)
+  const auto run = width > kPanel ? (rectify ? product_transposed_wide<T, true> : product_transposed_wide<T, false>)
                    : width <= kFewVectors && rows > 0
-                       ? (rectify ? apply_transposed_few<T, true> : apply_transposed_few<T, false>)
-                       : (rectify ? apply_transposed_narrow<T, true> : apply_transposed_narrow<T, false>);
+                       ? (rectify ? product_transposed_few<T, true> : product_transposed_few<T, false>)
+                       : (rectify ? product_transposed_narrow<T, true> : product_transposed_narrow<T, false>);
   run(cols, rows, w, ldw, x, ldx, width, scale, add, ldadd, y, ldy);
 }
 

@@ -1,0 +1,38 @@
+// How sure the kernels of infinite sums must be of what they say.
+#pragma once
+
+#include <cstdint>
+
+#include "common/edge.h"
+
+namespace rrnn {
+
+// The relative error that they may leave; where it could be more they leave the sum open, for more precision than they
+// have.
+inline constexpr double kTolerance = 1.0 / 2048;
+
+// What is known of a graph's sum, in the dtype of the weights: that it converges and that what comes out is within
+// kTolerance of it, or nothing. (Weights that are not finite make NaN, about which there is nothing to prove.)
+inline constexpr int kOpen = 0, kProved = 1;
+
+// Numbers of either sign between 1/2 and 3/2, the same each time; of no pattern that a matrix could have too. Vectors
+// of them show the error of an inverse.
+template <typename T>
+RRNN_INLINE T probe(uint32_t index) {
+  uint32_t bits = (index + 1) * 2654435761u;
+  bits ^= bits >> 16;
+  bits *= 0x85ebca6bu;
+  bits ^= bits >> 13;
+  const T size = T(0.5) + static_cast<T>(bits >> 8) / (1 << 24);
+  return bits & 1 ? size : -size;
+}
+
+// Of what a probe shows: it may show the error smaller than it is.
+inline constexpr double kProbeTolerance = kTolerance / 4;
+
+// x and y of a pathway give the sum v . x up to y . r for the residual r = u - (I - A) x, and r itself is known up to
+// the rounding of a product, a few units of rounding (sqrt(n) where a long sum is unlucky) of (I + A) x <= 2 x: so many
+// units of rounding of y . x in all.
+RRNN_INLINE double pathway_roundings(int64_t n) { return 4 + std::sqrt(static_cast<double>(n)) / 2; }
+
+}  // namespace rrnn

@@ -1,0 +1,71 @@
+// A = alpha phi(W) of a dense W, as the loops over hops use it: an operand. What is stored in another way is another
+// class with these functions; the loops are templates on it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cpu/algorithms/team.h"
+#include "cpu/kernels/kernels.h"
+
+namespace rrnn::cpu {
+
+template <typename T>
+class DenseOperand {
+ public:
+  using Number = T;
+
+  // weights (n, n); `flops` is what is to be done with them in all.
+  DenseOperand(const T* weights, int64_t n, T alpha, bool rectify, double flops)
+      : weights_(weights), n_(n), alpha_(alpha), rectify_(rectify), kernels_(rrnn::cpu::kernels<T>(flops)) {}
+
+  const T* weights() const { return weights_; }
+  int64_t bytes() const { return n_ * n_ * static_cast<int64_t>(sizeof(T)); }
+  // Those that suit so many flops, for what else there is to do.
+  const Kernels<T>& kernels() const { return kernels_; }
+
+  // to = A from (+ add) at `units`, for bundles of so many vectors. Where `reverse`, the rows of W are read from the
+  // last to the first: passes that take turns meet in the cache.
+  void product(Range units, int64_t vectors, const T* from, const T* add, T* to, bool reverse) const {
+    sweep(units, kRowsOfPiece, reverse, [&](Range rows) {
+      kernels_.product(rows, n_, weights_, n_, from, n_, vectors, alpha_, add, n_, to, n_, rectify_);
+    });
+  }
+
+  // to = A' from (+ add) at `units`.
+  void product_transposed(Range units, int64_t vectors, const T* from, const T* add, T* to, bool reverse) const {
+    // Every row of W adds to all of these units: by pieces of rows, each upon what the ones before it left.
+    sweep({0, n_}, kRowsOfPiece, reverse, [&](Range rows) {
+      kernels_.product_transposed(units, rows.end - rows.begin, weights_ + rows.begin * n_, n_, from + rows.begin, n_,
+                                  vectors, alpha_, add, n_, to, n_, rectify_);
+      add = to;
+    });
+  }
+
+  // x_next = A x at `units`, and y_next += A' y as far as y at `units` goes into it: one pass over W for both.
+  void two_sided_product(Range units, const T* x, const T* y, T* x_next, T* y_next, bool reverse) const {
+    sweep(units, kRowsOfTwoSidedPiece, reverse, [&](Range rows) {
+      kernels_.two_sided_product(rows, n_, weights_, n_, x, y, alpha_, x_next, y_next, rectify_);
+    });
+  }
+
+  // grad (+)= scale alpha phi'(W) sum_c left[c] right[c]' at `units` of left, for bundles whose vectors lie so far
+  // apart. Where it is added up, phi' comes with the `last` part.
+  void gradient(Range units, int64_t depth, const T* left, int64_t left_stride, const T* right, int64_t right_stride,
+                T scale, bool accumulate, bool last, T* grad) const {
+    kernels_.outer_product(units, n_, depth, left, left_stride, right, right_stride, alpha_ * scale, accumulate,
+                           rectify_ && last ? weights_ : nullptr, grad, n_);
+  }
+
+ private:
+  static constexpr int64_t kRowsOfPiece = 480;  // a multiple of the kernels' tiles
+  static constexpr int64_t kRowsOfTwoSidedPiece = 64;
+
+  const T* weights_;
+  int64_t n_;
+  T alpha_;
+  bool rectify_;
+  const Kernels<T>& kernels_;
+};
+
+}  // namespace rrnn::cpu

@@ -1,0 +1,76 @@
+// Walks of finite length from inputs to outputs, and the gradient of their sum. The recurrent matrix is an operand (see
+// dense_operand.h).
+#pragma once
+
+#include <cstdint>
+
+#include "common/walk_problem.h"
+#include "cpu/algorithms/dense_operand.h"
+#include "cpu/algorithms/team.h"
+
+namespace rrnn::cpu {
+
+// Of carrying the narrower side's vectors through so many weights, hop by hop.
+template <typename T>
+double flops_of(const WalkProblem<T>& problem, double weights) {
+  return 2.0 * weights * static_cast<double>(problem.width()) * static_cast<double>(problem.hops);
+}
+
+// A member's part of the chain: some of its vectors, or some of the hidden units of all of them. Members with vectors
+// of their own need nothing of one another from hop to hop, but each of them reads all of W.
+struct ChainPart {
+  Range vectors, units;
+  bool alone;  // no need to wait for the others after a hop
+};
+
+template <typename Operand, typename T>
+ChainPart chain_part(const WalkProblem<T>& problem, const Operand& a, const Team& team) {
+  // Eight vectors make full use of a weight that is loaded, and W is to stay in each core's own cache.
+  constexpr int64_t kFullPanel = 8, kOwnCache = 1 << 20;
+  if (team.items() == 1 || (a.bytes() <= kOwnCache && problem.width() / team.items() >= kFullPanel))
+    return {team.share(problem.width()), {0, problem.n}, true};
+  return {{0, problem.width()}, team.share(problem.n, 16), false};
+}
+
+// to = A from (+ add), or A' from, for this member's part; bundles of width() vectors.
+template <typename Operand, typename T>
+void advance_chain(const WalkProblem<T>& problem, const Operand& a, const T* from, const T* add, T* to, bool forwards,
+                   bool reverse, const ChainPart& part) {
+  const int64_t n = problem.n, own = part.vectors.begin * n, width = part.vectors.end - part.vectors.begin;
+  from += own;
+  to += own;
+  if (add) add += own;
+  if (!part.alone)  // what the others wrote is in their caches: ask for all of it at once
+    for (int64_t c = 0; c < width; ++c)
+      for (int64_t r = 0; r < n; r += 64 / sizeof(T))
+        if (r < part.units.begin || r >= part.units.end) __builtin_prefetch(from + c * n + r);
+  if (forwards)
+    a.product(part.units, width, from, add, to, reverse);
+  else
+    a.product_transposed(part.units, width, from, add, to, reverse);
+}
+
+// Fills walks (terms, outputs, inputs). `chain` (hops, width, n), unless null, receives the narrower side's vectors.
+template <typename Operand, typename T = typename Operand::Number>
+void walk_forward(const WalkProblem<T>& problem, const Operand& a, T* walks, T* chain, Team& team, T* shared);
+template <typename T>
+int64_t walk_forward_scratch(const WalkProblem<T>& problem, bool keeps_chain);
+
+// From grad_walks (terms, outputs, inputs): the gradients of weight_hh, weight_in and weight_out (null: not given).
+template <typename Operand, typename T = typename Operand::Number>
+void walk_backward(const WalkProblem<T>& problem, const Operand& a, const T* grad_walks, const T* chain, T* grad_hh,
+                   T* grad_in, T* grad_out, Team& team, T* shared);
+template <typename T>
+int64_t walk_backward_scratch(const WalkProblem<T>& problem);
+
+// The same for the sum of one input's walks to one output without hop weights, with the vectors of both sides in the
+// chain (hops, 2, n), which take one pass over W.
+template <typename T>
+int64_t single_pathway_scratch(const WalkProblem<T>& problem, int64_t members);
+template <typename Operand, typename T = typename Operand::Number>
+void single_pathway_forward(const WalkProblem<T>& problem, const Operand& a, T* walks, T* chain, Team& team, T* shared);
+template <typename Operand, typename T = typename Operand::Number>
+void single_pathway_backward(const WalkProblem<T>& problem, const Operand& a, const T* grad_walks, const T* chain,
+                             T* grad_hh, T* grad_in, T* grad_out, Team& team, T* shared);
+
+}  // namespace rrnn::cpu
