@@ -65,12 +65,15 @@ def _depth(reset: Tensor, threshold: Tensor, dt: Tensor) -> Tensor:
     """Where c is flat: as deep as the start, or as deep as it is remembered.
 
     The overshoot of a Gaussian random walk forgets its start at the rate Re sqrt(drift² + 4 pi i) - drift, from the
-    zeros of 1 - E[exp(i k step)].
+    zeros of 1 - E[exp(i k step)]. Where the potential falls by more than half a standard deviation per step at the
+    threshold, it comes there from so deep that the return to the mean counts.
     """
     spread = (-torch.expm1(-2 * dt)).sqrt()
+    fall = (-torch.expm1(-dt) * threshold / spread - 0.5).clamp(0, 4)
     drift = (torch.expm1(-dt) * reset / spread).clamp_min(0)
     forgets = (((drift.pow(4) + 16 * math.pi**2).sqrt() + drift.square()) / 2).sqrt() - drift
-    return torch.minimum((threshold - reset) / spread + 3, _FORGOTTEN / forgets).clamp(_LEAST_DEPTH, _MOST_DEPTH)
+    depth = torch.minimum((threshold - reset) / spread + 3, _FORGOTTEN / forgets).clamp_max(_MOST_DEPTH)
+    return torch.maximum(depth, _LEAST_DEPTH + 2 * fall)
 
 
 def _gain_above(start: Tensor, threshold: Tensor, decay: Tensor, spread: Tensor) -> Tensor:

@@ -119,6 +119,11 @@ class TestOnceAStep:
         rate = firing_rate(mean, double(std), tau=TAU, dt=dt)
         assert rate.item() == pytest.approx(1 / mean_passage_time(mean, std, dt), rel=2e-7)
 
+    @pytest.mark.parametrize(("thresholds", "dt", "rate"), [(5, 5e-3, 5.6705632e-5), (7, 1e-2, 1.27981096e-10)])
+    def test_rare_spikes(self, thresholds: int, dt: float, rate: float) -> None:
+        """Against the integral equation solved by mpmath with 40 digits (80 nodes from -9 std to the threshold)."""
+        assert firing_rate(0.0, double(1 / thresholds), tau=TAU, dt=dt).item() == pytest.approx(rate, rel=1e-6)
+
     def test_is_that_of_continuous_time_for_short_steps(self) -> None:
         std = double(0.4, 0.7, 1.0)
         torch.testing.assert_close(
