@@ -20,7 +20,7 @@ inline Tensor dense(const Tensor& tensor) {
 
 // Uninitialised, of the same dtype and device. Not new_empty: a call through the dispatcher costs as much as a hop.
 inline Tensor empty_of(const Tensor& like, const int64_t* sizes, int64_t dims) {
-  int64_t strides[4], stride = 1;
+  int64_t strides[5], stride = 1;
   for (int64_t d = dims; d-- > 0; stride *= std::max<int64_t>(1, sizes[d])) strides[d] = stride;
   int32_t dtype, device_type, device_index;
   AtenTensorHandle handle;

@@ -136,7 +136,8 @@ def _vectors(
             of_layer.append(vectors.mapped(partial(_by_lag, direction=direction, lengths=batch.lengths, mean=mean)))
             states_of_layer.append(reverse(states, batch.lengths) if direction else states)
         found.append(of_layer)
-        inputs = torch.cat(states_of_layer, -1)
+        if at + 1 < reader.layers:
+            inputs = torch.cat(states_of_layer, -1)
     return found
 
 

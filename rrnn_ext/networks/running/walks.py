@@ -109,7 +109,8 @@ def _descend(
             read.flip(0) if backwards else read,
             alpha,
         )
-        read_inputs = (input_gains.unflatten(-1, (-1, chain.shape[-1])).unsqueeze(2) * chain.unsqueeze(-2)).sum(-3)
+        read_inputs = input_gains.unflatten(-1, (-1, chain.shape[-1])).unsqueeze(2) * chain.unsqueeze(-2)
+        read_inputs = read_inputs.squeeze(-3) if chain.shape[-2] == 1 else read_inputs.sum(-3)
         down = read_inputs.flatten(-2) @ layer.weight_ih
         down = down.flip(0) if backwards else down
         if not below:
