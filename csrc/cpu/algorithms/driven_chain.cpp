@@ -5,7 +5,7 @@
 
 #include "cpu/kernels/kernels.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 namespace {
 
 // scaled[c][g n + j] = sum over parts p of gains[p][g n + j] x[c][p][j], these units of all vectors.
@@ -79,8 +79,8 @@ void driven_chain_forward(const DrivenChain<T>& problem, const T* entering, int6
     scale_rows(problem, hop, x, units, scaled);
     carry(problem, hop, x, enters, units, next);
     team.wait();
-    k.apply_transposed(units, problem.rows, problem.weight_hh, n, scaled, problem.rows, vectors, problem.alpha, next,
-                       state, next, state, false);
+    k.product_transposed(units, problem.rows, problem.weight_hh, n, scaled, problem.rows, vectors, problem.alpha, next,
+                         state, next, state, false);
     team.wait();  // the product above reads what the next pass over the vectors writes
   }
 }
@@ -110,7 +110,7 @@ void driven_chain_backward(const DrivenChain<T>& problem, const T* grad_chain, c
     const T* x = chain + hop * link;
     const T* after = grad_links + (hop + 1) * link;
     T* here = grad_links + hop * link;
-    k.apply(own_rows, n, problem.weight_hh, n, after, state, vectors, T(1), nullptr, 0, brought, rows, false);
+    k.product(own_rows, n, problem.weight_hh, n, after, state, vectors, T(1), nullptr, 0, brought, rows, false);
     scale_rows(problem, hop, x, units, scaled + hop % block * vectors * rows);
     team.wait();
     copy_link(grad_chain + hop * link, here);
@@ -161,4 +161,4 @@ void driven_chain_backward(const DrivenChain<T>& problem, const T* grad_chain, c
 RRNN_DRIVEN_CHAIN(float)
 RRNN_DRIVEN_CHAIN(double)
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

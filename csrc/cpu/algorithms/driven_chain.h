@@ -5,7 +5,7 @@
 
 #include "cpu/algorithms/team.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 
 // X_{m+1} = alpha (W' (d_m X_m) + k_m X_m) + B_{m+1},  X_0 = B_0. All row-major and dense.
 template <typename T>
@@ -45,4 +45,4 @@ void driven_chain_backward(const DrivenChain<T>& problem, const T* grad_chain, c
 template <typename T>
 int64_t driven_backward_scratch(const DrivenChain<T>& problem);
 
-}  // namespace rrnn
+}  // namespace rrnn::cpu

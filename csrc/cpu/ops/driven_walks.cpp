@@ -10,7 +10,7 @@
 #include "cpu/algorithms/driven_chain.h"
 #include "cpu/algorithms/scratch.h"
 
-namespace rrnn {
+namespace rrnn::cpu {
 namespace {
 
 using torch::stable::Tensor;
@@ -126,9 +126,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> driven_walks_backward(Tensor grad_cha
 }
 
 }  // namespace
-}  // namespace rrnn
+}  // namespace rrnn::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(rrnn_ext, CPU, m) {
-  m.impl("driven_walks", TORCH_BOX(&rrnn::driven_walks));
-  m.impl("driven_walks_backward", TORCH_BOX(&rrnn::driven_walks_backward));
+  m.impl("driven_walks", TORCH_BOX(&rrnn::cpu::driven_walks));
+  m.impl("driven_walks_backward", TORCH_BOX(&rrnn::cpu::driven_walks_backward));
 }
