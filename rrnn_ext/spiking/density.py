@@ -27,18 +27,31 @@ def membrane_density(
     refractory: Number = 0.0,
     dt: Number | None = None,
 ) -> Tensor:
-    """Stationary probability density of the membrane potential at `v`, under many small inputs.
+    """Stationary probability density of the membrane potential at ``v``, under many small inputs.
 
     It integrates to 1 - rate * refractory; the rest of the probability sits at the reset. In continuous time it is 0
     from the threshold on and has a kink at the reset (Brunel & Hakim, Neural Computation 1999). With a dt it is what a
     neuron that is looked at once per step finds before it resets: it goes on above the threshold, where it integrates
-    to rate * dt. `v` broadcasts with the other arguments, which are those of `firing_rate`; the result is per unit of
-    the potential, and differentiable. With a dt it takes some hundred numbers for each v.
+    to rate * dt.
 
-    >>> membrane_density(torch.tensor([-1.0, 0.0, 0.5, 1.0]), 0.0, 0.645, tau=10e-3)
-    tensor([0.2313, 0.7694, 0.3719, 0.0000])
-    >>> membrane_density(torch.tensor([-1.0, 0.0, 0.5, 1.0]), 0.0, 0.645, tau=10e-3, dt=1e-3)
-    tensor([0.2182, 0.6992, 0.4075, 0.0803])
+    ::
+
+        >>> membrane_density(torch.tensor([-1.0, 0.0, 0.5, 1.0]), 0.0, 0.645, tau=10e-3)
+        tensor([0.2313, 0.7694, 0.3719, 0.0000])
+        >>> membrane_density(torch.tensor([-1.0, 0.0, 0.5, 1.0]), 0.0, 0.645, tau=10e-3, dt=1e-3)
+        tensor([0.2182, 0.6992, 0.4075, 0.0803])
+
+    Args, floats or tensors that broadcast to one shape, which is the result's:
+        v: potentials.
+        mean, std, tau, threshold, reset, refractory, dt: as ``firing_rate`` takes them. With a dt each v takes some
+            hundred numbers, and the potential's range must be at most 320 standard deviations of a step.
+
+    Returns:
+        The density per unit of the potential, computed in float64, in the dtype of the tensors (the default dtype if
+        there is none). Differentiable.
+
+    Raises:
+        ValueError, TypeError: an argument does not fit; the message names it, what was needed and what came.
     """
     neuron = checked_neuron(mean, std, tau=tau, threshold=threshold, reset=reset, refractory=refractory, dt=dt)
     (potential,), dtype = to_float64(v=v)
@@ -78,14 +91,29 @@ def membrane_density_shot_noise(
     rest: Number = 0.0,
     size_std: Number | None = None,
 ) -> Tensor:
-    """Stationary probability density of the membrane potential at `v`, under jumps of exponentially distributed sizes.
+    """Stationary probability density of the membrane potential at ``v``, under Poisson input in single jumps.
 
     It integrates to 1 - rate * refractory, is 0 from the threshold on and has a step at the reset. Where the reset is
     the rest, a neuron stays there after a spike until its next input: the share rate / (rate_exc + rate_inh) of the
-    probability is at that one potential and not in the density, which integrates to that much less.
-
-    `v` broadcasts with the other arguments, which are those of `firing_rate_shot_noise`. The balance of
+    probability is at that one potential and not in the density, which integrates to that much less. The balance of
     probability fluxes (Richardson & Swarbrick, Phys. Rev. Lett. 2010) is solved on a grid of 384 cells a neuron.
+
+    ::
+
+        >>> membrane_density_shot_noise(torch.tensor([-1.0, 0.0, 0.5, 1.0]), 1000.0, 0.15, 1000.0, 0.15, tau=10e-3)
+        tensor([0.2230, 0.7511, 0.3777, 0.0000])
+
+    Args, floats or tensors that broadcast to one shape, which is the result's:
+        v: potentials.
+        rate_exc, size_exc, rate_inh, size_inh, tau, threshold, reset, refractory, rest, size_std: as
+            ``firing_rate_shot_noise`` takes them.
+
+    Returns:
+        The density per unit of the potential, computed in float64, in the dtype of the tensors (the default dtype if
+        there is none). Differentiable.
+
+    Raises:
+        ValueError, TypeError: an argument does not fit; the message names it, what was needed and what came.
     """
     shots = checked_shot_noise(
         rate_exc,

@@ -20,24 +20,33 @@ def firing_rate(
     refractory: Number = 0.0,
     dt: Number | None = None,
 ) -> Tensor:
-    """Stationary firing rate, in Hz, of a leaky integrate-and-fire neuron driven by many small inputs.
+    """Stationary firing rate of a leaky integrate-and-fire neuron that is driven by many small inputs.
 
-    Arguments (floats or tensors, broadcast to one shape, which is the result's):
-        mean, std: stationary mean and standard deviation of the free membrane potential, the one without a threshold.
+    ::
+
+        >>> firing_rate(0.0, 0.645, tau=10e-3)
+        tensor(20.0262)
+        >>> firing_rate(0.0, 0.645, tau=10e-3, dt=1e-3)
+        tensor(13.1628)
+
+    Args, floats or tensors that broadcast to one shape, which is the result's:
+        mean: stationary mean of the free membrane potential, the one without a threshold.
+        std: its stationary standard deviation. 0 is a neuron without noise.
         tau: membrane time constant, in seconds.
-        threshold, reset: in the unit of mean and std; a spike puts the potential to `reset`.
-        refractory: seconds after a spike during which the potential stays at `reset`; they come before the passage
+        threshold, reset: in the unit of mean and std; a spike puts the potential to ``reset``.
+        refractory: seconds after a spike during which the potential stays at ``reset``. They come before the passage
             from reset to threshold, so that the shortest interval between spikes is refractory (+ dt).
         dt: None for continuous time (Siegert, Phys. Rev. 1951), else the time step, in seconds and at most tau, of
             a neuron that is looked at once per step and spikes where it is at or above the threshold: the potential
             of that neuron is a Gaussian autoregression, and its mean passage time is solved for (to 1e-6 of the rate
             for thresholds up to 7 std above the mean; about .1 ms each).
 
-    Computed in float64; the result has the dtype of the tensors (the default dtype if there is none). Differentiable
-    any number of times in every argument. A rate too small for the dtype is 0.
+    Returns:
+        The rate in Hz, computed in float64, in the dtype of the tensors (the default dtype if there is none).
+        Differentiable at any order in every argument. A rate too small for the dtype is 0.
 
-    >>> firing_rate(0.0, 0.645, tau=10e-3)
-    tensor(20.0262)
+    Raises:
+        ValueError, TypeError: an argument does not fit; the message names it, what was needed and what came.
     """
     neuron = checked_neuron(mean, std, tau=tau, threshold=threshold, reset=reset, refractory=refractory, dt=dt)
     return rate_of(neuron).to(neuron.dtype)

@@ -20,13 +20,19 @@ def discrete_threshold(threshold: Number, std: Number, *, tau: Number, dt: Numbe
     Right to first order in sqrt(dt / tau), for a diffusion (many small inputs per tau) and a reset that is several
     steps' standard deviations below the threshold.
 
-    Arguments (floats or tensors, broadcast):
+    ::
+
+        >>> discrete_threshold(1.0, 0.645, tau=10e-3, dt=1e-3)
+        tensor(0.8319)
+
+    Args, floats or tensors that broadcast to one shape, which is the result's:
         threshold: in the unit of the potential.
         std: standard deviation of the free potential (the one without a threshold), in the same unit.
-        tau, dt: membrane time constant and time step, in seconds; dt <= tau.
+        tau: membrane time constant, in seconds.
+        dt: time step, in seconds, at most tau.
 
-    >>> discrete_threshold(1.0, 0.645, tau=10e-3, dt=1e-3)
-    tensor(0.8319)
+    Raises:
+        ValueError, TypeError: an argument does not fit; the message names it, what was needed and what came.
     """
     (level, spread, time_constant, step), dtype = to_float64(threshold=threshold, std=std, tau=tau, dt=dt)
     check_all(spread >= 0, "std must be >= 0", spread)
