@@ -181,7 +181,10 @@ def read_layers(reader: Reader) -> list[list[Layer]]:
 
 
 def _check_layer(reader: Reader, at: int, layer: Layer) -> None:
-    gates = (len(reader.gates),) if len(reader.gates) > 1 else ()
+    size, gates = reader.size, (len(reader.gates),) if len(reader.gates) > 1 else ()
+    fits = layer.recurrent.shape == (*gates, size, size) and layer.incoming.shape[:-1] == (*gates, size)
+    if fits and at == 0 and layer.projection is None:
+        return  # the usual one; what follows takes longer than to multiply small matrices
     units = reader.size if layer.projection is None else layer.projection.shape[-1]
     wanted = {"recurrent": (*gates, units, reader.size), "incoming": (*gates, units)}
     if at > 0:

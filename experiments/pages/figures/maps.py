@@ -4,7 +4,7 @@ hollow is negative. Signs survive print without colour."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from matplotlib.figure import Figure
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rrnn_ext import plot
 from rrnn_ext.plot import style
+from rrnn_ext.reading import pictures
 from rrnn_ext.reading.exhibit import Exhibit, Row
 
 HOW_TO_READ = (
@@ -32,7 +33,7 @@ def influence_maps(maps: Mapping[str, Mapping[str, Tensor]], caption: str) -> Ex
             for axes, heading in zip(axes_of_row, headings, strict=True):
                 if heading in row:
                     plot.influence_map(row[heading], axes)
-                    rows += _entries(row[heading], task=task, map=heading)
+                    rows += pictures.entries(row[heading], task=task, map=heading)
                 else:
                     axes.set_visible(False)
             axes_of_row[0].set_ylabel(task, rotation=0, ha="right", va="center")
@@ -55,7 +56,7 @@ def maps_by_lag(walks: Mapping[str, Mapping[str, Tensor]], caption: str) -> Exhi
             for lag, axes in enumerate(axes_of_row):
                 if lag < len(stack):
                     plot.influence_map(stack[lag], axes, largest=largest)
-                    rows += _entries(stack[lag], task=task, map=what, lag=lag)
+                    rows += pictures.entries(stack[lag], task=task, map=what, lag=lag)
                 else:
                     axes.set_visible(False)
             axes_of_row[0].set_ylabel(f"{task}\n{what}", rotation=0, ha="right", va="center")
@@ -80,11 +81,3 @@ def _filled(entries: Mapping[tuple[int, ...], float]) -> Tensor:
     for entry, value in entries.items():
         map_[entry] = value
     return map_
-
-
-def _entries(map_: Tensor, **where: object) -> Sequence[Row]:
-    return [
-        {**where, "output": output, "input": column, "value": value}
-        for output, values in enumerate(map_.tolist())
-        for column, value in enumerate(values)
-    ]
