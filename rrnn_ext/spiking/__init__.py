@@ -1,6 +1,7 @@
 """Spiking networks: neurons, firing rates, and weights that start at the rate that was asked for. Seconds, Hz."""
 
 from rrnn_ext.spiking import init
+from rrnn_ext.spiking.calibrate import Calibration, calibrate_
 from rrnn_ext.spiking.coloured import firing_rate_coloured
 from rrnn_ext.spiking.density import membrane_density, membrane_density_shot_noise
 from rrnn_ext.spiking.neurons import LIF, lif
@@ -12,7 +13,9 @@ from rrnn_ext.spiking.threshold import discrete_threshold
 
 __all__ = [
     "LIF",
+    "Calibration",
     "LIFState",
+    "calibrate_",
     "discrete_threshold",
     "firing_rate",
     "firing_rate_coloured",

@@ -1,0 +1,127 @@
+"""A network's layers of spiking neurons, and what one of them receives and sends while the network runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rrnn_ext.spiking.adapters import SpikingLayer, spiking_layer
+
+_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
+_MOST_NEURONS = 256  # of a sample, whose currents are kept
+
+
+class Layer(NamedTuple):
+    """Spiking neurons and the modules whose weights bring them their input."""
+
+    name: str
+    module: nn.Module
+    spiking: SpikingLayer
+    feeding: list[nn.Linear | nn.Conv1d | nn.Conv2d]
+
+
+class Recording(NamedTuple):
+    """Of a layer, while the network runs on data."""
+
+    current: Tensor  # (T, samples, neurons) of some of the neurons, float64
+    active: float  # share of the feeding modules' inputs that are not 0
+    chance: float  # mean of the layer's spikes
+
+
+class _Enough(Exception):
+    """What is looked for has been seen: the rest of the network need not run."""
+
+
+def layers_of(network: nn.Module, data: Any, dt: float | None) -> list[Layer]:
+    """In the order of their first calls."""
+    spiking: dict[nn.Module, tuple[str, SpikingLayer]] = {}
+    for name, module in network.named_modules():
+        layer = spiking_layer(module, dt)
+        if layer is not None:
+            spiking[module] = name, layer
+    inside = {part for module in spiking for part in module.modules()}
+    called: list[nn.Module] = []
+
+    def note(module: nn.Module, _: Any) -> None:
+        if module not in called:
+            called.append(module)
+
+    weighted = [module for module in network.modules() if isinstance(module, _WEIGHTED) and module not in inside]
+    with _hooks(*(module.register_forward_pre_hook(note) for module in [*weighted, *spiking])):
+        network(data)
+    layers = []
+    feeding: list[nn.Linear | nn.Conv1d | nn.Conv2d] = []
+    for module in called:
+        if isinstance(module, _WEIGHTED):
+            feeding.append(module)
+            continue
+        name, layer = spiking[module]
+        if not feeding:
+            raise ValueError(f"network must have an nn.Linear, nn.Conv1d or nn.Conv2d before {name or 'its neurons'}")
+        layers.append(Layer(name, module, layer, feeding))
+        feeding = []
+    if not layers:
+        raise ValueError("network must have modules of spiking neurons that are known, got none")
+    return layers
+
+
+def record(network: nn.Module, data: Any, layer: Layer, *, currents: bool = True) -> Recording:
+    steps: list[Tensor] = []
+    spikes, inputs = _Mean(), _Mean()
+
+    def before(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        if currents:
+            current = arguments[0] if layer.spiking.whole_time else arguments[0].unsqueeze(0)
+            steps.append(_some_neurons(current))
+
+    def after(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        spikes.add(output[0] if isinstance(output, tuple) else output)
+        if layer.spiking.whole_time:
+            raise _Enough
+
+    def feeds(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        inputs.add(arguments[0] != 0)
+
+    with (
+        _hooks(
+            layer.module.register_forward_pre_hook(before),
+            layer.module.register_forward_hook(after),
+            *(module.register_forward_pre_hook(feeds) for module in layer.feeding),
+        ),
+        suppress(_Enough),
+    ):
+        network(data)
+    return Recording(torch.cat(steps) if currents else torch.empty(0), inputs.mean, spikes.mean)
+
+
+def _some_neurons(current: Tensor) -> Tensor:
+    flat = current.detach().flatten(2)
+    if flat.shape[2] > _MOST_NEURONS:
+        flat = flat[..., torch.linspace(0, flat.shape[2] - 1, _MOST_NEURONS, device=flat.device).long()]
+    return flat.double().cpu()
+
+
+class _Mean:
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def add(self, values: Tensor) -> None:
+        self._sum += values.detach().double().sum().item()
+        self._count += values.numel()
+
+    @property
+    def mean(self) -> float:
+        return self._sum / max(self._count, 1)
+
+
+@contextmanager
+def _hooks(*handles: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
