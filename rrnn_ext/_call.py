@@ -47,6 +47,13 @@ def is_between_all(call: Call) -> bool:
     return call.weight_in is None and call.weight_out is None
 
 
+def given_apart(call: Call) -> tuple[Tensor | None, Tensor | None]:
+    """The recurrent weight and a tensor alpha as they were given, where the weights of the call are their product."""
+    if not isinstance(call.given_alpha, Tensor):
+        return None, None
+    return call.given_hh, call.given_alpha.to(call.weight_hh.device, torch.float64)
+
+
 def prepare(
     weight_hh: Tensor,
     weight_in: Tensor | None,

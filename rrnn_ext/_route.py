@@ -8,18 +8,17 @@ from typing import TypeAlias
 from torch import Tensor
 
 from rrnn_ext._call import Call, is_between_all
-from rrnn_ext._modes import transforming
 from rrnn_ext._options import Norm
 from rrnn_ext.ops._matrices import identity, pair_norm, phi
 from rrnn_ext.ops.all_pairs import all_pairs_penalty
 from rrnn_ext.ops.finite_pairs import finite_pairs
 from rrnn_ext.ops.finite_walks import PenaltyArguments, WalkArguments, walk_penalty, walk_sums
 from rrnn_ext.ops.infinite_walks import infinite_sum
-from rrnn_ext.ops.pathway import pathway_sum
+from rrnn_ext.ops.pathway import pathway_penalty
 from rrnn_ext.ops.product import product
 from rrnn_ext.ops.truncated_inverse import truncated_inverse
 
-Fits: TypeAlias = Callable[[Call], bool]
+Rows: TypeAlias = Sequence[tuple[Callable[[Call], bool], Callable[[Call], Tensor]]]
 
 
 def total(call: Call) -> Tensor:
@@ -32,12 +31,7 @@ def penalty(call: Call) -> Tensor:
     rows = _PENALTIES
     if _cannot_cancel(call):
         call, rows = _single_pathway(call), _PATHWAYS
-    for fits, make in rows:
-        if fits(call):
-            value = make(call)
-            if value is not None:
-                return value
-    return pair_norm(total(call), call.pair_weights, call.norm)
+    return next(make for fits, make in rows if fits(call))(call)
 
 
 def hop_by_hop(call: Call) -> Tensor:
@@ -70,6 +64,10 @@ def _finite_penalty(call: Call) -> Tensor:
     return walk_penalty(
         PenaltyArguments(*weights, *factors, call.alpha, call.hops, call.rectify, call.per_hop, call.norm)
     )
+
+
+def _norm_of_total(call: Call) -> Tensor:
+    return pair_norm(total(call), call.pair_weights, call.norm)
 
 
 def _weighted_pathway(call: Call) -> Tensor:
@@ -124,30 +122,32 @@ def _is_plain(call: Call) -> bool:
     return is_between_all(call) and call.hop_weights is None and not call.per_hop
 
 
-def _is_infinite_and_eager(call: Call) -> bool:
-    return call.hops is None and call.method == "auto" and not transforming(call.weight_hh)
+def _has_infinite_op(call: Call) -> bool:
+    return call.hops is None and call.method == "auto"
 
 
 def _is_finite_by_hops(call: Call) -> bool:
     return call.hops is not None and call.method != "inverse" and not _is_plain(call)
 
 
-_TOTALS: Sequence[tuple[Fits, Callable[[Call], Tensor]]] = (
+def _otherwise(call: Call) -> bool:
+    return True
+
+
+_TOTALS: Rows = (
     (lambda call: call.hops is None, infinite_sum),
     (lambda call: call.method == "inverse", _by_inverse),
     (_is_plain, _finite_pairs),
-    (lambda call: True, _finite_total),
+    (_otherwise, _finite_total),
 )
-
-Rows: TypeAlias = Sequence[tuple[Fits, Callable[[Call], Tensor | None]]]
-
-# What no row fits, or settles by an answer other than None, is the norm of R.
 _PENALTIES: Rows = (
     (_is_finite_by_hops, _finite_penalty),
-    (lambda call: is_between_all(call) and _is_infinite_and_eager(call), all_pairs_penalty),
+    (lambda call: is_between_all(call) and _has_infinite_op(call), all_pairs_penalty),
+    (_otherwise, _norm_of_total),
 )
 _PATHWAYS: Rows = (  # where no walks can cancel
     (lambda call: call.hop_weights is not None, _weighted_pathway),
-    (_is_infinite_and_eager, pathway_sum),
+    (_has_infinite_op, pathway_penalty),
     (_is_finite_by_hops, _finite_penalty),
+    (_otherwise, _norm_of_total),
 )

@@ -55,6 +55,17 @@ class Source(NamedTuple):
         return float(self.alpha if self.alpha.dim() == 0 else self.alpha[entry])
 
 
+def source_of(
+    weight_hh: Tensor, alpha: float, given_hh: Tensor | None, given_alpha: Tensor | None, nonnegative: bool
+) -> Source:
+    """Of weights that have ``alpha`` still to come, or are the product of what was given."""
+    if given_hh is None or given_alpha is None:
+        in_float64 = torch.full((), alpha, dtype=torch.float64, device=weight_hh.device)
+        return Source(weight_hh, in_float64, nonnegative)
+    # A single graph may have come to be a batch of one since it was given.
+    return Source(given_hh.reshape(weight_hh.shape), given_alpha, nonnegative)
+
+
 class Proof(NamedTuple):
     """What is known of a batch of matrices whose walks have a sum.
 

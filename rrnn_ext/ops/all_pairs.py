@@ -1,4 +1,4 @@
-"""The penalty of all walks between all pairs of units, in eager mode: the inverse of I - A, by itself."""
+"""The penalty of all walks between all pairs of units: the inverse of I - A, by itself."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
-from rrnn_ext._call import Call
+from rrnn_ext._call import Call, given_apart
 from rrnn_ext._modes import is_batched, without_autocast
 from rrnn_ext._options import Norm
 from rrnn_ext.infinite import deferred, lapack
-from rrnn_ext.infinite.convergence import Source, prove_convergence
+from rrnn_ext.infinite.convergence import Source, prove_convergence, source_of
 from rrnn_ext.infinite.probes import gaussian
 from rrnn_ext.infinite.solve import LARGEST_ERROR, one_minus, refined
 from rrnn_ext.ops import native
-from rrnn_ext.ops._matrices import pair_norm, phi, walk_size_derivative
-from rrnn_ext.ops._registration import differentiable_gradients
-from rrnn_ext.ops.infinite_walks import infinite_sum, infinite_walks_of_edges, source_of, without_the_empty_walk
+from rrnn_ext.ops._matrices import of_weight, pair_norm, phi, walk_size_derivative
+from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
+from rrnn_ext.ops.infinite_walks import between, infinite_walks_of_edges, without_the_empty_walk
 
 # The largest graph whose inverse one thread makes in cache; on a GPU, the largest one for our own kernels.
 _SMALL_GRAPH = 160
@@ -48,50 +47,117 @@ def _all_pairs_penalty_backward_fake(
     return weight_hh.new_empty(weight_hh.shape)
 
 
-class _AllPairsPenalty(Function):
-    """The penalty of each graph, (b,), once its walks are known."""
+@python_op
+def all_pairs_norm(
+    weight_hh: Tensor,
+    pair_weights: Tensor | None,
+    alpha: float,
+    rectify: bool,
+    norm: int,
+    given_hh: Tensor | None,
+    given_alpha: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The penalty (b,) of weight_hh (b, n, n), and the walks R.
+
+    ``given_hh`` and ``given_alpha`` are what a tensor alpha was given with, as it is in the weights then. Raises
+    ResolventDivergenceError and ResolventConditionError; on CUDA the penalty is NaN instead.
+    """
+    source = source_of(weight_hh, alpha, given_hh, given_alpha, rectify)
+    if not _is_small(weight_hh):
+        walks = _walks_by_products(weight_hh, alpha, source)
+        if pair_weights is None and norm == Norm.l1:
+            return torch.linalg.vector_norm(walks, ord=1, dim=(-2, -1)), walks  # in one pass
+        return pair_norm(walks, pair_weights, Norm(norm)), walks
+    value, walks, converges = native.all_pairs_penalty(weight_hh, pair_weights, alpha, rectify, norm)
+    if converges.is_cuda:
+        deferred.note(converges)
+    elif bool((unclear := converges == 0).any()):
+        a = alpha * phi(weight_hh, rectify)
+        prove_convergence(a, source)
+        weighed = source._replace(weights=source.weights[unclear])
+        if source.alpha.dim():
+            weighed = weighed._replace(alpha=source.alpha[unclear])
+        walks[unclear] = _exact_walks(a[unclear], weighed)
+        value = pair_norm(walks, pair_weights, Norm(norm))
+    return value, walks
+
+
+@torch.library.register_fake("rrnn_ext::all_pairs_norm")
+def _all_pairs_norm_fake(weight_hh: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return weight_hh.new_empty(weight_hh.shape[:1]), weight_hh.new_empty(weight_hh.shape)
+
+
+@derivatives_of(all_pairs_norm)
+class _AllPairsNorm(Differentiable):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        weight_hh, pair_weights, *ctx.options, given_hh, given_alpha = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(weight_hh, pair_weights, given_hh, given_alpha, output[1])
+        ctx.save_for_forward(weight_hh, pair_weights, given_hh, given_alpha, output[1])
 
     @staticmethod
-    def forward(
-        ctx: Any, weight_hh: Tensor, pair_weights: Tensor | None, value: Tensor, walks: Tensor, call: Call
-    ) -> Tensor:
-        ctx.save_for_backward(weight_hh, pair_weights, walks)
-        ctx.call = call
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        weight_hh, pair_weights, walks = ctx.saved_tensors
-        call = ctx.call
-        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-
-            def value(weight_hh: Any) -> Tensor:
-                total = infinite_sum(call._replace(weight_hh=weight_hh), proved=True)
-                return pair_norm(total, pair_weights, call.norm)
-
-            (grad_hh,) = differentiable_gradients(value, (weight_hh,), grad)
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
+        weight_hh, pair_weights, given_hh, given_alpha, walks = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a derivative of this gradient may be wanted
+            walks, grad_walks, slope = _differentiable(ctx, weight_hh, pair_weights, given_hh, given_alpha)
+            by_walk = grad.unsqueeze(-1).unsqueeze(-1) * grad_walks
+            grad_hh = slope * between(walks.mT, by_walk, walks.mT)
         elif is_batched(grad):
             ones = walks.new_ones(walks.shape[:1])
-            grad_hh = grad.unsqueeze(-1).unsqueeze(-1) * _gradient(call, ones, weight_hh, pair_weights, walks)
+            one_by_one = _gradient(ones, walks, weight_hh, pair_weights, *ctx.options)
+            grad_hh = grad.unsqueeze(-1).unsqueeze(-1) * one_by_one
         else:
-            grad_hh = _gradient(call, grad, weight_hh, pair_weights, walks)
-        return grad_hh, None, None, None, None
+            grad_hh = _gradient(grad, walks, weight_hh, pair_weights, *ctx.options)
+        return grad_hh, None, None, None, None, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, saved: Any, d_hh: Tensor, *_: Any) -> Any:
+        walks, grad_walks, slope = _differentiable(ctx, *saved[:-1])
+        return (grad_walks * between(walks, slope * d_hh, walks)).sum((-2, -1)), None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        tensors = *args[:2], *args[5:]
+        folded, unfold = fold_batch(info.batch_size, (*in_dims[:2], *in_dims[5:]), tensors, (2, 2, 2, 0))
+        return tuple(map(unfold, all_pairs_norm(*folded[:2], *args[2:5], *folded[2:]))), (0, 0)
 
 
-def _gradient(call: Call, grad: Tensor, weight_hh: Tensor, pair_weights: Tensor | None, walks: Tensor) -> Tensor:
+def _differentiable(
+    ctx: Any, weight_hh: Tensor, pair_weights: Tensor | None, given_hh: Tensor | None, given_alpha: Tensor | None
+) -> tuple[Tensor, Tensor, Any]:
+    """The walks, the derivative of the penalty by them, and that of A by the weights, all of them differentiable."""
+    alpha, rectify, norm = ctx.options
+    source = source_of(weight_hh, alpha, given_hh, given_alpha, rectify)
+    walks = _exact_walks(alpha * phi(weight_hh, rectify), source)
+    counted = walks if pair_weights is None else of_weight(walks, pair_weights)
+    grad_walks = walk_size_derivative(counted, Norm(norm))
+    if pair_weights is not None:
+        grad_walks = pair_weights * grad_walks
+    return walks, grad_walks, alpha * weight_hh.sign() if rectify else alpha
+
+
+def _gradient(
+    grad: Tensor,
+    walks: Tensor,
+    weight_hh: Tensor,
+    pair_weights: Tensor | None,
+    alpha: float,
+    rectify: bool,
+    norm: int,
+) -> Tensor:
     if _is_small(weight_hh):
-        return native.all_pairs_penalty_backward(
-            grad, walks, weight_hh, pair_weights, alpha=call.alpha, rectify=call.rectify, norm=call.norm
-        )
-    grad_walks = walk_size_derivative(walks, call.norm)
+        return native.all_pairs_penalty_backward(grad, walks, weight_hh, pair_weights, alpha, rectify, norm)
+    grad_walks = walk_size_derivative(walks, Norm(norm))
     if pair_weights is not None:
         grad_walks *= pair_weights
-    grad_walks *= call.alpha * grad[:, None, None]
+    grad_walks *= alpha * grad[:, None, None]
     back = walks.mT  # Q' G Q' for Q = I + walks, without making Q
     with without_autocast(walks.device.type):
         half = torch.baddbmm(grad_walks, back, grad_walks)
         grad_hh = torch.baddbmm(half, half, back)
-    if call.rectify:
+    if rectify:
         grad_hh *= weight_hh.sign()
     return grad_hh
 
@@ -119,8 +185,13 @@ def _inverse_by_halves(a: Tensor) -> Tensor:
     return whole
 
 
-def _walks_by_products(a: Tensor, source: Source) -> Tensor:
-    """A + A^2 + .. of (b, n, n), which converges; NaN where A has a NaN or an infinity."""
+def _walks_by_products(weight_hh: Tensor, alpha: float, source: Source) -> Tensor:
+    """A + A^2 + .. of (b, n, n), once that is proved to converge; NaN where A has a NaN or an infinity."""
+    a = alpha * weight_hh
+    a = a.abs_() if source.nonnegative else a
+    if a.is_cuda:
+        return _exact_walks(a, source, proved=False)
+    prove_convergence(a, source)
     quick = _inverse_by_halves(a)
     poison = 0 * a.sum((-2, -1), keepdim=True)
     probes = gaussian(a.shape[-1], 4, a).expand(a.shape[0], -1, -1)
@@ -138,37 +209,7 @@ def _exact_walks(a: Tensor, source: Source, proved: bool = True) -> Tensor:
 
 def all_pairs_penalty(call: Call) -> Tensor:
     """The penalty of all walks between all pairs."""
-    weight_hh, pair_weights, alpha = call.weight_hh, call.pair_weights, call.alpha
-    if not call.batch:
-        weight_hh = weight_hh.unsqueeze(0)
-    weights = weight_hh.detach()
-    source = source_of(call._replace(weight_hh=weight_hh))
-    source = source._replace(weights=source.weights.detach(), alpha=source.alpha.detach())
-    if _is_small(weights):
-        value, walks, converges = native.all_pairs_penalty(
-            weights, pair_weights, alpha=alpha, rectify=call.rectify, norm=call.norm
-        )
-        if converges.is_cuda:
-            deferred.note(converges)
-        elif bool((unclear := converges == 0).any()):
-            a = alpha * phi(weights, call.rectify)
-            prove_convergence(a, source)
-            weighed = source._replace(weights=source.weights[unclear])
-            if source.alpha.dim():
-                weighed = weighed._replace(alpha=source.alpha[unclear])
-            walks[unclear] = _exact_walks(a[unclear], weighed)
-            value = pair_norm(walks, pair_weights, call.norm)
-    else:
-        a = alpha * weights
-        a = a.abs_() if call.rectify else a
-        if a.is_cuda:
-            walks = _exact_walks(a, source, proved=False)
-        else:
-            prove_convergence(a, source)
-            walks = _walks_by_products(a, source)
-        if pair_weights is None and call.norm is Norm.l1:
-            value = torch.linalg.vector_norm(walks, ord=1, dim=(-2, -1))  # in one pass
-        else:
-            value = pair_norm(walks, pair_weights, call.norm)
-    value = _AllPairsPenalty.apply(weight_hh, pair_weights, value, walks, call)
+    weight_hh = call.weight_hh if call.batch else call.weight_hh.unsqueeze(0)
+    options = call.alpha, call.rectify, int(call.norm)
+    value, _ = all_pairs_norm(weight_hh, call.pair_weights, *options, *given_apart(call))
     return value if call.batch else value.squeeze(0)

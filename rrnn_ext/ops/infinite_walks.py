@@ -8,9 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rrnn_ext._call import Call
+from rrnn_ext._call import Call, given_apart
 from rrnn_ext.infinite import deferred
-from rrnn_ext.infinite.convergence import Source, norm_of, prove_convergence, shrinking_power, surely_converges
+from rrnn_ext.infinite.convergence import (
+    Source,
+    norm_of,
+    prove_convergence,
+    shrinking_power,
+    source_of,
+    surely_converges,
+)
 from rrnn_ext.infinite.solve import by_factorisation, by_series, solve
 from rrnn_ext.ops._matrices import identity, phi
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
@@ -130,12 +137,12 @@ class _InfiniteWalksOfEdges(Differentiable):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         (walks,) = ctx.saved_tensors
-        return _between(walks.mT, grad, walks.mT), None, None, None, None, None
+        return between(walks.mT, grad, walks.mT), None, None, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, saved: Any, d_a: Tensor, *_: Any) -> Any:
         (walks,) = saved
-        return _between(walks, d_a, walks)
+        return between(walks, d_a, walks)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
@@ -143,30 +150,20 @@ class _InfiniteWalksOfEdges(Differentiable):
         return unfold(infinite_walks_of_edges(*folded, *args[3:])), 0
 
 
-def _between(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
+def between(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
     """(I + L) M (I + R)."""
     half = middle + product(left, middle)
     return half + product(half, right)
 
 
-def source_of(call: Call) -> Source:
-    """``alpha`` in float64 whatever the weights are. The ops differentiate by neither: derivatives go through A."""
-    given, device = call.given_alpha, call.weight_hh.device
-    if isinstance(given, Tensor):
-        alpha = given.to(device, torch.float64)
-    else:
-        alpha = torch.full((), given, dtype=torch.float64, device=device)
-    # A single graph may have come to be a batch of one since it was given.
-    return Source(call.given_hh.reshape(call.weight_hh.shape), alpha, call.rectify)
-
-
-def infinite_sum(call: Call, proved: bool = False) -> Tensor:
+def infinite_sum(call: Call) -> Tensor:
     """R (..., o, i) of all walks; raises ResolventDivergenceError where they have no sum."""
     weight_hh, weight_in, weight_out = call[:3]
     alpha, rectify = call.alpha, call.rectify
     a = alpha * phi(weight_hh, rectify)
-    source = source_of(call)
-    how = {"series": call.method == "series", "proved": proved}
+    # The ops differentiate by neither of the source: derivatives go through A.
+    source = source_of(weight_hh, alpha, *given_apart(call), rectify)
+    how = {"series": call.method == "series", "proved": False}
     if weight_in is None and weight_out is None:
         return infinite_walks_of_edges(a, *source, **how)
     if weight_out is None or (weight_in is not None and weight_in.shape[-1] <= weight_out.shape[-2]):

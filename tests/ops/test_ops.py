@@ -196,12 +196,26 @@ def all_pairs_penalty_backward(case: Case, dtype: torch.dtype) -> Iterator[Argum
     yield {"grad_value": drawn(value.shape, dtype), "walks": walks, **graph}
 
 
+def pathway_sum(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    graph = next(pathway(case, dtype))
+    given = {"given_hh": ALPHA * graph["weight_hh"], "given_alpha": torch.ones((), dtype=torch.float64, device=DEVICE)}
+    yield {**graph, "given_hh": None, "given_alpha": None}
+    yield {**graph, "weight_hh": given["given_hh"], "alpha": 1.0, **given}
+
+
+def all_pairs_norm(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    graph = next(all_pairs_penalty(case, dtype))
+    given = {"given_hh": ALPHA * graph["weight_hh"], "given_alpha": torch.ones((), dtype=torch.float64, device=DEVICE)}
+    yield {**graph, "given_hh": None, "given_alpha": None}
+    yield {**graph, "weight_hh": given["given_hh"], "alpha": 1.0, **given}
+
+
 # The arguments of every op for a case, by the names of its schema.
 CALLS: dict[str, Callable[[Case, torch.dtype], Iterator[Arguments]]] = {
     make.__name__: make
     for make in (
         *(finite_walks, finite_walks_backward, finite_walks_penalty, finite_walks_penalty_backward, infinite_walks),
-        *(pathway, pathway_backward, all_pairs_penalty, all_pairs_penalty_backward),
+        *(pathway, pathway_backward, pathway_sum, all_pairs_penalty, all_pairs_penalty_backward, all_pairs_norm),
         *(infinite_walks_of_edges, product, truncated_inverse, finite_pairs, finite_pairs_slope),
     )
 }
