@@ -104,17 +104,20 @@ def _cannot_cancel(call: Call) -> bool:
 def _single_pathway(call: Call) -> Call:
     """The graph with all inputs as one and all outputs as one."""
     weight_hh, weight_in, weight_out = call[:3]
-    n = weight_hh.shape[-1]
-    # A side left out has no edge of its own.
-    one_edge = weight_hh.new_full((*weight_hh.shape[:-2], n, 1), 1 / call.alpha)
-    sources = one_edge if weight_in is None else weight_in.abs().sum(-1, keepdim=True)
+    sources = _one_edge(call) if weight_in is None else weight_in.abs().sum(-1, keepdim=True)
     if weight_out is not None:
         targets = weight_out.abs().sum(-2, keepdim=True)
     elif weight_in is None:
         targets = weight_hh.abs().sum(-2, keepdim=True)
     else:
-        targets = one_edge.mT
+        targets = _one_edge(call).mT
     return call._replace(weight_in=sources, weight_out=targets, per_hop=False)
+
+
+def _one_edge(call: Call) -> Tensor:
+    """For a side left out, which has no edge of its own."""
+    weight_hh = call.weight_hh
+    return weight_hh.new_full((*weight_hh.shape[:-1], 1), 1 / call.alpha)
 
 
 def _is_plain(call: Call) -> bool:

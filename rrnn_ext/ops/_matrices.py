@@ -27,15 +27,15 @@ def of_weight(walks: Tensor, factors: Tensor) -> Tensor:
     return torch.where(factors == 0, 0, walks)
 
 
-def walk_size(walks: Tensor, norm: Norm) -> Tensor:
-    return walks.square() if norm is Norm.l2 else walks.abs()
+def walk_size(walks: Tensor, norm: int) -> Tensor:
+    return walks.square() if norm == Norm.l2 else walks.abs()
 
 
-def walk_size_derivative(walks: Tensor, norm: Norm) -> Tensor:
-    return 2 * walks if norm is Norm.l2 else walks.sign()
+def walk_size_derivative(walks: Tensor, norm: int) -> Tensor:
+    return 2 * walks if norm == Norm.l2 else walks.sign()
 
 
-def pair_norm(matrices: Tensor, pair_weights: Tensor | None, norm: Norm) -> Tensor:
+def pair_norm(matrices: Tensor, pair_weights: Tensor | None, norm: int) -> Tensor:
     """sum D|M| or sum D M^2 over the last two dimensions."""
     matrices = matrices if pair_weights is None else of_weight(matrices, pair_weights)
     sizes = walk_size(matrices, norm)

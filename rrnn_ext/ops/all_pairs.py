@@ -67,7 +67,7 @@ def all_pairs_norm(
         walks = _walks_by_products(weight_hh, alpha, source)
         if pair_weights is None and norm == Norm.l1:
             return torch.linalg.vector_norm(walks, ord=1, dim=(-2, -1)), walks  # in one pass
-        return pair_norm(walks, pair_weights, Norm(norm)), walks
+        return pair_norm(walks, pair_weights, norm), walks
     value, walks, converges = native.all_pairs_penalty(weight_hh, pair_weights, alpha, rectify, norm)
     if converges.is_cuda:
         deferred.note(converges)
@@ -78,7 +78,7 @@ def all_pairs_norm(
         if source.alpha.dim():
             weighed = weighed._replace(alpha=source.alpha[unclear])
         walks[unclear] = _exact_walks(a[unclear], weighed)
-        value = pair_norm(walks, pair_weights, Norm(norm))
+        value = pair_norm(walks, pair_weights, norm)
     return value, walks
 
 
@@ -98,7 +98,9 @@ class _AllPairsNorm(Differentiable):
         ctx.save_for_forward(weight_hh, pair_weights, given_hh, given_alpha, output[1])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> Any:
+        if grad is None:
+            return (None,) * 7
         weight_hh, pair_weights, given_hh, given_alpha, walks = ctx.saved_tensors
         if torch.is_grad_enabled():  # a derivative of this gradient may be wanted
             walks, grad_walks, slope = _differentiable(ctx, weight_hh, pair_weights, given_hh, given_alpha)
@@ -132,7 +134,7 @@ def _differentiable(
     source = source_of(weight_hh, alpha, given_hh, given_alpha, rectify)
     walks = _exact_walks(alpha * phi(weight_hh, rectify), source)
     counted = walks if pair_weights is None else of_weight(walks, pair_weights)
-    grad_walks = walk_size_derivative(counted, Norm(norm))
+    grad_walks = walk_size_derivative(counted, norm)
     if pair_weights is not None:
         grad_walks = pair_weights * grad_walks
     return walks, grad_walks, alpha * weight_hh.sign() if rectify else alpha
@@ -149,7 +151,7 @@ def _gradient(
 ) -> Tensor:
     if _is_small(weight_hh):
         return native.all_pairs_penalty_backward(grad, walks, weight_hh, pair_weights, alpha, rectify, norm)
-    grad_walks = walk_size_derivative(walks, Norm(norm))
+    grad_walks = walk_size_derivative(walks, norm)
     if pair_weights is not None:
         grad_walks *= pair_weights
     grad_walks *= alpha * grad[:, None, None]

@@ -20,10 +20,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rrnn_ext._modes import is_batched, transforming
-from rrnn_ext._options import Norm
 from rrnn_ext.ops import native
-from rrnn_ext.ops._matrices import block_triangular, identity, of_weight, pair_norm, phi
-from rrnn_ext.ops._registration import Differentiable, derivatives_of, differentiable_gradients, fold_batch
+from rrnn_ext.ops._matrices import block_triangular, identity, phi, walk_size_derivative
+from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch
 
 Tangents: TypeAlias = tuple[Tensor | None, Tensor | None, Tensor | None]  # of the weights; None: it does not move
 
@@ -31,6 +30,7 @@ _walk_sums = native.finite_walks.default
 _walk_sums_backward = native.finite_walks_backward.default
 _walk_penalty = native.finite_walks_penalty.default
 _walk_penalty_backward = native.finite_walks_penalty_backward.default
+_CPU, _CUDA = (torch._C.DispatchKeySet(key) for key in (torch._C.DispatchKey.CPU, torch._C.DispatchKey.CUDA))
 
 
 class WalkArguments(NamedTuple):
@@ -58,7 +58,7 @@ class PenaltyArguments(NamedTuple):
     hops: int
     rectify: bool
     per_hop: bool
-    norm: Norm
+    norm: int  # a Norm
 
 
 def _present(gradients: Sequence[Tensor], weights: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
@@ -174,19 +174,6 @@ def _walk_penalty_backward_fake(
     return _walk_sums_backward_fake(walks, chain, *graph_and_options)
 
 
-def _sums_of(penalty: PenaltyArguments) -> WalkArguments:
-    return WalkArguments(
-        weight_hh=penalty.weight_hh,
-        weight_in=penalty.weight_in,
-        weight_out=penalty.weight_out,
-        hop_weights=penalty.hop_weights,
-        alpha=penalty.alpha,
-        hops=penalty.hops,
-        rectify=penalty.rectify,
-        per_hop=penalty.per_hop,
-    )
-
-
 @derivatives_of(_walk_sums)
 class _Walks(Differentiable):
     @staticmethod
@@ -261,11 +248,91 @@ def walk_sums(walks: WalkArguments) -> Tensor:
     return _walk_sums(*walks, _chain_of(walks))[0]
 
 
-class _WalkPenalty(Function):
-    """Of the weights, and of everything that takes no gradient as one argument more.
+@derivatives_of(_walk_penalty)
+class _WalkPenalty(Differentiable):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        weight_hh, weight_in, weight_out, hop_weights, pair_weights, *ctx.options, _ = inputs
+        _, walks, chain = output
+        ctx.mark_non_differentiable(walks, chain)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain)
+        ctx.save_for_forward(weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain)
 
-    It is on the path of each training step, where a small call costs more than its arithmetic.
-    """
+    @staticmethod
+    def backward(ctx: Any, grad_value: Tensor | None, *_: Any) -> Any:
+        return *_penalty_gradients(ctx, grad_value), None, None, None, None, None, None, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, saved: Any, d_hh: Tensor | None, d_in: Tensor | None, d_out: Tensor | None, *_: Any) -> Any:
+        penalty = PenaltyArguments(*saved[:-2], *ctx.options)
+        sums = _sums_of(penalty)
+        moved = walk_sums(_Doubled(sums, (d_hh, d_in, d_out)).walks)
+        return (_slope(penalty, walk_sums(sums)) * _counted(penalty, moved)).sum((-3, -2, -1)), None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        graph, unfold = fold_batch(info.batch_size, in_dims[:5], args[:5], (2, 2, 2, 1, 2))
+        return tuple(map(unfold, _walk_penalty(*graph, *args[5:]))), (0, 0, 0)
+
+
+def _sums_of(penalty: PenaltyArguments) -> WalkArguments:
+    """The walks whose sizes make the penalty."""
+    return WalkArguments(
+        weight_hh=penalty.weight_hh,
+        weight_in=penalty.weight_in,
+        weight_out=penalty.weight_out,
+        hop_weights=None if penalty.per_hop else penalty.hop_weights,
+        alpha=penalty.alpha,
+        hops=penalty.hops,
+        rectify=penalty.rectify,
+        per_hop=penalty.per_hop,
+    )
+
+
+def _counted(penalty: PenaltyArguments, walks: Tensor) -> Tensor:
+    """The walks that have a weight: what has none takes no part, even where it overflows."""
+    if penalty.pair_weights is not None:
+        walks = torch.where(penalty.pair_weights.unsqueeze(-3) == 0, 0, walks)
+    if penalty.per_hop and penalty.hop_weights is not None:
+        walks = torch.where(penalty.hop_weights.unsqueeze(-1).unsqueeze(-1) == 0, 0, walks)
+    return walks
+
+
+def _slope(penalty: PenaltyArguments, walks: Tensor) -> Tensor:
+    """The derivative of the penalty by each of the walks (..., terms, o, i), differentiable."""
+    slope = walk_size_derivative(_counted(penalty, walks), penalty.norm)
+    if penalty.pair_weights is not None:
+        slope = penalty.pair_weights.unsqueeze(-3) * slope
+    if penalty.per_hop and penalty.hop_weights is not None:
+        slope = penalty.hop_weights.unsqueeze(-1).unsqueeze(-1) * slope
+    return slope
+
+
+def _penalty_gradients(ctx: Any, grad_value: Tensor | None) -> tuple[Tensor | None, ...]:
+    if grad_value is None:
+        return None, None, None
+    *arguments, walks, chain = ctx.saved_tensors
+    weight_hh, weight_in, weight_out, *_ = arguments
+    if torch.is_grad_enabled():  # a derivative of this gradient may be wanted
+        penalty = PenaltyArguments(*arguments, *ctx.options)
+        sums = _sums_of(penalty)
+        walks, chain = _walk_sums(*sums, _chain_of(sums))
+        scale = grad_value.unsqueeze(-1).unsqueeze(-1).unsqueeze(-1)
+        gradients = _walk_sums_backward(scale * _slope(penalty, walks), chain, *sums)
+    elif is_batched(grad_value):  # many upstream gradients at once: is_grads_batched
+        ones, scale = weight_hh.new_ones(weight_hh.shape[:-2]), grad_value.unsqueeze(-1).unsqueeze(-1)
+        one_by_one = _walk_penalty_backward(ones, walks, chain, *arguments, *ctx.options)
+        gradients = tuple(scale * gradient for gradient in one_by_one)
+    else:
+        gradients = _walk_penalty_backward(grad_value, walks, chain, *arguments, *ctx.options)
+    grad_hh, grad_in, grad_out = gradients
+    return grad_hh, None if weight_in is None else grad_in, None if weight_out is None else grad_out
+
+
+class _EagerPenalty(Function):
+    """The op and its gradient on the path of each training step, where a small call costs more than its arithmetic: no
+    dispatcher, no tangents, and one argument for everything that takes no gradient."""
 
     @staticmethod
     def forward(
@@ -273,55 +340,30 @@ class _WalkPenalty(Function):
     ) -> Tensor:
         hop_weights, pair_weights, *ctx.options = constants
         kind = _chain_kind(weight_hh, weight_in, weight_out, hop_weights, constants[5])
-        value, walks, chain = _walk_penalty(weight_hh, weight_in, weight_out, *constants, kind)
+        value, walks, chain = _kernel(weight_hh, weight_in, weight_out, *constants, kind)
         ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain)
         return value
 
     @staticmethod
     def backward(ctx: Any, grad_value: Tensor) -> Any:
-        weight_hh, weight_in, weight_out, *factors, walks, chain = ctx.saved_tensors
-        weights, constants = (weight_hh, weight_in, weight_out), (*factors, *ctx.options)
-        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-
-            def value(weight_hh: Any, weight_in: Tensor | None, weight_out: Tensor | None) -> Tensor:
-                return walk_norm(PenaltyArguments(weight_hh, weight_in, weight_out, *constants))
-
-            return *differentiable_gradients(value, weights, grad_value), None
-        if is_batched(grad_value):  # many upstream gradients at once: is_grads_batched
-            ones = weight_hh.new_ones(weight_hh.shape[:-2])
-            scale = grad_value.unsqueeze(-1).unsqueeze(-1)
-            gradients = _walk_penalty_backward(ones, walks, chain, *weights, *constants)
-            grad_hh, grad_in, grad_out = (scale * gradient for gradient in gradients)
-        else:
-            grad_hh, grad_in, grad_out = _walk_penalty_backward(grad_value, walks, chain, *weights, *constants)
-        return grad_hh, None if weight_in is None else grad_in, None if weight_out is None else grad_out, None
+        return *_penalty_gradients(ctx, grad_value), None
 
 
-def walk_norm(penalty: PenaltyArguments) -> Tensor:
-    """The norm of :func:`walk_sums` in PyTorch's own operations, for transforms and second derivatives."""
-    hop_weights, pair_weights = penalty.hop_weights, penalty.pair_weights
-    sums = _sums_of(penalty)
-    walks = walk_sums(sums._replace(hop_weights=None) if penalty.per_hop else sums)
-    if penalty.per_hop and hop_weights is not None:
-        walks = of_weight(walks, hop_weights.unsqueeze(-1).unsqueeze(-1))
-    pairs = pair_norm(walks, pair_weights if pair_weights is None else pair_weights.unsqueeze(-3), penalty.norm)
-    if penalty.per_hop and hop_weights is not None:
-        pairs = hop_weights * pairs
-    return pairs.sum(-1)
+def _kernel(weight_hh: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _walk_penalty.redispatch(_CUDA if weight_hh.is_cuda else _CPU, weight_hh, *arguments)
 
 
 def walk_penalty(penalty: PenaltyArguments) -> Tensor:
     """The penalty of each graph, (...)."""
     weight_hh, weight_in, weight_out, *_ = penalty
     if transforming(weight_hh):
-        return walk_norm(penalty)
+        return _walk_penalty(*penalty, _chain_of(_sums_of(penalty)))[0]
     if torch.is_grad_enabled() and (
         weight_hh.requires_grad
         or (weight_in is not None and weight_in.requires_grad)
         or (weight_out is not None and weight_out.requires_grad)
     ):
         # Function.apply without its Python part, which serves functorch and takes half of a small call's time.
-        apply: Callable[..., Tensor] = super(Function, _WalkPenalty).apply
+        apply: Callable[..., Tensor] = super(Function, _EagerPenalty).apply
         return apply(weight_hh, weight_in, weight_out, penalty[3:])
-    value, _, _ = _walk_penalty(*penalty, Chain.none)
-    return value
+    return _kernel(*penalty, Chain.none)[0]

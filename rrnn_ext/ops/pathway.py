@@ -89,7 +89,9 @@ class _PathwaySum(Differentiable):
         ctx.save_for_forward(weight_hh, sources, targets, given_hh, given_alpha, x, y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> Any:
+        if grad is None:
+            return (None,) * 6
         weight_hh, sources, targets, given_hh, given_alpha, x, y = ctx.saved_tensors
         alpha = ctx.alpha
         if torch.is_grad_enabled():  # a derivative of this gradient may be wanted

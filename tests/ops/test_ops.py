@@ -16,7 +16,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import rrnn_ext  # noqa: F401  (registers torch.ops.rrnn_ext)
 from rrnn_ext._options import Norm
-from rrnn_ext.ops.finite_walks import Chain, PenaltyArguments, WalkArguments, walk_norm, walk_penalty, walk_sums
+from rrnn_ext.ops.finite_walks import Chain, PenaltyArguments, WalkArguments, walk_penalty, walk_sums
 
 ALPHA = 0.875
 DTYPES = (torch.float32, torch.float64)
@@ -460,6 +460,20 @@ def penalty_of(case: Case, function: Callable[..., Tensor]) -> tuple[Callable[..
     return lambda *matrices: function(PenaltyArguments(*in_place(*matrices), **options)), given
 
 
+def of_the_dispatcher(penalty: PenaltyArguments) -> Tensor:
+    return op("finite_walks_penalty")(*penalty, Chain.narrow)[0]
+
+
+def norm_of_walks(penalty: PenaltyArguments) -> Tensor:
+    """In PyTorch's own operations, whose derivatives are PyTorch's, but for those of the walks."""
+    hop_weights, pair_weights, per_hop = penalty.hop_weights, penalty.pair_weights, penalty.per_hop
+    sums = WalkArguments(*penalty[:4], *penalty[5:9])
+    walks = walk_sums(sums._replace(hop_weights=None) if per_hop else sums)
+    sizes = walks.square() if penalty.norm == Norm.l2 else walks.abs()
+    by_term = (sizes if pair_weights is None else pair_weights.unsqueeze(-3) * sizes).sum((-2, -1))
+    return (by_term if hop_weights is None or not per_hop else hop_weights * by_term).sum(-1)
+
+
 @every_case
 class TestDerivatives:
     def test_walk_sums(self, case: Case) -> None:
@@ -474,9 +488,10 @@ class TestDerivatives:
 
     @pytest.mark.emulated
     def test_light_path_is_the_general_one(self, case: Case) -> None:
-        """finite_walks_penalty, one op for eager calls, against walk_norm: the value, first and second derivatives."""
+        """The penalty in eager mode, where the dispatcher and transforms find it, and as the norm of the walks: the
+        value, first and second derivatives."""
         results = []
-        for path in (walk_penalty, walk_norm):
+        for path in (walk_penalty, of_the_dispatcher, norm_of_walks):
             function, given = penalty_of(case, path)
             value = function(*given)
             upstream = torch.linspace(0.5, 2.0, value.numel(), dtype=value.dtype, device=DEVICE)
@@ -485,8 +500,9 @@ class TestDerivatives:
             directions = [torch.cos(torch.arange(g.numel()).to(g)).reshape(g.shape) for g in first]
             second = torch.autograd.grad(first, [*given, upstream], directions, materialize_grads=True)
             results.append([value.detach(), *(g.detach() for g in first), *second])
-        for light, general in zip(*results, strict=True):
-            torch.testing.assert_close(light, general, rtol=1e-12, atol=1e-14)
+        for light, *others in zip(*results, strict=True):
+            for general in others:
+                torch.testing.assert_close(light, general, rtol=1e-12, atol=1e-14)
 
     @pytest.mark.emulated
     def test_light_path_without_gradients(self, case: Case) -> None:

@@ -8,9 +8,9 @@ DERIVATIVES = (
     Bug(
         name="signs-of-hop-weights",
         file="rrnn_ext/ops/finite_walks.py",
-        text="pairs = hop_weights * pairs",
-        instead="pairs = hop_weights.abs() * pairs",
-        breaks="the norm per hop that transforms and second derivatives use counts negative hop weights as positive",
+        text="slope = penalty.hop_weights.unsqueeze(-1).unsqueeze(-1) * slope",
+        instead="slope = penalty.hop_weights.abs().unsqueeze(-1).unsqueeze(-1) * slope",
+        breaks="second derivatives and tangents of a penalty per hop count negative hop weights as positive",
         tests=("ops::TestDerivatives::test_light_path_is_the_general_one", "transforms::TestFunc"),
     ),
     Bug(
