@@ -8,11 +8,22 @@
 
 namespace RRNN_ISA {
 
+// body(kind), which is known when this is compiled for the plainest neurons.
+inline void for_kind(const rrnn::LifKind& kind, const auto& body) {
+  if (kind.synaptic || kind.refractory || kind.levels)
+    body([kind] { return kind; });
+  else if (kind.subtract)
+    body([] { return rrnn::LifKind{false, true, false, false}; });
+  else
+    body([] { return rrnn::LifKind{false, false, false, false}; });
+}
+
 template <typename T>
-inline rrnn::LifNeuron<Vector<T>> read_neuron(const rrnn::cpu::LifStep<T>& step, const auto& read, int64_t k) {
+inline rrnn::LifNeuron<Vector<T>> read_neuron(const rrnn::LifKind& kind, const rrnn::cpu::LifStep<T>& step,
+                                              const auto& read, int64_t k) {
   const Vector<T> none{};
-  return {read(step.leak + k), step.kind.synaptic ? read(step.leak_syn + k) : none, read(step.threshold + k),
-          step.kind.subtract ? none : read(step.reset + k)};
+  return {read(step.leak + k), kind.synaptic ? read(step.leak_syn + k) : none, read(step.threshold + k),
+          kind.subtract ? none : read(step.reset + k)};
 }
 
 // body(k, read, write) for vectors of `count` numbers; of the last one, what is inside.
@@ -33,19 +44,22 @@ template <typename T>
 void lif_forward(const rrnn::cpu::LifForwardStep<T>& given) {
   const rrnn::cpu::LifForwardStep<T> step = given;  // what nothing that is written can change
   const Vector<T> one = broadcast(T(1)), none{}, refractory = broadcast(step.refractory);
-  for_vectors<T>(step.count, [&](int64_t k, const auto& read, const auto& write) {
-    const rrnn::LifNeuron<Vector<T>> neuron = read_neuron<T>(step, read, k);
-    rrnn::LifCarry<Vector<T>> carry{read(step.potential + k), step.kind.synaptic ? read(step.synaptic + k) : none,
-                                    step.kind.refractory ? read(step.waiting + k) : none};
-    Vector<T> potential;
-    write(step.spikes + k, rrnn::lif_advance<Vector<T>>(step.kind, neuron, read(step.input + k),
-                                                        step.kind.levels ? read(step.levels + k) : none, refractory,
-                                                        one, carry, potential));
-    write(step.potential + k, carry.potential);
-    if (step.potentials) write(step.potentials + k, potential);
-    if (step.kind.synaptic) write(step.synaptic + k, carry.synaptic);
-    if (step.synaptics) write(step.synaptics + k, carry.synaptic);
-    if (step.kind.refractory) write(step.waiting + k, carry.waiting);
+  for_kind(step.kind, [&](const auto& kind_of) {
+    for_vectors<T>(step.count, [&](int64_t k, const auto& read, const auto& write) {
+      const rrnn::LifKind kind = kind_of();
+      const rrnn::LifNeuron<Vector<T>> neuron = read_neuron<T>(kind, step, read, k);
+      rrnn::LifCarry<Vector<T>> carry{read(step.potential + k), kind.synaptic ? read(step.synaptic + k) : none,
+                                      kind.refractory ? read(step.waiting + k) : none};
+      Vector<T> potential;
+      write(step.spikes + k,
+            rrnn::lif_advance<Vector<T>>(kind, neuron, read(step.input + k), kind.levels ? read(step.levels + k) : none,
+                                         refractory, one, carry, potential));
+      write(step.potential + k, carry.potential);
+      if (step.potentials) write(step.potentials + k, potential);
+      if (kind.synaptic) write(step.synaptic + k, carry.synaptic);
+      if (step.synaptics) write(step.synaptics + k, carry.synaptic);
+      if (kind.refractory) write(step.waiting + k, carry.waiting);
+    });
   });
 }
 
@@ -54,36 +68,38 @@ void lif_backward(const rrnn::cpu::LifBackwardStep<T>& given) {
   const rrnn::cpu::LifBackwardStep<T> step = given;
   const Vector<T> one = broadcast(T(1)), none{}, slope = broadcast(step.slope),
                   half_pi = broadcast(T(1.57079632679489661923)), refractory = broadcast(step.refractory);
-  for_vectors<T>(step.count, [&](int64_t k, const auto& read, const auto& write) {
-    const rrnn::LifNeuron<Vector<T>> neuron = read_neuron<T>(step, read, k);
-    rrnn::LifPast<Vector<T>> past{read(step.spikes + k), read(step.potentials + k), none, none, none};
-    rrnn::LifParameterGradient<Vector<T>> grad{};
-    if (step.kind.refractory) {
-      const Vector<T> from = read(step.held_from + k), held = read(step.held + k);
-      past.held = from == broadcast(step.held_mark) ? refractory : held;
-      write(step.held + k, past.held > one ? past.held - one : none);
-    }
-    if (step.grad_leak) {
-      past.before = read(step.potentials_before + k);
-      if (step.spikes_before)
-        past.before = rrnn::lif_after<Vector<T>>(step.kind, neuron, read(step.spikes_before + k), past.before, one);
-      if (step.synaptics_before) past.synaptic_before = read(step.synaptics_before + k);
-    }
-    rrnn::LifCarry<Vector<T>> carry{read(step.potential + k), step.kind.synaptic ? read(step.synaptic + k) : none,
-                                    none};
-    const Vector<T> surrogate =
-        rrnn::surrogate_derivative<Vector<T>>(step.surrogate, past.potential - neuron.threshold, slope, half_pi, one);
-    write(step.grad_current + k,
-          rrnn::lif_retreat<Vector<T>>(step.kind, neuron, surrogate,
-                                       step.grad_spikes ? read(step.grad_spikes + k) : none, past, one, carry, grad));
-    write(step.potential + k, carry.potential);
-    if (step.kind.synaptic) write(step.synaptic + k, carry.synaptic);
-    if (!step.grad_leak) return;
-    const auto add = [&](T* to, Vector<T> v) { write(to + k, read(to + k) + v); };
-    add(step.grad_leak, grad.leak);
-    add(step.grad_threshold, grad.threshold);
-    if (step.kind.synaptic) add(step.grad_leak_syn, grad.leak_syn);
-    if (!step.kind.subtract) add(step.grad_reset, grad.reset);
+  for_kind(step.kind, [&](const auto& kind_of) {
+    for_vectors<T>(step.count, [&](int64_t k, const auto& read, const auto& write) {
+      const rrnn::LifKind kind = kind_of();
+      const rrnn::LifNeuron<Vector<T>> neuron = read_neuron<T>(kind, step, read, k);
+      rrnn::LifPast<Vector<T>> past{read(step.spikes + k), read(step.potentials + k), none, none, none};
+      rrnn::LifParameterGradient<Vector<T>> grad{};
+      if (kind.refractory) {
+        const Vector<T> from = read(step.held_from + k), held = read(step.held + k);
+        past.held = from == broadcast(step.held_mark) ? refractory : held;
+        write(step.held + k, past.held > one ? past.held - one : none);
+      }
+      if (step.grad_leak) {
+        past.before = read(step.potentials_before + k);
+        if (step.spikes_before)
+          past.before = rrnn::lif_after<Vector<T>>(kind, neuron, read(step.spikes_before + k), past.before, one);
+        if (step.synaptics_before) past.synaptic_before = read(step.synaptics_before + k);
+      }
+      rrnn::LifCarry<Vector<T>> carry{read(step.potential + k), kind.synaptic ? read(step.synaptic + k) : none, none};
+      const Vector<T> surrogate =
+          rrnn::surrogate_derivative<Vector<T>>(step.surrogate, past.potential - neuron.threshold, slope, half_pi, one);
+      write(step.grad_current + k,
+            rrnn::lif_retreat<Vector<T>>(kind, neuron, surrogate, step.grad_spikes ? read(step.grad_spikes + k) : none,
+                                         past, one, carry, grad));
+      write(step.potential + k, carry.potential);
+      if (kind.synaptic) write(step.synaptic + k, carry.synaptic);
+      if (!step.grad_leak) return;
+      const auto add = [&](T* to, Vector<T> v) { write(to + k, read(to + k) + v); };
+      add(step.grad_leak, grad.leak);
+      add(step.grad_threshold, grad.threshold);
+      if (kind.synaptic) add(step.grad_leak_syn, grad.leak_syn);
+      if (!kind.subtract) add(step.grad_reset, grad.reset);
+    });
   });
 }
 
