@@ -6,6 +6,7 @@ from rrnn_ext.spiking.coloured import firing_rate_coloured
 from rrnn_ext.spiking.density import membrane_density, membrane_density_shot_noise
 from rrnn_ext.spiking.neurons import LIF, lif
 from rrnn_ext.spiking.pathways import SpikingPathways
+from rrnn_ext.spiking.propagation import LayerStatistics, variance_propagation
 from rrnn_ext.spiking.rates import firing_rate
 from rrnn_ext.spiking.response import kick_response
 from rrnn_ext.spiking.shot_noise import firing_rate_shot_noise
@@ -17,6 +18,7 @@ __all__ = [
     "LIF",
     "Calibration",
     "LIFState",
+    "LayerStatistics",
     "SpikingPathways",
     "calibrate_",
     "discrete_threshold",
@@ -29,4 +31,5 @@ __all__ = [
     "membrane_density",
     "membrane_density_shot_noise",
     "surrogate_derivative",
+    "variance_propagation",
 ]

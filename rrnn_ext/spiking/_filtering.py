@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._layer_rates import layer_chances, layer_clustering
+from rrnn_ext.spiking._layer_rates import layer_chances, layer_clustering, layer_means
 from rrnn_ext.spiking._step_passage import Arrivals, StepNeuron, chances_of_spikes
 from rrnn_ext.spiking.neurons import lif
 from rrnn_ext.spiking.rates import firing_rate
@@ -74,6 +74,13 @@ class Neuron(NamedTuple):
         if self.tau_syn > 0:
             return torch.ones_like(mean)
         return layer_clustering(mean, std, arrivals, self._in_steps)
+
+    def mean_near_threshold(
+        self, mean: Tensor, std: Tensor, arrivals: Arrivals, distances: Tensor, masses: Tensor
+    ) -> Tensor:
+        """Of the same neurons: mean over all steps (m,) of a function of the potential that is looked at, of which
+        masses (j,) stand at distances (j,) from the threshold."""
+        return layer_means(mean, std, arrivals, self._in_steps, distances=distances, masses=masses)
 
     def own_chances(self, mean: Tensor, std: Tensor, arrivals: Arrivals) -> Tensor:
         """The same of neurons without synapses with arrivals of their own."""

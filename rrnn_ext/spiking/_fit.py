@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,8 +12,9 @@ from rrnn_ext.spiking._filtering import Neuron
 from rrnn_ext.spiking._layer_rates import arrivals_of, pooled
 from rrnn_ext.spiking._simulation import simulated_chances
 from rrnn_ext.spiking._solve_scale import solve_scale
+from rrnn_ext.spiking._step_passage import Arrivals
 
-_MOST_ROWS = 128  # whose weights are taken for those of all
+MOST_ROWS = 128  # whose weights are taken for those of all
 # Standard deviations of the free potential that are tried, in distances from the reset to the threshold.
 _SMALLEST, _LARGEST = 0.05, 30.0
 _REFINEMENTS = 3
@@ -54,13 +54,37 @@ def free_potential(rows: Rows, chances: Tensor, clustering: Tensor | float, neur
     return FreePotential(means.cpu(), variances.cpu())
 
 
+class LayerSpikes:
+    """What a layer's neurons (m,) do, whose weights and free potentials are given."""
+
+    def __init__(
+        self, weights: Tensor, mean: Tensor, std: Tensor, arrivals: Arrivals, sources: Tensor, neuron: Neuron
+    ) -> None:
+        """`sources` are the chances of presynaptic spikes; `arrivals` those of the first neurons, each its own."""
+        self._mean, self._std, self._neuron, self._alike = mean, std, neuron, pooled(arrivals)
+        chances = neuron.chances(mean, std, self._alike)
+        # What each neuron's own weights, not those of all, change in the rate is known for some of the neurons.
+        some = slice(len(arrivals.sizes))
+        if neuron.tau_syn > 0:
+            own = simulated_chances(weights[some], sources, neuron, expected=chances[some].mean().item())
+        else:
+            own = neuron.own_chances(mean[some], std[some], arrivals)
+        self.chances = chances * (own.mean() / chances[some].mean())  #: of a spike within a step
+
+    def clustering(self) -> Tensor:
+        """As `Neuron.clustering` has it."""
+        return self._neuron.clustering(self._mean, self._std, self._alike)
+
+    def mean_near_threshold(self, distances: Tensor, masses: Tensor) -> Tensor:
+        return self._neuron.mean_near_threshold(self._mean, self._std, self._alike, distances, masses)
+
+
 class Fit(NamedTuple):
-    """What `fit_scale` finds: the scale, and of the neurons (m,) what they do then."""
+    """What `fit_scale` finds."""
 
     scale: float
     slope: float  # of the rate in the scale, both in logarithms
-    chances: Tensor  # of a spike within a step
-    clustering: Callable[[], Tensor]  # of their spikes, as `Neuron.clustering` has it
+    spikes: LayerSpikes  # then
 
 
 def fit_scale(
@@ -72,36 +96,26 @@ def fit_scale(
     span = neuron.threshold - neuron.reset
     least, most = max(least, _SMALLEST * span / unit), _LARGEST * span / unit
     guess = diffusion_guess(potential, rate, neuron, least=least, most=most)
-    arrivals = arrivals_of(rows.at(guess)[:_MOST_ROWS], chances)
+    arrivals = arrivals_of(rows.at(guess)[:MOST_ROWS], chances)
     alike = pooled(arrivals)
-
-    def chances_of_own_weights(weights: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        if neuron.tau_syn > 0:
-            return simulated_chances(weights, chances, neuron, expected=rate * neuron.dt)
-        return neuron.own_chances(mean, std, arrivals)
 
     def rate_at(scale: float) -> float:
         return neuron.chances(*potential.at(scale), alike).mean().item() / neuron.dt
 
     scale = solve_scale(rate_at, rate, guess=guess, least=least, most=most)
     slope = max(math.log(rate_at(_NEARBY * scale) / rate) / math.log(_NEARBY), _LEAST_SLOPE)
-    # What each neuron's own weights, not those of all, change in the rate is known for some of the neurons.
     for _ in range(_REFINEMENTS):
-        mean, std = potential.at(scale)
-        reached = neuron.chances(mean, std, alike)
-        some = slice(_MOST_ROWS)
-        own = chances_of_own_weights(rows.at(scale)[some], mean[some], std[some]).mean() / reached[some].mean()
-        reached = reached * own
-        excess = reached.mean().item() / (rate * neuron.dt)
+        spikes = LayerSpikes(rows.at(scale), *potential.at(scale), arrivals, chances, neuron)
+        excess = spikes.chances.mean().item() / (rate * neuron.dt)
         if abs(excess - 1) < _EXACT:
             break
         scale = min(max(scale * excess ** (-1 / slope), least), most)
-    return Fit(scale, slope, reached, lambda: neuron.clustering(*potential.at(scale), alike))
+    return Fit(scale, slope, spikes)
 
 
 def diffusion_guess(potential: FreePotential, rate: float, neuron: Neuron, *, least: float, most: float) -> float:
     """The scale at which some of the neurons would have the rate if spikes were many and small."""
-    some = FreePotential(potential.means[:, :_MOST_ROWS], potential.variances[:, :_MOST_ROWS])
+    some = FreePotential(potential.means[:, :MOST_ROWS], potential.variances[:, :MOST_ROWS])
     scales = torch.logspace(math.log10(least), math.log10(most), 200, dtype=torch.float64).tolist()
     means, stds = map(torch.stack, zip(*(some.at(scale) for scale in scales), strict=True))
     reached = (neuron.diffusion_rate(means, stds).mean(1) >= rate).nonzero()

@@ -66,5 +66,5 @@ def _self_consistent(
             neuron,
             clustering=torch.cat([torch.ones_like(from_input), clustering]),
         )
-        from_layer, clustering = fit.chances.to(from_layer), fit.clustering().to(from_layer)
+        from_layer, clustering = fit.spikes.chances.to(from_layer), fit.spikes.clustering().to(from_layer)
     return fit, by_input, by_layer

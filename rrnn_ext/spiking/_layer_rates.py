@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._step_passage import Arrivals, StepNeuron, chances_of_spikes, discounted_intervals
+from rrnn_ext.spiking._step_passage import (
+    LEAST_CHANCE,
+    Arrivals,
+    StepNeuron,
+    chances_of_spikes,
+    discounted_intervals,
+    mean_near_threshold,
+)
 
 _MEANS, _STDS = 10, 4  # nodes that the neurons' rates are interpolated from
 _MOST_SIZES = 1024
 _LEAST_SILENCE = 1e-3
+_RARE = 10.0  # standard deviations, of the potential and of a weight together, that are never seen
 _TINY = 1e-300
 _MOST_CHANCE = 1 - 1e-9
 _LEAST_STD = 1e-3  # in distances from the reset to the threshold
@@ -47,8 +57,11 @@ def _equally_likely(sizes: Tensor, shares: Tensor) -> Tensor:
 
 def layer_chances(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron) -> Tensor:
     """That every neuron (m,) spikes in a step: computed at a few means and standard deviations, interpolated."""
-    nodes = _Nodes.of(mean, std, neuron)
-    return nodes.interpolate(chances_of_spikes(nodes.means, nodes.stds, arrivals, neuron).log()).exp()
+
+    def logarithm(means: Tensor, stds: Tensor) -> Tensor:
+        return chances_of_spikes(means, stds, arrivals, neuron).log()
+
+    return _interpolated(logarithm, mean, std, arrivals, neuron, silent=math.log(LEAST_CHANCE)).exp()
 
 
 def layer_clustering(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron) -> Tensor:
@@ -57,11 +70,45 @@ def layer_clustering(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: Step
     The spikes are a renewal process, of whose intervals E[leak ** interval] = F. A spike is followed by another one
     within any number of steps with chances that sum to F / (1 - F) if weighted with the leak.
     """
+
+    def clustering(means: Tensor, stds: Tensor) -> Tensor:
+        chance = chances_of_spikes(means, stds, arrivals, neuron)
+        interval = discounted_intervals(means, stds, arrivals, neuron, discount=neuron.leak)
+        excess = interval / (1 - interval) - chance * neuron.leak / (1 - neuron.leak)
+        return 1 + 2 * excess / (1 - chance).clamp_min(_LEAST_SILENCE)
+
+    return _interpolated(clustering, mean, std, arrivals, neuron, silent=1.0)
+
+
+def layer_means(
+    mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron, *, distances: Tensor, masses: Tensor
+) -> Tensor:
+    """`mean_near_threshold` of every neuron (m,), interpolated."""
+
+    def near_threshold(means: Tensor, stds: Tensor) -> Tensor:
+        return mean_near_threshold(means, stds, arrivals, neuron, distances=distances, masses=masses)
+
+    return _interpolated(near_threshold, mean, std, arrivals, neuron, silent=0.0)
+
+
+def _interpolated(
+    function: Callable[[Tensor, Tensor], Tensor],
+    mean: Tensor,
+    std: Tensor,
+    arrivals: Arrivals,
+    neuron: StepNeuron,
+    *,
+    silent: float,
+) -> Tensor:
+    """A function of means and standard deviations; `silent` is its value for those with which no neuron spikes."""
     nodes = _Nodes.of(mean, std, neuron)
-    chance = chances_of_spikes(nodes.means, nodes.stds, arrivals, neuron)
-    interval = discounted_intervals(nodes.means, nodes.stds, arrivals, neuron, discount=neuron.leak)
-    excess = interval / (1 - interval) - chance * neuron.leak / (1 - neuron.leak)
-    return nodes.interpolate(1 + 2 * excess / (1 - chance).clamp_min(_LEAST_SILENCE))
+    usual = nodes.stds * ((1 - neuron.leak**2) / (arrivals.sources * arrivals.chance)) ** 0.5  # of a weight
+    reach = nodes.means.clamp_min(neuron.reset) + _RARE * (nodes.stds + usual)
+    can = reach > neuron.threshold
+    values = torch.full_like(nodes.means, silent)
+    if can.any():
+        values[can] = function(nodes.means[can], nodes.stds[can])
+    return nodes.interpolate(values)
 
 
 class _Nodes(NamedTuple):

@@ -16,7 +16,8 @@ from torch import Tensor
 _LATTICE = 2048  # points of the law of I
 _POINTS_PER_STEP = 3.0  # lattice points within the standard deviation of a step that brings spikes
 _MOST_POINTS = 640
-_MOST_STEPS = 1e14  # between spikes
+_MOST_ABOVE = 200  # points above the threshold
+LEAST_CHANCE = 1e-14  # of a spike within a step
 _DEPTH = 6.0  # standard deviations below the mean from which the potential is held
 
 
@@ -39,31 +40,62 @@ class StepNeuron(NamedTuple):
 
 def chances_of_spikes(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron) -> Tensor:
     """Within a step, of neurons whose free potential has the means and standard deviations (k,), float64."""
-    spacing, points = _grid(mean, std, arrivals, neuron)
-    stays = _transitions(mean, std, spacing, points, arrivals, neuron)
-    identity = torch.eye(points, dtype=mean.dtype)
-    steps = torch.linalg.solve(identity - stays, torch.ones_like(stays[..., :1]))
-    steps = _at_reset(steps, spacing, neuron) + neuron.refractory
-    # So rare that the equations are singular: their solution is anything.
-    return 1 / torch.where(steps < 1 - 1e-6, _MOST_STEPS, steps.clamp(1.0, _MOST_STEPS))
+    chain = _chain(mean, std, arrivals, neuron)
+    return _chance(chain.total_until_spike(torch.ones_like(chain.stays[..., 0])) + neuron.refractory)
 
 
 def discounted_intervals(
     mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron, *, discount: float
 ) -> Tensor:
     """E[discount ** steps] of the steps from one spike to the next (k,)."""
-    spacing, points = _grid(mean, std, arrivals, neuron)
-    stays = _transitions(mean, std, spacing, points, arrivals, neuron)
-    fires = 1 - stays.sum(-1, keepdim=True)
-    solved = torch.linalg.solve(torch.eye(points, dtype=mean.dtype) - discount * stays, discount * fires)
-    return _at_reset(solved, spacing, neuron) * discount**neuron.refractory
+    chain = _chain(mean, std, arrivals, neuron)
+    fires = 1 - chain.stays.sum(-1)
+    return chain.total_until_spike(discount * fires, discount=discount) * discount**neuron.refractory
 
 
-def _at_reset(values: Tensor, spacing: Tensor, neuron: StepNeuron) -> Tensor:
-    """Of values at the points (k, points, 1)."""
-    points = values.shape[1]
-    first, weights = _stencil((neuron.reset - neuron.threshold) / spacing + points - 0.5, points)
-    return (values[..., 0].gather(1, first[:, None] + torch.arange(4)) * weights).sum(1)
+def mean_near_threshold(
+    mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron, *, distances: Tensor, masses: Tensor
+) -> Tensor:
+    """Mean over all steps (k,) of a function of the potential that is looked at, of which masses (j,) stand at
+    distances (j,) from the threshold; within refractory steps it is 0."""
+    chain = _chain(mean, std, arrivals, neuron, reach=distances.max().item())
+    # The density of the potential is linear between points.
+    place = distances / chain.spacing[:, None] + chain.points - 0.5
+    last = chain.reached.shape[-1] - 1
+    left = place.floor().clamp(0, last - 1)
+    part = (place - left).clamp(0, 1)
+    at_points = torch.zeros(len(mean), last + 1, dtype=mean.dtype)
+    at_points.scatter_add_(1, left.long(), masses * (1 - part)).scatter_add_(1, left.long() + 1, masses * part)
+    rewards = (chain.reached @ (at_points / chain.spacing[:, None])[..., None])[..., 0]
+    steps = chain.total_until_spike(torch.ones_like(rewards)) + neuron.refractory
+    return chain.total_until_spike(rewards) * _chance(steps)
+
+
+def _chance(steps: Tensor) -> Tensor:
+    # Where spikes are so rare that the equations are singular, their solution is anything.
+    return torch.where(steps < 1 - 1e-6, LEAST_CHANCE, 1 / steps.clamp_min(1.0)).clamp_min(LEAST_CHANCE)
+
+
+class _Chain(NamedTuple):
+    """Potentials of neurons (k,) at points; the threshold is midway between the last that is below it and the next."""
+
+    spacing: Tensor
+    reached: Tensor  # (k, from, to): chances of the points, those above the threshold too, after a step
+    stays: Tensor  # (k, from, to): of those below it, as weights of an integral
+    neuron: StepNeuron
+
+    @property
+    def points(self) -> int:
+        return self.stays.shape[-1]
+
+    def total_until_spike(self, rewards: Tensor, *, discount: float = 1.0) -> Tensor:
+        """Mean sum (k,), from the reset on, of what the steps from each point bring (k, points)."""
+        identity = torch.eye(self.points, dtype=rewards.dtype)
+        totals = torch.linalg.solve(identity - discount * self.stays, rewards[..., None])[..., 0]
+        first, weights = _stencil(
+            (self.neuron.reset - self.neuron.threshold) / self.spacing + self.points - 0.5, self.points
+        )
+        return (totals.gather(1, first[:, None] + torch.arange(4)) * weights).sum(1)
 
 
 def _grid(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron) -> tuple[Tensor, int]:
@@ -99,29 +131,29 @@ def _law_of_arrivals(
     return law, silent
 
 
-def _transitions(
-    mean: Tensor, std: Tensor, spacing: Tensor, points: int, arrivals: Arrivals, neuron: StepNeuron
-) -> Tensor:
-    """Chances (k, from, to) of a step that stays below the threshold."""
+def _chain(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron, *, reach: float = 0.0) -> _Chain:
+    """With points as far above the threshold as asked for."""
+    spacing, points = _grid(mean, std, arrivals, neuron)
     law, silent = _law_of_arrivals(mean, std, spacing, arrivals, neuron)
-    index = torch.arange(points)
-    place = index - (points - 0.5) + (neuron.threshold / spacing)[:, None]  # of the points, in spacings
+    above = min(math.ceil(reach / spacing.min().item()) + 1, _MOST_ABOVE) if reach > 0 else 0
+    place = torch.arange(points) - (points - 0.5) + (neuron.threshold / spacing)[:, None]  # in spacings
     target = neuron.leak * place - place[:, :1]  # in points
     whole = target.floor()
     part = _lagrange(target - whole)
-    shift = index - whole.long()[..., None] + _LATTICE // 2
-    stays = torch.zeros(len(law), points, points, dtype=law.dtype)
+    shift = torch.arange(points + above) - whole.long()[..., None] + _LATTICE // 2
+    reached = torch.zeros(len(law), points, points + above, dtype=law.dtype)
     below = law.cumsum(1)
     for offset in range(4):
         moved = (shift - (offset - 1)).clamp(0, _LATTICE - 1)
         chances = law[:, None].expand(-1, points, -1).gather(2, moved)
         chances[..., 0] = below.gather(1, moved[..., 0])
-        stays += part[..., offset, None] * chances
+        reached += part[..., offset, None] * chances
+    stays = reached[..., :points].clone()
     stays[..., -3:] *= 1 + torch.tensor([1.0, -3.0, 2.0], dtype=law.dtype) / 24  # Euler-Maclaurin at the threshold
     first, weights = _stencil(target, points)
     for offset in range(4):
         stays.scatter_add_(2, (first + offset)[..., None], silent * weights[..., offset, None])
-    return stays
+    return _Chain(spacing, reached, stays, neuron)
 
 
 def _stencil(place: Tensor, points: int) -> tuple[Tensor, Tensor]:

@@ -62,7 +62,7 @@ def rate_normal_(
     >>> weight = rate_normal_(torch.empty(256, 512), rate_in=10.0, rate_out=20.0, tau=10e-3, dt=1e-3)
     """
     neuron = checked_neuron(tau=tau, dt=dt, tau_syn=tau_syn, threshold=threshold, reset=reset, refractory=refractory)
-    chances = _checked_input(weight, rate_in, neuron)
+    chances = checked_input(weight, rate_in, neuron)
     check_number("mean", mean)
     check_rate("rate_out", rate_out, neuron.highest_rate, "a spike per step that is not refractory")
     weight.normal_(generator=generator)
@@ -100,7 +100,7 @@ def rate_dale_(
     True
     """
     neuron = checked_neuron(tau=tau, dt=dt, tau_syn=tau_syn, threshold=threshold, reset=reset, refractory=refractory)
-    chances = _checked_input(weight, rate_in, neuron)
+    chances = checked_input(weight, rate_in, neuron)
     check_number("mean", mean)
     check_rate("rate_out", rate_out, neuron.highest_rate, "a spike per step that is not refractory")
     count = round(excitatory * weight.shape[1])
@@ -158,7 +158,7 @@ def rate_recurrent_(
     >>> _ = rate_recurrent_(weight_in, weight_rec, rate_in=20.0, rate_out=10.0, tau=20e-3, dt=1e-3)
     """
     neuron = checked_neuron(tau=tau, dt=dt, tau_syn=tau_syn, threshold=threshold, reset=reset, refractory=refractory)
-    from_input = _checked_input(weight_in, rate_in, neuron, name="weight_in")
+    from_input = checked_input(weight_in, rate_in, neuron, name="weight_in")
     check_number("mean", mean)
     check_rate("rate_out", rate_out, neuron.highest_rate, "a spike per step that is not refractory")
     check_number("share", share)
@@ -204,7 +204,7 @@ def _out_of_reach(error: OutOfReachError, rate_out: float) -> ValueError:
     )
 
 
-def _checked_input(weight: Tensor, rate_in: float | Tensor, neuron: Neuron, *, name: str = "weight") -> Tensor:
+def checked_input(weight: Tensor, rate_in: float | Tensor, neuron: Neuron, *, name: str = "weight") -> Tensor:
     """Chances (n,) of a spike per step from what each entry of a row of the weight comes from."""
     if not weight.is_floating_point():
         raise TypeError(f"{name} must be of a floating-point dtype, got {weight.dtype}")
