@@ -1,6 +1,6 @@
 """The CUDA kernels of finite walks, on a GPU or emulated: every way in which a matrix is laid out on blocks and tiles.
 
-Emulated, the size of the device decides which way is taken: csrc/cuda/kernels/chains.cu chooses it. On a GPU the same
+Emulated, the size of the device decides which way is taken, as csrc/cuda/kernels/chain_plan.cu says. On a GPU the same
 problems take fewer ways, and the larger ones of test_native.py take the rest.
 """
 

@@ -14,17 +14,15 @@ namespace {
 constexpr int kThreads = 256, kWarps = kThreads / kWarp;
 constexpr int kOthers = 8;  // of the other side's vectors that one sweep over the units meets
 
-// What a term reads off: P_m needs X_m, the sum of all needs sum_m w_m X_m. Unit r of vector c.
+// What a term reads off, at one unit of a vector: P_m needs X_m, the sum of all needs sum_m w_m X_m over `hops` from
+// x on.
 template <typename T>
-__device__ __forceinline__ T summed(const WalkBatch<T>& problem, const T* chain, int64_t hop_stride, int64_t graph,
-                                    int64_t term, int64_t c, int64_t r) {
-  const int64_t at = c * problem.n + r;
-  if (problem.per_hop) return chain[term * hop_stride + at];
+__device__ __forceinline__ T summed(const T* x, int64_t hop_stride, int hops, const T* hop_weights) {
   T sum = 0;
-#pragma unroll 4
-  for (int64_t m = 0; m < problem.hops; ++m) {
-    const T x = chain[m * hop_stride + at];
-    sum += problem.hop_weights ? weighed(problem.hop_weights[graph * problem.hop_weights_stride + m], x) : x;
+#pragma unroll 2
+  for (int m = 0; m < hops; ++m) {
+    const T of_hop = x[m * hop_stride];
+    sum += hop_weights ? weighed(hop_weights[m], of_hop) : of_hop;
   }
   return sum;
 }
@@ -38,12 +36,14 @@ __global__ void __launch_bounds__(kThreads)
   const unsigned width = static_cast<unsigned>(problem.width()), terms = static_cast<unsigned>(problem.terms());
   const int64_t c = blockIdx.x % width, term = blockIdx.x / width % terms, graph = blockIdx.x / width / terms;
   const int64_t n = problem.n;
-  const T* chain = chains + graph * chain_stride;
+  const T* chain = chains + graph * chain_stride + (problem.per_hop ? term * hop_stride : 0) + c * n;
+  const int hops = problem.per_hop ? 1 : static_cast<int>(problem.hops);
+  const T* hop_weights = problem.hop_weights ? problem.hop_weights + graph * problem.hop_weights_stride : nullptr;
   T* to = walks + (graph * problem.terms() + term) * problem.pairs();
   const int64_t others = problem.other_width();
   if (!problem.other()) {
     for (int64_t r = blockIdx.y * kThreads + threadIdx.x; r < n; r += gridDim.y * kThreads)
-      to[problem.pair(c, r)] = problem.edges() * summed(problem, chain, hop_stride, graph, term, c, r);
+      to[problem.pair(c, r)] = problem.edges() * summed(chain + r, hop_stride, hops, hop_weights);
     return;
   }
   const T* other = problem.other() + graph * others * n;
@@ -52,10 +52,11 @@ __global__ void __launch_bounds__(kThreads)
     const int count = static_cast<int>(min(others - first, int64_t(kOthers)));
     T sums[kOthers] = {};
     for (int64_t r = threadIdx.x; r < n; r += kThreads) {
-      const T x = summed(problem, chain, hop_stride, graph, term, c, r);
+      const T x = summed(chain + r, hop_stride, hops, hop_weights);
+      const T* of_unit = other + r * unit_stride + first * other_stride;
 #pragma unroll
       for (int q = 0; q < kOthers; ++q)
-        if (q < count) sums[q] += edge(other[r * unit_stride + (first + q) * other_stride], T(1), problem.rectify) * x;
+        if (q < count) sums[q] += edge(of_unit[q * other_stride], T(1), problem.rectify) * x;
     }
 #pragma unroll
     for (int q = 0; q < kOthers; ++q) {

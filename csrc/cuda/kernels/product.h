@@ -3,11 +3,14 @@
 
 #include <type_traits>
 
+#include "common/edge.h"
+#include "cuda/device/launch.h"
 #include "cuda/kernels/tile.h"
 
 namespace rrnn::cuda {
 
 constexpr int kTile = 64;
+inline int64_t tiles_across(int64_t n) { return (n + kTile - 1) / kTile; }
 // Blocks of a multiprocessor, which hide one another's waits; registers allow no more.
 template <typename T>
 constexpr int kProductBlocks = sizeof(T) == sizeof(float) ? 8 : 3;
@@ -36,6 +39,11 @@ struct Matrix {
     return column == 1 && row % kSize == 0 && of_graph % kSize == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
   }
 };
+
+template <typename T>
+Matrix<T> dense(T* data, int64_t rows, int64_t columns) {
+  return {data, rows * columns, columns, 1};
+}
 
 // Shared memory of a product: two pieces of each factor, one in use and one on its way.
 template <typename T>
@@ -120,6 +128,41 @@ __global__ void __launch_bounds__(TileShape<T, kTile>::kThreads, kProductBlocks<
   sum.each_vector([&](int i, int j, const Vector<T>& piece) {
     if (i0 + i < rows && j0 + j < columns) finish(graph, i0 + i, j0 + j, piece);
   });
+}
+
+// to = phi'(W) (base + the product).
+template <typename T>
+struct AddTo {
+  Matrix<const T> base;  // or null
+  Matrix<T> to;
+  int columns;
+  Matrix<const T> weight_hh;  // or null: without phi'
+
+  __device__ void operator()(int64_t graph, int i, int j, Vector<T> piece) const {
+    if (base.data) {
+      const Vector<T> old = load_piece(base.at(graph, i, j), columns - j, base.has_vectors());
+#pragma unroll
+      for (int v = 0; v < Vector<T>::kSize; ++v) piece.at[v] += old.at[v];
+    }
+    if (weight_hh.data) {
+      const Vector<T> weight = load_piece(weight_hh.at(graph, i, j), columns - j, weight_hh.has_vectors());
+#pragma unroll
+      for (int v = 0; v < Vector<T>::kSize; ++v) piece.at[v] = times_phi_derivative(piece.at[v], weight.at[v], true);
+    }
+    store_piece(to.at(graph, i, j), piece, columns - j, to.has_vectors());
+  }
+};
+
+template <typename T>
+void launch_multiply(int64_t count, const Matrix<const T>& left, const Matrix<const T>& right, const AddTo<T>& finish,
+                     int rows, int depth, cudaStream_t stream) {
+  SharedPieces shared(nullptr);
+  const ProductMemory<T> memory(shared);
+  const int64_t blocks = count * tiles_across(rows) * tiles_across(finish.columns);
+  if (blocks == 0) return;
+  launch(multiply<T, AddTo<T>>,
+         {dim3(static_cast<unsigned>(blocks)), TileShape<T, kTile>::kThreads, static_cast<size_t>(shared.bytes())},
+         stream, left, right, finish, rows, finish.columns, depth);
 }
 
 }  // namespace rrnn::cuda

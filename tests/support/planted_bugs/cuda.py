@@ -7,7 +7,7 @@ from support.planted_bugs.bug import Bug
 CUDA = (
     Bug(
         name="streamed-tiles-keep-their-signs",
-        file="csrc/cuda/kernels/chains.cu",
+        file="csrc/cuda/kernels/chain_tiles.h",
         text="if (chains_.rectify) rectify_tile(arrived);",
         instead="",
         breaks="the tiles of a matrix that do not stay on chip are not rectified",
@@ -31,7 +31,7 @@ CUDA = (
     ),
     Bug(
         name="columns-without-alpha",
-        file="csrc/cuda/algorithms/solve_pathway.cu",
+        file="csrc/cuda/kernels/pathway_solver.h",
         text="if (lane == 0) at.column_image[i] = alpha * sum;",
         instead="if (lane == 0) at.column_image[i] = sum;",
         breaks="where several blocks solve for one pathway, the transposed product lacks alpha",

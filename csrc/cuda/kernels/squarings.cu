@@ -1,0 +1,100 @@
+#include <algorithm>
+
+#include "common/convergence.h"
+#include "cuda/device/barriers.h"
+#include "cuda/device/launch.h"
+#include "cuda/kernels/powers.h"
+#include "cuda/kernels/product.h"
+#include "cuda/kernels/squarings.h"
+
+namespace rrnn::cuda {
+namespace {
+
+template <typename T>
+__global__ void __launch_bounds__(TileShape<T, kTile>::kThreads, kProductBlocks<T>) square_repeatedly(Squaring<T> run) {
+  SharedPieces shared(shared_memory());
+  const ProductMemory<T> memory(shared);
+  double* pieces = shared.take<double>(TileShape<T, kTile>::kThreads / kWarp);
+  const int n = run.n, across = (n + kTile - 1) / kTile, tiles = across * across;
+  const int64_t size = static_cast<int64_t>(n) * n;
+
+  for (int64_t first = 0; first < run.count; first += run.group) {
+    const int here = static_cast<int>(run.group < run.count - first ? run.group : run.count - first);
+    if (run.only_open) {
+      bool open = false;
+      for (int graph = threadIdx.x; graph < here; graph += blockDim.x)
+        open = open || run.proofs[first + graph] == kOpen;
+      if (!__syncthreads_or(open)) continue;
+    }
+    // A is the first power. What is not open counts as a power that has shrunk.
+    for (int t = blockIdx.x; t < here * tiles; t += gridDim.x) {
+      const int graph = t / tiles, i0 = t % tiles / across * kTile, j0 = t % tiles % across * kTile;
+      const bool open = !run.only_open || run.proofs[first + graph] == kOpen;
+      double square = 0;
+      for (int e = threadIdx.x; open && e < kTile * kTile; e += blockDim.x) {
+        const int i = i0 + e / kTile, j = j0 + e % kTile;
+        if (i >= n || j >= n) continue;
+        const T a = run.edge_at((first + graph) * size + i * n + j);
+        run.powers[graph * size + i * n + j] = a;
+        square += static_cast<double>(a) * a;
+      }
+      square = block_sum(square, pieces);
+      if (threadIdx.x == 0) run.squares[t] = square;
+    }
+    grid_barrier();
+    const auto square_of = [&](int graph, int half) {
+      double square = 0;
+      for (int t = threadIdx.x; t < tiles; t += blockDim.x)
+        square += run.squares[(half * run.group + graph) * tiles + t];
+      return block_sum(square, pieces);
+    };
+    for (int squarings = 0; squarings < Powers<T>::kSquarings; ++squarings) {
+      const int half = squarings % 2;
+      for (int t = blockIdx.x; t < here * tiles; t += gridDim.x) {
+        const int graph = t / tiles, i0 = t % tiles / across * kTile, j0 = t % tiles % across * kTile;
+        double square = square_of(graph, half);
+        if (Powers<T>::shrinks(square) || Powers<T>::leaves(square)) {
+          if (threadIdx.x == 0)
+            run.squares[(half ^ 1) * run.group * tiles + t] = run.squares[half * run.group * tiles + t];
+          continue;
+        }
+        const Matrix<const T> power{run.powers + half * run.group * size, size, n, 1};
+        Tile<T, kTile> next;
+        multiply_tile(next, power, power, graph, n, n, n, i0, j0, memory);
+        const Matrix<T> to{run.powers + (half ^ 1) * run.group * size, size, n, 1};
+        const bool aligned = to.has_vectors();
+        next.each_vector([&](int i, int j, const Vector<T>& piece) {
+          if (i0 + i < n && j0 + j < n) store_piece(to.at(graph, i0 + i, j0 + j), piece, n - j0 - j, aligned);
+        });
+        square = block_sum(static_cast<double>(next.sum_of_squares()), pieces);
+        if (threadIdx.x == 0) run.squares[(half ^ 1) * run.group * tiles + t] = square;
+      }
+      grid_barrier();
+    }
+    for (int graph = blockIdx.x; graph < here; graph += gridDim.x) {
+      const bool proved = Powers<T>::shrinks(square_of(graph, Powers<T>::kSquarings % 2));
+      if (threadIdx.x == 0) run.proofs[first + graph] = proved ? kProved : kOpen;
+    }
+    grid_barrier();
+  }
+}
+
+}  // namespace
+
+template <typename T>
+void launch_squaring(const Squaring<T>& run, cudaStream_t stream) {
+  SharedPieces shared(nullptr);
+  const ProductMemory<T> memory(shared);
+  constexpr int kThreads = TileShape<T, kTile>::kThreads;
+  shared.take<double>(kThreads / kWarp);
+  const int64_t tiles = std::max<int64_t>(1, run.group * tiles_across(run.n) * tiles_across(run.n));
+  const int64_t resident = resident_blocks(square_repeatedly<T>, kThreads, shared.bytes());
+  const int64_t blocks = std::min(tiles, resident * device_properties().multiprocessors);
+  launch(square_repeatedly<T>,
+         {dim3(static_cast<unsigned>(blocks)), kThreads, static_cast<size_t>(shared.bytes()), true}, stream, run);
+}
+
+template void launch_squaring(const Squaring<float>&, cudaStream_t);
+template void launch_squaring(const Squaring<double>&, cudaStream_t);
+
+}  // namespace rrnn::cuda

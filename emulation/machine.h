@@ -1,0 +1,226 @@
+// The machine that stands in for a GPU: threads as fibers, blocks, barriers, the launch of a kernel. See
+// cuda_runtime.h.
+#pragma once
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "launch_types.h"
+
+inline dim3 gridDim, blockDim;
+
+namespace emulation {
+
+[[noreturn]] inline void fail(const char* what) {
+  std::fprintf(stderr, "emulated kernel: %s\n", what);
+  std::abort();
+}
+
+inline int setting(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text ? std::atoi(text) : otherwise;
+}
+inline int multiprocessors() { return setting("EMULATED_MULTIPROCESSORS", 4); }
+inline int shared_bytes() { return setting("EMULATED_SHARED_BYTES", 99 << 10); }
+constexpr int kMaxThreads = 1024, kMaxThreadsOfMultiprocessor = 2048, kMaxCluster = 8;
+
+struct Barrier {
+  int size = 0, arrived = 0;
+  uint64_t generation = 0;
+};
+
+struct Warp {
+  Barrier barrier{32};
+  alignas(16) unsigned char slots[32][16];
+};
+
+struct Block {
+  static constexpr size_t kGuard = 256;
+  uint3 index;
+  Barrier barrier;
+  Barrier *cluster, *grid;
+  unsigned cluster_rank;
+  std::vector<Warp> warps;
+  std::unique_ptr<unsigned char[]> memory;
+  unsigned char* shared;
+};
+
+struct Fiber {
+  ucontext_t start;
+  jmp_buf context;
+  Block* block;
+  uint3 index;
+  unsigned rank;
+  bool started = false, done = false;
+  Barrier* waits_for = nullptr;
+  uint64_t waits_since = 0;
+  std::vector<std::vector<std::array<uintptr_t, 4>>> copies;  // asynchronous ones, by group; the last is open
+};
+
+inline std::mutex machine;
+inline Fiber* current = nullptr;
+inline jmp_buf scheduler;
+inline const std::function<void()>* body = nullptr;
+
+inline Fiber& self() {
+  if (!current) fail("a device function was called on the host");
+  return *current;
+}
+
+inline void wait(Barrier& barrier) {
+  Fiber& fiber = self();
+  if (++barrier.arrived == barrier.size) {
+    barrier.arrived = 0;
+    ++barrier.generation;
+    return;
+  }
+  fiber.waits_for = &barrier;
+  fiber.waits_since = barrier.generation;
+  if (!_setjmp(fiber.context)) _longjmp(scheduler, 1);
+  fiber.waits_for = nullptr;
+}
+
+inline void run_fiber() {
+  (*body)();
+  current->done = true;
+  _longjmp(scheduler, 1);
+}
+
+// Until it waits or ends. ucontext starts it on a stack of its own; from then on, long jumps switch without system
+// calls.
+inline void resume(Fiber& fiber) {
+  current = &fiber;
+  if (_setjmp(scheduler)) return;
+  if (std::exchange(fiber.started, true)) _longjmp(fiber.context, 1);
+  setcontext(&fiber.start);
+}
+
+// A function of its own, as what calls getcontext may not keep its variables in registers.
+inline void give_stack(Fiber& fiber, unsigned char* stack, size_t size) {
+  getcontext(&fiber.start);
+  fiber.start.uc_stack.ss_sp = stack;
+  fiber.start.uc_stack.ss_size = size;
+  fiber.start.uc_link = nullptr;
+  makecontext(&fiber.start, run_fiber, 0);
+}
+
+inline void run_together(std::vector<Block>& blocks, size_t shared, std::mt19937& random) {
+  constexpr size_t kStack = 64 << 10;
+  const size_t threads = size_t(blockDim.x) * blockDim.y * blockDim.z, count = blocks.size() * threads;
+  std::vector<Fiber> fibers(count);
+  static std::unique_ptr<unsigned char[]> stacks;
+  static size_t room = 0;
+  if (room < count * kStack) stacks.reset(new unsigned char[room = count * kStack]);
+  for (size_t i = 0; i < count; ++i) {
+    Fiber& fiber = fibers[i];
+    const unsigned t = i % threads;
+    fiber.block = &blocks[i / threads];
+    fiber.rank = t;
+    fiber.index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
+    give_stack(fiber, stacks.get() + i * kStack, kStack);
+  }
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), random);
+  for (size_t left = count; left > 0;) {
+    bool progress = false;
+    for (const size_t i : order) {
+      Fiber& fiber = fibers[i];
+      if (fiber.done || (fiber.waits_for && fiber.waits_for->generation == fiber.waits_since)) continue;
+      resume(fiber);
+      progress = true;
+      if (!fiber.done) continue;
+      --left;
+      for (const auto& group : fiber.copies)
+        if (!group.empty()) fail("a thread ended with asynchronous copies under way");
+    }
+    if (!progress) fail("some threads wait at a barrier that others never reach");
+  }
+  current = nullptr;
+  for (const Block& block : blocks)
+    for (size_t i = 0; i < Block::kGuard; ++i)
+      if (block.shared[shared + i] != 0xa5) fail("a write past the end of shared memory");
+}
+
+inline cudaError_t launch(const cudaLaunchConfig_t& config, const std::function<void()>& kernel) {
+  static std::mt19937 random(1);
+  const std::lock_guard<std::mutex> lock(machine);
+  const dim3 grid = config.gridDim, block = config.blockDim;
+  const size_t threads = size_t(block.x) * block.y * block.z, total = size_t(grid.x) * grid.y * grid.z;
+  const size_t shared = config.dynamicSmemBytes;
+  bool cooperative = false;
+  size_t cluster = 1;
+  for (unsigned a = 0; a < config.numAttrs; ++a) {
+    if (config.attrs[a].id == cudaLaunchAttributeCooperative)
+      cooperative = config.attrs[a].val.cooperative;
+    else
+      cluster = size_t(config.attrs[a].val.clusterDim.x) * config.attrs[a].val.clusterDim.y;
+  }
+  if (total == 0 || threads == 0 || threads > kMaxThreads || grid.y > 65535 || grid.z > 65535 ||
+      shared > size_t(shared_bytes()) || cluster > kMaxCluster || total % cluster)
+    return cudaErrorInvalidConfiguration;
+  if (cooperative) {
+    const size_t fits =
+        std::min<size_t>(kMaxThreadsOfMultiprocessor / threads, shared_bytes() / std::max<size_t>(1, shared));
+    if (total > fits * multiprocessors()) return cudaErrorCooperativeLaunchTooLarge;
+  }
+  gridDim = grid;
+  blockDim = block;
+  body = &kernel;
+  const size_t together = cooperative ? total : cluster;
+  for (size_t first = 0; first < total; first += together) {
+    Barrier whole{static_cast<int>(together * threads)};
+    std::vector<Barrier> clusters(together / cluster, Barrier{static_cast<int>(cluster * threads)});
+    std::vector<Block> blocks(together);
+    for (size_t b = 0; b < together; ++b) {
+      const unsigned at = first + b;
+      Block& to = blocks[b];
+      to.index = {at % grid.x, at / grid.x % grid.y, at / (grid.x * grid.y)};
+      to.barrier.size = threads;
+      to.cluster = &clusters[b / cluster];
+      to.cluster_rank = b % cluster;
+      to.grid = cooperative ? &whole : nullptr;
+      to.warps.resize((threads + 31) / 32);
+      to.memory.reset(new unsigned char[shared + Block::kGuard + 128]);
+      to.shared = to.memory.get() + (128 - reinterpret_cast<uintptr_t>(to.memory.get()) % 128);
+      std::memset(to.shared, 0xff, shared);
+      std::memset(to.shared + shared, 0xa5, Block::kGuard);
+    }
+    run_together(blocks, shared, random);
+  }
+  return cudaSuccess;
+}
+
+// What a thread shows to its warp, and what it sees of another one.
+template <typename T>
+T exchange(unsigned mask, T value, unsigned lane) {
+  static_assert(sizeof(T) <= 16);
+  if (mask != 0xffffffffu) fail("a warp function with only part of the warp");
+  Fiber& fiber = self();
+  if (blockDim.x * blockDim.y * blockDim.z % 32) fail("a warp function in a block of incomplete warps");
+  Warp& warp = fiber.block->warps[fiber.rank / 32];
+  std::memcpy(warp.slots[fiber.rank % 32], &value, sizeof(T));
+  wait(warp.barrier);
+  T seen;
+  std::memcpy(&seen, warp.slots[lane % 32], sizeof(T));
+  wait(warp.barrier);
+  return seen;
+}
+
+inline unsigned lane() { return self().rank % 32; }
+
+}  // namespace emulation
