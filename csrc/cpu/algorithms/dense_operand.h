@@ -15,29 +15,37 @@ class DenseOperand {
  public:
   using Number = T;
 
-  // weights (n, n); `flops` is what is to be done with them in all.
+  // weights (rows, columns); `flops` is what is to be done with them in all.
+  DenseOperand(const T* weights, int64_t rows, int64_t columns, T alpha, bool rectify, double flops)
+      : weights_(weights),
+        rows_(rows),
+        columns_(columns),
+        alpha_(alpha),
+        rectify_(rectify),
+        kernels_(rrnn::cpu::kernels<T>(flops)) {}
+  // weights (n, n)
   DenseOperand(const T* weights, int64_t n, T alpha, bool rectify, double flops)
-      : weights_(weights), n_(n), alpha_(alpha), rectify_(rectify), kernels_(rrnn::cpu::kernels<T>(flops)) {}
+      : DenseOperand(weights, n, n, alpha, rectify, flops) {}
 
-  const T* weights() const { return weights_; }
-  int64_t bytes() const { return n_ * n_ * static_cast<int64_t>(sizeof(T)); }
+  int64_t bytes() const { return rows_ * columns_ * static_cast<int64_t>(sizeof(T)); }
   // Those that suit so many flops, for what else there is to do.
   const Kernels<T>& kernels() const { return kernels_; }
 
-  // to = A from (+ add) at `units`, for bundles of so many vectors. Where `reverse`, the rows of W are read from the
-  // last to the first: passes that take turns meet in the cache.
+  // to = A from (+ add) at `units`, the rows of W, for bundles of so many vectors. Where `reverse`, the rows of W are
+  // read from the last to the first: passes that take turns meet in the cache.
   void product(Range units, int64_t vectors, const T* from, const T* add, T* to, bool reverse) const {
     sweep(units, kRowsOfPiece, reverse, [&](Range rows) {
-      kernels_.product(rows, n_, weights_, n_, from, n_, vectors, alpha_, add, n_, to, n_, rectify_);
+      kernels_.product(rows, columns_, weights_, columns_, from, columns_, vectors, alpha_, add, rows_, to, rows_,
+                       rectify_);
     });
   }
 
-  // to = A' from (+ add) at `units`.
+  // to = A' from (+ add) at `units`, the columns of W.
   void product_transposed(Range units, int64_t vectors, const T* from, const T* add, T* to, bool reverse) const {
     // Every row of W adds to all of these units: by pieces of rows, each upon what the ones before it left.
-    sweep({0, n_}, kRowsOfPiece, reverse, [&](Range rows) {
-      kernels_.product_transposed(units, rows.end - rows.begin, weights_ + rows.begin * n_, n_, from + rows.begin, n_,
-                                  vectors, alpha_, add, n_, to, n_, rectify_);
+    sweep({0, rows_}, kRowsOfPiece, reverse, [&](Range rows) {
+      kernels_.product_transposed(units, rows.end - rows.begin, weights_ + rows.begin * columns_, columns_,
+                                  from + rows.begin, rows_, vectors, alpha_, add, columns_, to, columns_, rectify_);
       add = to;
     });
   }
@@ -45,7 +53,7 @@ class DenseOperand {
   // x_next = A x at `units`, and y_next += A' y as far as y at `units` goes into it: one pass over W for both.
   void two_sided_product(Range units, const T* x, const T* y, T* x_next, T* y_next, bool reverse) const {
     sweep(units, kRowsOfTwoSidedPiece, reverse, [&](Range rows) {
-      kernels_.two_sided_product(rows, n_, weights_, n_, x, y, alpha_, x_next, y_next, rectify_);
+      kernels_.two_sided_product(rows, columns_, weights_, columns_, x, y, alpha_, x_next, y_next, rectify_);
     });
   }
 
@@ -53,8 +61,8 @@ class DenseOperand {
   // apart. Where it is added up, phi' comes with the `last` part.
   void gradient(Range units, int64_t depth, const T* left, int64_t left_stride, const T* right, int64_t right_stride,
                 T scale, bool accumulate, bool last, T* grad) const {
-    kernels_.outer_product(units, n_, depth, left, left_stride, right, right_stride, alpha_ * scale, accumulate,
-                           rectify_ && last ? weights_ : nullptr, grad, n_);
+    kernels_.outer_product(units, columns_, depth, left, left_stride, right, right_stride, alpha_ * scale, accumulate,
+                           rectify_ && last ? weights_ : nullptr, grad, columns_);
   }
 
  private:
@@ -62,7 +70,7 @@ class DenseOperand {
   static constexpr int64_t kRowsOfTwoSidedPiece = 64;
 
   const T* weights_;
-  int64_t n_;
+  int64_t rows_, columns_;
   T alpha_;
   bool rectify_;
   const Kernels<T>& kernels_;

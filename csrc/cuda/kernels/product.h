@@ -153,14 +153,14 @@ struct AddTo {
   }
 };
 
-template <typename T>
-void launch_multiply(int64_t count, const Matrix<const T>& left, const Matrix<const T>& right, const AddTo<T>& finish,
+template <typename T, typename Finish = AddTo<T>>
+void launch_multiply(int64_t count, const Matrix<const T>& left, const Matrix<const T>& right, const Finish& finish,
                      int rows, int depth, cudaStream_t stream) {
   SharedPieces shared(nullptr);
   const ProductMemory<T> memory(shared);
   const int64_t blocks = count * tiles_across(rows) * tiles_across(finish.columns);
   if (blocks == 0) return;
-  launch(multiply<T, AddTo<T>>,
+  launch(multiply<T, Finish>,
          {dim3(static_cast<unsigned>(blocks)), TileShape<T, kTile>::kThreads, static_cast<size_t>(shared.bytes())},
          stream, left, right, finish, rows, finish.columns, depth);
 }
