@@ -45,7 +45,27 @@ def read(path: Path, *, weight_hh: str | None, weight_in: str | None, weight_out
         raise CheckpointError(
             f"the read-out must be (o, {width}) to match {names['weight_hh']}, got {weight_out} {tuple(readout.shape)}"
         )
-    return Found(module, readout, {**names, "weight_out": weight_out}, steps)
+    return Found(_with_biases(module, tensors, own), readout, {**names, "weight_out": weight_out}, steps)
+
+
+def _with_biases(module: nn.Module, tensors: Mapping[str, Tensor], own: Mapping[str, str]) -> nn.Module:
+    """The module with the biases that stand beside its weights, for a run; of itself it has none."""
+    biases = {
+        name.replace("weight_", "bias_"): tensors.get("bias_".join(tensor.rsplit("weight_", 1)))
+        for name, tensor in own.items()
+        if not name.startswith("weight_hr")
+    }
+    weights = module.state_dict()
+    found = {name: bias.double() for name, bias in biases.items() if bias is not None and bias.dim() == 1}
+    if not isinstance(module, nn.RNNBase) or len(found) < len(biases):
+        return module
+    options = {"num_layers": module.num_layers, "bidirectional": module.bidirectional, "dtype": torch.float64}
+    options |= {"proj_size": module.proj_size} if module.proj_size else {}
+    made: nn.RNNBase = type(module)(module.input_size, module.hidden_size, **options)  # type: ignore[arg-type]
+    if any(bias.shape != made.get_parameter(name).shape for name, bias in found.items()):
+        return module
+    made.load_state_dict({**weights, **found})
+    return made.requires_grad_(False)
 
 
 # The file ------------------------------------------------------------------------------------------------------------

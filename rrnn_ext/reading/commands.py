@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from rrnn_ext.networks.states import CheckpointError
 from rrnn_ext.reading.network import Network
 from rrnn_ext.reading.report import Report
+from rrnn_ext.reading.sequences import load_sequences
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -21,6 +21,10 @@ Steps = Annotated[
 WeightHh = Annotated[str | None, typer.Option(help="Name of the recurrent weight, if it is not found.")]
 WeightIn = Annotated[str | None, typer.Option(help="Name of the input weight, if it is not found.")]
 WeightOut = Annotated[str | None, typer.Option(help="Name of the read-out's weight, if it is not found.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Sequences to run the network on, (count, steps, inputs): .npy, or a tensor by torch.save."),
+]
 Out = Annotated[Path | None, typer.Option(file_okay=False, help="Folder for a page, the tables and the pictures.")]
 
 
@@ -36,13 +40,15 @@ def read(
     weight_hh: WeightHh = None,
     weight_in: WeightIn = None,
     weight_out: WeightOut = None,
+    data: Data = None,
     out: Out = None,
 ) -> None:
-    """Read the pathways of a trained network: an RNN, GRU or LSTM with a linear read-out."""
+    """Read the pathways of a trained network: an RNN, GRU or LSTM with a linear read-out. With sequences, of the
+    network as it runs on them."""
     try:
         network = Network.from_checkpoint(checkpoint, weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out)
-        report = Report(network, steps=steps)
-    except CheckpointError as error:  # what a user can do something about, in one sentence
+        report = Report(network, steps=steps, sequences=None if data is None else load_sequences(data))
+    except ValueError as error:  # what a user can do something about, in one sentence
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from error
     tell(report, out, Console(highlight=False))

@@ -36,6 +36,7 @@ class Network:
         graphs: what each graph is called; "" for the only one of a plain RNN.
         names: the tensors of a checkpoint that were read, by role, for the reader to check.
         steps: the length of the sequences, if the checkpoint tells.
+        module, readout: the recurrent module and the weight of what reads it, None where its units are the outputs.
     """
 
     weight_hh: Tensor
@@ -44,6 +45,8 @@ class Network:
     graphs: tuple[str, ...]
     names: Mapping[str, str] = field(default_factory=dict)
     steps: int | None = None
+    module: nn.Module | None = None
+    readout: Tensor | None = None
 
     @classmethod
     @torch.no_grad()
@@ -64,7 +67,9 @@ class Network:
             .reshape(len(names), *weight.shape[-2:])
             for weight in (found.weight_hh, found.weight_in, weight_out)
         )
-        return cls(weight_hh, weight_in, weight_out, names)
+        if isinstance(readout, nn.Linear):
+            readout = readout.weight.detach()
+        return cls(weight_hh, weight_in, weight_out, names, module=rnn, readout=readout)
 
     @classmethod
     def from_checkpoint(
@@ -99,3 +104,30 @@ class Network:
         """P (graphs, steps, o, i): what an output gets from a unit impulse at an input, by lag, lag 0 first, if the
         network had no nonlinearity; of gated networks, the walks through each gate's weights."""
         return rrnn_ext.hop_decomposition(self.weight_hh, self.weight_in, self.weight_out, hops=steps)
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether the graphs are those of gates, whose walks are not what the network does."""
+        return any("gate" in name for name in self.graphs)
+
+    @torch.no_grad()
+    def walks_on(self, sequences: Tensor) -> Tensor:
+        """P (steps, o, i) of the network as it ran on sequences (count, steps, i), all gates, layers and directions
+        together: the mean of dy_T / dx_{T-m}, from the mean over the sequences of its step Jacobians. It starts from
+        zeros.
+
+        Raises:
+            TypeError: the module is none of nn.RNN, nn.GRU and nn.LSTM, which know how to run.
+            ValueError: the sequences do not fit it.
+        """
+        module = self.module
+        if not isinstance(module, nn.RNNBase):
+            raise TypeError(f"module must be an nn.RNN, nn.GRU or nn.LSTM to be run, got {type(module).__name__}")
+        if sequences.dim() != 3 or sequences.shape[-1] != module.input_size:
+            raise ValueError(f"sequences must be (count, steps, {module.input_size}), got {tuple(sequences.shape)}")
+        weight = next(module.parameters())
+        x = sequences.to(weight)
+        x = x if module.batch_first else x.transpose(0, 1)
+        reading = rrnn_ext.ResolventPenalty(module, self.readout, hops=None)
+        walks = reading.hop_decomposition(x, module(x)[0])
+        return walks if walks.dim() == 3 else walks.sum(0)

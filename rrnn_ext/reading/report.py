@@ -38,9 +38,10 @@ class Report:
         network: what is read.
         steps: how many lags: the length of the sequences. That which the checkpoint tells if left out.
         beside: walks (L, o, i) that the network's are drawn beside, by what they are called.
+        sequences: (count, steps, i) to run the network on. Its own walks then stand beside those of its weights.
 
     Attributes:
-        walks: (graphs, L, o, i).
+        walks: (graphs, L, o, i), the last one "as it ran" where there are sequences.
         graphs: what each graph is called, "walks" where it needs no name.
         sheets: the tables, to which more may be added.
 
@@ -50,9 +51,16 @@ class Report:
     """
 
     def __init__(
-        self, network: Network, *, steps: int | None = None, beside: Mapping[str, Tensor] | None = None
+        self,
+        network: Network,
+        *,
+        steps: int | None = None,
+        beside: Mapping[str, Tensor] | None = None,
+        sequences: Tensor | None = None,
     ) -> None:
         steps = network.steps if steps is None else steps
+        if steps is None and sequences is not None:
+            steps = sequences.shape[1]
         if steps is None:
             raise CheckpointError("the checkpoint does not tell how long the sequences were (L): give it by --steps")
         self.network = network
@@ -62,7 +70,12 @@ class Report:
             raise CheckpointError(f"the walks of {lag} steps and more are not finite: weights are NaN or too large")
         self.graphs = [name or "walks" for name in network.graphs]
         self.beside = dict(beside or {})
-        self.sheets = [_measures(network, self.walks, self.graphs), _lags(self.walks, self.graphs)]
+        if sequences is not None:
+            ran = network.walks_on(sequences)[:steps].to(self.walks)
+            ran = torch.nn.functional.pad(ran, (0, 0, 0, 0, 0, steps - len(ran)))
+            self.walks, self.graphs = torch.cat([self.walks, ran.unsqueeze(0)]), [*self.graphs, "as it ran"]
+        remark = _remark(network, ran=sequences is not None)
+        self.sheets = [_measures(network, self.walks, self.graphs, remark), _lags(self.walks, self.graphs)]
 
     @property
     def about(self) -> str:
@@ -110,7 +123,7 @@ def _file(sheet: Sheet) -> str:
 
 
 @torch.no_grad()
-def _measures(network: Network, walks: Tensor, graphs: list[str]) -> Sheet:
+def _measures(network: Network, walks: Tensor, graphs: list[str], remark: str) -> Sheet:
     profile = hop_profile(walks)
     total, strengths = walks.sum(1).abs().sum((-2, -1)), walks.abs().sum((-3, -2, -1))
     columns = {
@@ -122,13 +135,30 @@ def _measures(network: Network, walks: Tensor, graphs: list[str]) -> Sheet:
         "Σ‖P‖₁": strengths,
         "not cancelled": total / strengths,
     }
-    rows = [[name, *(f"{values[k].item():.3g}" for values in columns.values())] for k, name in enumerate(graphs)]
+    rows = [
+        [name, *(f"{values[k].item():.3g}" if k < len(values) else "" for values in columns.values())]
+        for k, name in enumerate(graphs)
+    ]
     text = (
         "Spectral radius of the recurrent weight. Mean lag, and Hoyer's and Gini's sparsity of the hop profile (0 "
         "even, 1 a single lag). ‖R‖₁ = ‖Σ_m P_m‖₁ and Σ‖P‖₁ = Σ_m ‖P_m‖₁; their ratio is 1 if lags do not cancel one "
-        "another."
+        "another." + remark
     )
     return Sheet("network", text, ["", *columns], rows)
+
+
+def _remark(network: Network, *, ran: bool) -> str:
+    if ran:
+        return (
+            " As it ran: P_m by the step Jacobians along the sequences (of an nn.RNN out of a checkpoint those of "
+            "tanh), which is the mean of dy_T / dx_{T-m}."
+        )
+    if network.is_gated:
+        return (
+            " The walks through one gate's weights are not what a gated network does: give sequences that it ran on "
+            "(--data) for those that are."
+        )
+    return ""
 
 
 def _lags(walks: Tensor, graphs: list[str]) -> Sheet:
