@@ -19,6 +19,7 @@ from rrnn_ext.spiking import (
     firing_rate,
     firing_rate_coloured,
     firing_rate_shot_noise,
+    lif,
     membrane_density,
     membrane_density_shot_noise,
 )
@@ -233,7 +234,39 @@ def synapses(generator: torch.Generator) -> Iterator[str]:
             )
 
 
-TABLES = {"jumps": shot_noise, "densities": densities, "synapses": synapses, "white": white_noise}
+def stepped_synapses(generator: torch.Generator) -> Iterator[str]:
+    """The library's own stepped neurons."""
+    yield "| mean | std | tau_syn, ms | dt, ms | formula, Hz | simulated, Hz | deviation, % |"
+    yield "|---|---|---|---|---|---|---|"
+    tau = 0.02
+    for (mean, std), (tau_syn, dt) in product(
+        ((0.0, 0.8), (0.8, 0.4), (1.3, 0.3)),
+        ((0.5e-3, 1e-3), (2e-3, 1e-3), (5e-3, 1e-3), (5e-3, 0.25e-3), (10e-3, 0.5e-3)),
+    ):
+        leak, syn = math.exp(-dt / tau), math.exp(-dt / tau_syn)
+        current_std = std * math.sqrt((1 - leak**2) * (1 - leak * syn) / (1 + leak * syn))
+        state, spikes, warm, blocks = None, torch.zeros(NEURONS), math.ceil(0.5 / dt / 100), math.ceil(3 / dt / 100)
+        for block in range(warm + blocks):
+            inputs = torch.randn(100, NEURONS, generator=generator) * current_std * math.sqrt(1 - syn**2)
+            inputs += mean * (1 - leak) * (1 - syn)
+            fired, state = lif(inputs, tau=tau, dt=dt, tau_syn=tau_syn, state=state)
+            spikes += fired.sum(0) if block >= warm else 0
+        rates = spikes / (100 * blocks * dt)
+        simulated, error = rates.mean().item(), 2 * rates.std().item() / math.sqrt(NEURONS)
+        rate = firing_rate_coloured(mean, std, tau=tau, tau_syn=tau_syn, dt=dt).item()
+        yield (
+            f"| {mean} | {std} | {tau_syn * 1e3:g} | {dt * 1e3:g} | {rate:.3f} | {simulated:.3f} | "
+            f"{100 * (rate / simulated - 1):+.2f} ± {100 * error / simulated:.2f} |"
+        )
+
+
+TABLES = {
+    "jumps": shot_noise,
+    "densities": densities,
+    "synapses": synapses,
+    "steps": stepped_synapses,
+    "white": white_noise,
+}
 
 
 def main() -> None:

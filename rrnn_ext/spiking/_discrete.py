@@ -6,8 +6,8 @@ import math
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from rrnn_ext.spiking._chunks import in_chunks
 from rrnn_ext.spiking._neuron import has_values
 from rrnn_ext.spiking._overshoot import layer_nodes, scaled_overshoot_time
 from rrnn_ext.spiking._passage import scaled_passage_time
@@ -15,24 +15,14 @@ from rrnn_ext.spiking._passage import scaled_passage_time
 # Standard deviations of a step by which the potential drifts upwards at the threshold, from which on it never comes
 # back below (3e-7 of them do).
 _DRIVEN = 5.0
-_AT_ONCE = 256
+_AT_ONCE = 256  # the equation of one neuron is some 10^5 numbers
 _LONGEST_SUM = 4096
 _UNSEEN_SUM = 128  # enough for dt >= 1e-4 tau
 
 
 def scaled_passage_time_in_steps(reset: Tensor, threshold: Tensor, dt: Tensor) -> Tensor:
     """As `scaled_passage_time`, to the first time step at or above the threshold; dt is in units of tau."""
-    reset, threshold, dt = torch.broadcast_tensors(reset, threshold, dt)
-    shape = reset.shape
-    parts = [x.reshape(-1) for x in (reset, threshold, dt)]
-    if reset.numel() == 0:
-        return reset.reshape(shape)
-    if torch._C._are_functorch_transforms_active() or reset.numel() <= _AT_ONCE:
-        return _passage_time(*parts).reshape(shape)
-    # The equation of one neuron is some 10^5 numbers: a few at a time, and computed again in the backward pass.
-    chunks = zip(*(part.split(_AT_ONCE) for part in parts), strict=True)
-    times = [checkpoint(_passage_time, *chunk, use_reentrant=False) for chunk in chunks]
-    return torch.cat(times).reshape(shape)
+    return in_chunks(_passage_time, _AT_ONCE, reset, threshold, dt)
 
 
 def _passage_time(reset: Tensor, threshold: Tensor, dt: Tensor) -> Tensor:

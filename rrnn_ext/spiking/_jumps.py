@@ -20,11 +20,11 @@ def fluxes(grid: Grid, shots: ShotNoise) -> Tensor:
     """(..., border but the first, cell): jumps per second up across a border, less those down across it."""
     mirrored = Grid(-grid.ends.flip(-1), -grid.borders.flip(-1), -grid.slopes.flip(-1, -2))
     each = shots.unsqueezed().unsqueezed()
-    up, down = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    flux = grid.slopes.new_zeros(())
     for rate, upwards, downwards in _inputs(each):
-        up = up + rate * _passing(grid, upwards) if upwards else up
-        down = down + rate * _passing(mirrored, downwards).flip(-1, -2) if downwards else down
-    return (up - down)[..., 1:, :]
+        flux = flux + rate * _passing(grid, upwards) if upwards else flux
+        flux = flux - rate * _passing(mirrored, downwards).flip(-1, -2) if downwards else flux
+    return flux[..., 1:, :]
 
 
 def fluxes_from_rest(x: Tensor, shots: ShotNoise) -> Tensor:

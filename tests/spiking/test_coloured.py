@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking import firing_rate, firing_rate_coloured
+from rrnn_ext.spiking import firing_rate, firing_rate_coloured, lif
 
 TAU = 0.02
 
@@ -56,6 +56,56 @@ def test_against_simulation() -> None:
     assert simulated < 0.93 * firing_rate(mean, std, tau=TAU).item()
 
 
+class TestOnceAStep:
+    @pytest.mark.parametrize(
+        ("mean", "std", "tau_syn", "refractory"),
+        [(0.3, 0.6, 2e-3, 0.0), (1.2, 0.3, 5e-3, 0.0), (0.8, 0.5, 5e-3, 4e-3), (0.8, 0.5, 5e-4, 0.0)],
+    )
+    def test_against_the_stepped_neuron(self, mean: float, std: float, tau_syn: float, refractory: float) -> None:
+        dt, neurons, steps, warm = 1e-3, 4000, 500, 150
+        leak, syn = math.exp(-dt / TAU), math.exp(-dt / tau_syn)
+        # The potential is a filtered current, v' = leak v + i', and the current i' = syn i + input.
+        current_std = std * math.sqrt((1 - leak**2) * (1 - leak * syn) / (1 + leak * syn))
+        generator = torch.Generator().manual_seed(5)
+        inputs = torch.randn(steps, 1, neurons, generator=generator) * current_std * math.sqrt(1 - syn**2)
+        inputs += mean * (1 - leak) * (1 - syn)
+        spikes, _ = lif(inputs, tau=TAU, dt=dt, tau_syn=tau_syn, refractory=refractory)
+        rates = spikes[warm:].mean(dim=(0, 1)) / dt
+        error = rates.std().item() / math.sqrt(neurons)
+        rate = firing_rate_coloured(mean, std, tau=TAU, tau_syn=tau_syn, refractory=refractory, dt=dt).item()
+        assert error < 0.01 * rate
+        assert abs(rates.mean().item() - rate) < 3 * error + 2e-3 * rate
+
+    def test_without_synapses_it_is_the_rate_under_white_noise(self) -> None:
+        std = double(0.3, 0.6)
+        given: dict[str, Any] = {"tau": TAU, "dt": 2e-3, "refractory": 3e-3}
+        coloured = firing_rate_coloured(0.2, std, tau_syn=0.0, **given)
+        torch.testing.assert_close(coloured, firing_rate(0.2, std, **given), rtol=1e-5, atol=0)
+
+    def test_short_steps_are_continuous_time(self) -> None:
+        """Where the expansion holds, a hundredth of tau: the two share no formula."""
+        rate = firing_rate_coloured(0.8, double(0.4), tau=TAU, tau_syn=0.01 * TAU)
+        steps = firing_rate_coloured(0.8, double(0.4), tau=TAU, tau_syn=0.01 * TAU, dt=0.01 * TAU / 20)
+        assert steps.item() == pytest.approx(rate.item(), rel=0.01)
+
+    def test_many_neurons_at_once(self) -> None:
+        mean = torch.linspace(0, 1.5, 5, dtype=torch.float64).requires_grad_()
+        rates = firing_rate_coloured(mean, 0.5, tau=TAU, tau_syn=3e-3, dt=2e-3)
+        (slopes,) = torch.autograd.grad(rates.sum(), mean)
+        for k in (0, 4):
+            one = mean[k].detach().requires_grad_()
+            rate = firing_rate_coloured(one, 0.5, tau=TAU, tau_syn=3e-3, dt=2e-3)
+            torch.testing.assert_close(rates[k], rate, rtol=1e-9, atol=0)
+            torch.testing.assert_close(slopes[k], torch.autograd.grad(rate, one)[0], rtol=1e-7, atol=0)
+
+    def test_derivatives(self) -> None:
+        def rate(mean: Tensor, std: Tensor, tau_syn: Tensor, refractory: Tensor) -> Tensor:
+            return firing_rate_coloured(mean, std, tau=TAU, tau_syn=tau_syn, refractory=refractory, dt=2e-3)
+
+        arguments = [double(0.5), double(0.5), double(3e-3), double(1e-3)]
+        assert torch.autograd.gradcheck(rate, [argument.requires_grad_() for argument in arguments], atol=1e-3)
+
+
 def test_without_synapses_it_is_the_rate_under_white_noise() -> None:
     tau = double(0.01, 0.02).requires_grad_()
     coloured = firing_rate_coloured(0.3, 0.5, tau=tau, tau_syn=0.0)
@@ -78,7 +128,8 @@ def test_derivatives() -> None:
     ("wrong", "message"),
     [
         ({"tau_syn": -1e-3}, "tau_syn must be >= 0"),
-        ({"tau_syn": 0.03}, "tau_syn must be at most tau, got 0.03"),
+        ({"tau_syn": 0.03}, "tau_syn must be at most tau in continuous time, got 0.03"),
+        ({"tau_syn": 0.03, "dt": 5e-4}, "tau_syn must be at most 40 dt, got 0.03"),
         ({"std": -1.0}, "std must be >= 0"),
     ],
 )
