@@ -14,6 +14,7 @@ from rrnn_ext._modes import without_autocast
 from rrnn_ext.ops import native
 
 _library = torch.library.Library("rrnn_ext", "FRAGMENT")
+RULES: dict[str, type[Differentiable]] = {}  # the class that holds the derivatives of an op, by the op's name
 
 
 class Differentiable(Function):
@@ -36,6 +37,7 @@ def derivatives_of(op: Any) -> Callable[[type[Differentiable]], type[Differentia
     def register(function: type[Differentiable]) -> type[Differentiable]:
         rules: Any = function
         rules.forward, rules.jvp = staticmethod(forward), staticmethod(_forward_rule(function.tangent))
+        RULES[op._schema.name.partition("::")[2]] = function
         _library.impl(op, function.apply, "FuncTorchDynamicLayerFrontMode")
         # Without the Python part of apply, which serves functorch and takes longer than a small op.
         native_part: Any = super(Function, function)
