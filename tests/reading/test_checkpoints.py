@@ -63,6 +63,19 @@ class TestReads:
         penalty = rrnn_ext.ResolventPenalty(encoder, model.head, hops=HOPS)
         assert total(network) == pytest.approx(penalty().item(), rel=1e-12)
 
+    def test_the_graphs_have_their_own_names(self, tmp_path: Path) -> None:
+        weights = {name: weight.double() for name, weight in state(nn.GRU(4, 5, bidirectional=True), 10).items()}
+        network = Network.from_checkpoint(saved(tmp_path, weights))
+        found = dict(zip(network.graphs, network.walks(HOPS), strict=True))
+        assert len(found) == 6
+        for half, (direction, suffix) in enumerate({"forward": "", "backward": "_reverse"}.items()):
+            v = weights["head.weight"][:, 5 * half : 5 * half + 5]
+            for gate, name in enumerate(("reset gate", "update gate", "new gate")):
+                rows = slice(5 * gate, 5 * gate + 5)
+                w, u = (weights[f"encoder.weight_{kind}_l0{suffix}"][rows] for kind in ("hh", "ih"))
+                walks = torch.stack([v @ torch.linalg.matrix_power(w, lag) @ u for lag in range(HOPS)])
+                torch.testing.assert_close(found[f"{direction}: {name}"], walks)
+
     def test_a_plain_rnn_by_hand(self, tmp_path: Path) -> None:
         weights = state()
         network = Network.from_checkpoint(saved(tmp_path, weights))
@@ -179,6 +192,16 @@ class TestRefuses:
                 },
                 {},
                 "carries 2 projections of 6 units, and only an LSTM's are read",
+            ),
+            (
+                {**state(nn.GRU(4, 6)), "encoder.weight_hr_l0": torch.ones(6, 6)},
+                {},
+                "encoder.weight_hr_l0 has no place in the GRU of encoder.weight_hh_l0",
+            ),
+            (
+                {name: weight for name, weight in state(nn.GRU(4, 6, 2)).items() if "_l0" not in name},
+                {},
+                "of a first layer there is no weight_hh, only encoder.weight_ih_l1, encoder.weight_hh_l1",
             ),
             (
                 nn.ModuleDict({"a": nn.RNN(4, 6), "b": nn.RNN(4, 6)}).state_dict(),
