@@ -12,7 +12,10 @@ from rrnn_ext.spiking._filtering import Neuron
 _SPIKES = 10_000  # that are to be seen
 _MOST_STEPS = 100_000  # of all samples together
 _SAMPLES = 16
-_SETTLING, _COUNTING = 10.0, 60.0  # time constants; neurons have input in common, so that spikes alone do not count
+_SETTLING = 10.0  # time constants
+_COUNTING = (
+    40_000.0  # time constants of all neurons together: they have input in common, so that spikes alone do not count
+)
 _CHUNK = 200  # steps of input at a time
 
 
@@ -30,7 +33,7 @@ def simulated_chances(
     chunk_of = neuron.dt * _CHUNK / (neuron.tau + neuron.tau_syn)  # in time constants
     settling = math.ceil(_SETTLING / chunk_of)
     wanted = min(_SPIKES / (expected * len(weights)), _MOST_STEPS) / (_SAMPLES * _CHUNK)
-    counted = math.ceil(max(wanted, _COUNTING / chunk_of))
+    counted = math.ceil(max(wanted, _COUNTING / (len(weights) * chunk_of)))
     state, counts = None, torch.zeros(len(weights), dtype=torch.float64)
     for chunk in range(settling + counted):
         arriving = torch.rand(_CHUNK, _SAMPLES, len(chances), generator=generator) < chances

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 _EXACT = 1e-4  # of the rate
 _LEAST_RATE = 1e-30
+_NO_RATE = 1e-6  # Hz
 _LARGEST_STEP = 0.2  # of the logarithm of the scale
 
 
@@ -14,8 +15,8 @@ class OutOfReachError(ValueError):
     """No scale gives the rate; `lowest` and `highest` are those of the rates at the ends."""
 
     def __init__(self, lowest: float, highest: float) -> None:
-        super().__init__(f"rates between {lowest:g} and {highest:g} Hz can be reached")
-        self.lowest, self.highest = lowest, highest
+        self.lowest, self.highest = (lowest if lowest > _NO_RATE else 0.0), highest
+        super().__init__(f"rates between {self.lowest:g} and {highest:g} Hz can be reached")
 
 
 def solve_scale(rate: Callable[[float], float], target: float, *, guess: float, least: float, most: float) -> float:

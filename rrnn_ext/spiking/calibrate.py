@@ -73,12 +73,12 @@ def calibrate_(
     Returns the table of rates. A rate that a layer cannot reach is a ValueError that says which rates it can.
 
     >>> neurons = {"tau": 20e-3, "dt": 1e-3}
-    ::
-
-        >>> neurons = {"tau": 20e-3, "dt": 1e-3}
-        >>> network = nn.Sequential(nn.Linear(40, 100), LIF(**neurons), nn.Linear(100, 50), LIF(**neurons))
-        >>> data = (torch.rand(500, 32, 40) < 0.02).float()  # time, samples, inputs: spikes of 20 Hz
-        >>> print(calibrate_(network, data, 10.0))  # a line of asked, predicted and measured rates per layer
+    >>> neurons = {"tau": 20e-3, "dt": 1e-3}
+    >>> network = nn.Sequential(nn.Linear(40, 100), LIF(**neurons), nn.Linear(100, 50), LIF(**neurons))
+    >>> data = (torch.rand(500, 32, 40) < 0.02).float()  # time, samples, inputs: spikes of 20 Hz
+    >>> table = calibrate_(network, data, 10.0)  # print(table) shows it
+    >>> [layer.name for layer in table]
+    ['1', '3']
     """
     layers = layers_of(network, data, dt)
     targets = _targets(target_rate, layers)
