@@ -23,6 +23,7 @@ from rrnn_ext.reading import commands
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("csrc/*.md")]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -93,6 +94,11 @@ class TestForm:
         anchors = {f"#{heading.lower().replace(' ', '-')}" for heading in headings}
         assert targets
         assert [target for target in targets if target not in anchors and not (ROOT / target).is_file()] == []
+
+    @pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in PAGES))
+    def test_files_that_another_page_links_exist(self, page: str) -> None:
+        found = re.findall(r"\]\((?!https?:|#)([^)#]*)", (ROOT / page).read_text(encoding="utf-8"))
+        assert [target for target in found if not (ROOT / page).parent.joinpath(target).is_file()] == []
 
 
 @pytest.fixture(scope="module")
