@@ -37,7 +37,7 @@ Inputs: TypeAlias = tuple[float, float, float, float]  # rate and size upwards, 
 
 def std_for(rate: float, mean: float, tau: float, dt: float | None = None) -> float:
     """The standard deviation with which the formula gives this rate."""
-    low, high = 1e-3, 100.0
+    low, high = 1e-3, 1e4
     for _ in range(60):
         middle = math.sqrt(low * high)
         asked = firing_rate(mean, torch.tensor(middle, dtype=torch.float64), tau=tau, dt=dt).item()

@@ -39,7 +39,7 @@ def firing_rate(
         dt: None for continuous time (Siegert, Phys. Rev. 1951), else the time step, in seconds and at most tau, of
             a neuron that is looked at once per step and spikes where it is at or above the threshold: the potential
             of that neuron is a Gaussian autoregression, and its mean passage time is solved for (to 1e-6 of the rate
-            for thresholds up to 7 std above the mean; about .1 ms each).
+            for thresholds up to 7 std above the mean; about .05 ms each).
 
     Returns:
         The rate in Hz, computed in float64, in the dtype of the tensors (the default dtype if there is none).
