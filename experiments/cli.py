@@ -13,9 +13,10 @@ from rich.console import Console
 from experiments.claims import summaries, tables
 from experiments.pages import demo as demonstration
 from experiments.pages import report as html_report
-from experiments.pages import reproduce
+from experiments.pages import reproduce, spiking
 from experiments.pages.beside_optimum import beside_optimum
 from experiments.tasks import modular, problems
+from experiments.tasks.spike_trains import MissingDataError
 from experiments.training import progress as progress_bar
 from experiments.training import regularisers, sweep
 from rrnn_ext.reading import CheckpointError, Network, commands
@@ -150,6 +151,19 @@ def run_reproduce(
     """The claims of the paper, each with the number here and a verdict: RESULTS.md and its figures."""
     with _refusing(*SWEEP_ERRORS):
         reproduce.run(runs, page, _console(), seeds=seeds, read_seeds=read_seeds, updates=updates)
+
+
+@app.command(name="spiking")
+def run_spiking(
+    runs: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for what was measured; what it has is not measured again.")
+    ] = Path("runs/spiking"),
+    page: Annotated[Path, typer.Option(dir_okay=False, help="The page; its figures go beside it.")] = spiking.PAGE,
+    seeds: Annotated[int, typer.Option(min=2, help="Networks of each kind.")] = spiking.SEEDS,
+) -> None:
+    """First weights of spiking networks: the rates that they give, and training from them. SPIKING.md."""
+    with _refusing(MissingDataError):
+        spiking.run(runs, page, _console(), seeds=seeds)
 
 
 @app.command()

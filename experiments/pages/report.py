@@ -8,10 +8,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from experiments.claims import findings, tables
 from experiments.claims.judge import judge
 from experiments.claims.summaries import Table
+from experiments.claims.verdicts import Claim
 from experiments.pages import exhibits
 from experiments.training import results
 from experiments.training.regularisers import UNPENALISED
@@ -37,7 +39,7 @@ def write(folder: Path, page: Path) -> None:
         "report.html.jinja",
         TEMPLATES,
         title="Pathways and penalties: what the networks show",
-        about=about(records),
+        about=about(len(records)),
         settings=settings(records),
         claims=[claim for claim in judge(table) if claim.parts],
         exhibits=exhibits.of_folder(folder, table),
@@ -50,10 +52,17 @@ def write(folder: Path, page: Path) -> None:
     page.write_text(text, encoding="utf-8")
 
 
-def about(records: Sequence[Record]) -> str:
+def about(networks: int) -> str:
     """How many networks, and what this run has to train and to read them with; nothing that differs between runs."""
     versions = f"PyTorch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}"
-    return f"{len(records)} networks. This page was made with {versions}; what its folder held was not trained again."
+    return f"{networks} networks. This page was made with {versions}; what its folder held was not trained again."
+
+
+def tell(judged: Sequence[Claim], page: Path, figures: str, console: Console) -> None:
+    """The verdicts in a line each, and where the page with its ``figures`` is."""
+    for claim in judged:
+        console.print(f"{claim.verdict!s:>9}  {claim.title} ({claim.tally})", highlight=False)
+    console.print(f"\nWritten: {page}, and figures with their data in {page.parent / figures}", soft_wrap=True)
 
 
 def settings(records: Iterable[Record]) -> Sheet:

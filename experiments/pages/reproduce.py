@@ -85,7 +85,7 @@ def run(
     text = render(
         "RESULTS.md.jinja",
         report.TEMPLATES,
-        about=report.about(records),
+        about=report.about(len(records)),
         settings=report.settings(records),
         claims=judged,
         findings=found,
@@ -93,9 +93,7 @@ def run(
         folder=FIGURES,
     )
     page.write_text(text, encoding="utf-8")
-    for claim in judged:
-        console.print(f"{claim.verdict!s:>9}  {claim.title} ({claim.tally})", highlight=False)
-    console.print(f"\nWritten: {page}, and figures with their data in {page.parent / FIGURES}", soft_wrap=True)
+    report.tell(judged, page, FIGURES, console)
 
 
 def redraw(folder: Path) -> list[Path]:

@@ -51,12 +51,10 @@ class DataSet:
 
 
 @cache
-def digits() -> DataSet:
-    """scikit-learn's 1797 handwritten digits as short sequences: 8 steps, one row of 8 pixels at each, top row first.
+def digit_images() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """scikit-learn's 1797 handwritten digits, (count, 8, 8) float64 from 0 to 16, and which they are, int64.
 
-    A quarter is held out, with every digit's share kept. Both parts are standardised by the mean and the standard
-    deviation of all training pixels: one pair of numbers for the whole image, since the network reads every row with
-    the same weights (and some pixels never vary).
+    For training, and the quarter that is held out, with every digit's share kept.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -69,13 +67,24 @@ def digits() -> DataSet:
         stratify=bunch.target,
         random_state=DIGITS_SPLIT_SEED,
     )
-    training_images, test_images, training_labels, test_labels = (torch.from_numpy(part) for part in split)
-    mean, deviation = training_images.mean(), training_images.std()
+    training, test, training_labels, test_labels = map(torch.from_numpy, split)
+    return (training, training_labels.long()), (test, test_labels.long())
+
+
+@cache
+def digits() -> DataSet:
+    """The digits as short sequences: 8 steps, one row of 8 pixels at each, top row first.
+
+    Both parts are standardised by the mean and the standard deviation of all training pixels: one pair of numbers for
+    the whole image, since the network reads every row with the same weights (and some pixels never vary).
+    """
+    (training, labels), (test, test_labels) = digit_images()
+    mean, deviation = training.mean(), training.std()
     return DataSet(
         name="digits",
-        outputs=len(bunch.target_names),
-        training=(((training_images - mean) / deviation).float(), training_labels.long()),
-        test=(((test_images - mean) / deviation).float(), test_labels.long()),
+        outputs=10,
+        training=(((training - mean) / deviation).float(), labels),
+        test=(((test - mean) / deviation).float(), test_labels),
     )
 
 
