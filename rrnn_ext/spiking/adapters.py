@@ -18,7 +18,8 @@ class SpikingLayer(NamedTuple):
     neuron: Neuron
     gain: float  # by which the current is multiplied before it reaches the potential
     whole_time: bool  # it takes (T, ...), not one step at a time
-    recurrent: Tensor | None  # weights (n, n) of its own
+    recurrent: Tensor | None = None  # weights (n, n) of its own
+    recurrent_bias: Tensor | None = None  # (n,)
 
 
 def spiking_layer(module: nn.Module, dt: float | None = None) -> SpikingLayer | None:
@@ -63,7 +64,9 @@ def _by_decay(module: Any, dt: float | None) -> SpikingLayer:
         reset=0.0,
         refractory=0.0,
     )
-    return SpikingLayer(neuron, 1.0, False, recurrent.weight if isinstance(recurrent, nn.Linear) else None)
+    if not isinstance(recurrent, nn.Linear):
+        return SpikingLayer(neuron, 1.0, whole_time=False)
+    return SpikingLayer(neuron, 1.0, whole_time=False, recurrent=recurrent.weight, recurrent_bias=recurrent.bias)
 
 
 def _by_time_constants(module: Any) -> SpikingLayer:
@@ -81,7 +84,7 @@ def _by_time_constants(module: Any) -> SpikingLayer:
         reset=_mean(p.v_reset) - rest,
         refractory=0.0,
     )
-    return SpikingLayer(neuron, gain, whole_time=hasattr(module, "record_states"), recurrent=None)
+    return SpikingLayer(neuron, gain, whole_time=hasattr(module, "record_states"))
 
 
 def _mean(value: float | Tensor) -> float:

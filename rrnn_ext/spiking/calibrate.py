@@ -116,6 +116,8 @@ def _calibrate_layer(
     if layer.spiking.recurrent is not None:
         recurrent, chance = layer.spiking.recurrent, target * neuron.dt
         nn.init.normal_(recurrent, generator=generator)
+        if layer.spiking.recurrent_bias is not None:
+            nn.init.zeros_(layer.spiking.recurrent_bias)
         alone = potential._replace(mean=0 * potential.mean, std=0 * potential.std)
         drawn = with_recurrent(alone, recurrent, layer.spiking.gain, chance).std.square().mean().item()
         recurrent.mul_(unit * (_RECURRENT_SHARE / (1 - _RECURRENT_SHARE) / drawn) ** 0.5)

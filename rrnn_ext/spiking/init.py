@@ -67,7 +67,7 @@ def rate_normal_(
     check_rate("rate_out", rate_out, neuron.highest_rate, "a spike per step that is not refractory")
     weight.normal_(generator=generator)
     moving = weight.double().flatten(1)
-    fixed = torch.full_like(moving, mean / (neuron.mean_gain * chances.sum().item()))
+    fixed = (mean / (neuron.mean_gain * chances.sum())).expand_as(moving)
     return _fill(weight, Rows(moving, fixed), chances, rate_out, neuron)
 
 
@@ -103,6 +103,7 @@ def rate_dale_(
     chances = checked_input(weight, rate_in, neuron)
     check_number("mean", mean)
     check_rate("rate_out", rate_out, neuron.highest_rate, "a spike per step that is not refractory")
+    check_number("excitatory", excitatory)
     count = round(excitatory * weight.shape[1])
     if not 0 < count < weight.shape[1]:
         raise ValueError(
@@ -119,6 +120,8 @@ def rate_dale_(
     exciting[:, count:], inhibiting[:, :count] = 0, 0
     exciting, inhibiting = exciting.flatten(1), inhibiting.flatten(1)
     excitation, inhibition = (exciting @ chances).mean().item(), (inhibiting @ chances).mean().item()
+    if excitation == 0 or inhibition == 0:
+        raise ValueError("rate_in must be > 0 for columns of both signs, got 0 for all of one sign")
     drift = mean / neuron.mean_gain / inhibition  # per step; inhibition is less by it
     rows = Rows(exciting - inhibiting * (excitation / inhibition), inhibiting * drift)
     return _fill(weight, rows, chances, rate_out, neuron, least=1.001 * drift * inhibition / excitation)
@@ -171,7 +174,7 @@ def rate_recurrent_(
         )
     weight_in.normal_(generator=generator)
     weight_rec.normal_(generator=generator)
-    constant = torch.full_like(weight_in, mean / (neuron.mean_gain * from_input.sum().item()), dtype=torch.float64)
+    constant = (mean / (neuron.mean_gain * from_input.sum())).expand_as(weight_in)
     try:
         scale_in, scale_rec = fit_recurrent(
             Rows(weight_in.double(), constant), weight_rec.double(), from_input, rate_out, share, neuron

@@ -109,6 +109,22 @@ class LeakyByDecay(nn.Module):
         return spikes, free * (1 - spikes)
 
 
+class RecurrentByDecay(LeakyByDecay):
+    """As snntorch.RLeaky: with a linear layer from its spikes to its current."""
+
+    spikes: Tensor
+
+    def __init__(self, beta: float) -> None:
+        super().__init__(beta)
+        self.recurrent = nn.Linear(100, 100)
+
+    def forward(self, current: Tensor, potential: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if potential is not None:
+            current = current + self.recurrent(self.spikes)
+        self.spikes, potential = super().forward(current, potential)
+        return self.spikes, potential
+
+
 class Parameters(NamedTuple):
     tau_syn_inv: Tensor = torch.tensor(200.0)
     tau_mem_inv: Tensor = torch.tensor(50.0)
@@ -162,6 +178,11 @@ class TestOthersNeurons:
 
     def test_neurons_with_a_decay(self) -> None:
         assert self.calibrated(LeakyByDecay(0.9), LeakyByDecay(0.95)) == pytest.approx([20.0] * 2, rel=0.02)
+
+    def test_recurrent_neurons_with_a_decay(self) -> None:
+        neurons = RecurrentByDecay(0.95)
+        assert self.calibrated(neurons) == pytest.approx([20.0], rel=0.02)
+        assert not neurons.recurrent.bias.any()
 
     def test_neurons_with_time_constants(self) -> None:
         assert self.calibrated(LeakyByTimeConstants(), LeakyByTimeConstants()) == pytest.approx([20.0] * 2, rel=0.02)

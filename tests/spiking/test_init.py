@@ -178,3 +178,6 @@ class TestForm:
             init.rate_dale_(torch.empty(32, 64), excitatory=1.0, **NEURON)
         with pytest.raises(ValueError, match="sizes must be 'lognormal' or 'exponential', got 'normal'"):
             init.rate_dale_(torch.empty(32, 64), sizes="normal", **NEURON)  # type: ignore[arg-type]
+        rates = torch.cat([torch.ones(51), torch.zeros(13)])
+        with pytest.raises(ValueError, match="rate_in must be > 0 for columns of both signs"):
+            init.rate_dale_(torch.empty(32, 64), **{**NEURON, "rate_in": rates})
