@@ -36,7 +36,8 @@ def firing_rate_coloured(
     tau / 10 and 13 % at .3 tau (docs/spiking.md).
 
     With a dt it is the rate of the neuron that ``lif`` steps with this tau_syn: potential and current are a Markov
-    chain, whose average is solved for (to .2 %; 20 to 400 ms each).
+    chain, whose average is solved for (to .2 % where dt is at least tau / 200; 20 to 400 ms each). With dt =
+    tau_syn / 20 that is within 1 % of continuous time, for longer synapses as well.
 
     ::
 
