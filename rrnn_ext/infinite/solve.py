@@ -100,7 +100,7 @@ def solve(
     for dtype in (a.dtype,) if a.dtype == torch.float64 else (a.dtype, torch.float64):
         wide = a if dtype == a.dtype else widened()
         b, noise = right(wide)
-        finite = poison.isfinite() & b.isfinite().all(-2, keepdim=True)
+        finite = poison.isfinite() & b.isfinite().all(-2, keepdim=True) & ~_underflows(b)
         solver = make_solver(wide)
         x, left, rounding = refined(wide, b, solver, finite, noise)
         if dtype == torch.float64 and left <= LARGEST_ERROR / 2 < rounding:
@@ -109,6 +109,12 @@ def solve(
         if error <= LARGEST_ERROR:
             return finish(wide, x).to(a.dtype) + poison
     raise ResolventConditionError(error / torch.finfo(torch.float64).eps, torch.float64, advice)
+
+
+def _underflows(b: Tensor) -> Tensor:
+    """(b, 1, c): whether a column has no entry from which a relative rounding could still be told."""
+    numbers = torch.finfo(b.dtype)
+    return b.abs().amax(-2, keepdim=True) < numbers.tiny / numbers.eps
 
 
 def refined(

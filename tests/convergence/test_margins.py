@@ -161,3 +161,13 @@ def test_the_gradient_to_be_differentiated_again_of_one_graph_that_needs_float64
     (plain,) = torch.autograd.grad(value, weight, retain_graph=True)
     (again,) = torch.autograd.grad(value, weight, create_graph=True)
     torch.testing.assert_close(again.detach(), plain, rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("smallest", [5e-324, 1e-310])
+def test_a_direction_that_underflows(smallest: float) -> None:
+    """torch.func.linearize traces with tangents that nobody wrote, which may be anything."""
+    w = torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) / 4
+    assert 1.1 * torch.linalg.matrix_norm(w, ord=1) > 0.9 and 1.1 * torch.linalg.eigvals(w).abs().max() < 1  # noqa: PT018
+    direction = torch.full_like(w, smallest)
+    _, slope = torch.func.jvp(lambda w: rrnn_ext.resolvent(w, w[:, :2], alpha=1.1).sum(), (w,), (direction,))
+    assert slope.abs() < 1e4 * smallest
