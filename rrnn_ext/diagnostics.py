@@ -10,6 +10,7 @@ from torch import Tensor
 from rrnn_ext._arguments import check_alpha, check_weight_hh
 from rrnn_ext._options import check_hops
 from rrnn_ext.infinite import lapack
+from rrnn_ext.infinite.margins import RADIUS_ROUNDING
 
 
 class ResolventInfo(NamedTuple):
@@ -70,7 +71,7 @@ def spectral_radius(matrices: Tensor) -> Tensor:
 
 def is_below_one(radius: Tensor) -> Tensor:
     """Whether a computed radius is: eigenvalues are known to a few units of rounding only."""
-    return radius < 1 - 1e-12
+    return radius < 1 - RADIUS_ROUNDING
 
 
 def _tail(a: Tensor, hops: int, converges: Tensor) -> Tensor:

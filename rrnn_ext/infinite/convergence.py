@@ -1,14 +1,24 @@
 """The check before every infinite sum: a proof that rho(A) < 1, or an error. Cheap where it is clear.
 
-On a GPU to be clear would mean to wait; there a bound is computed whatever the matrix. The proofs, in the order in
-which they are tried, and their flops for a matrix of n units:
+The proofs there are, in the order in which they are tried, and their flops for a matrix of n units:
 
     norm          ||A||_1 or ||A||_inf < 1                                  2 n^2
     images        ||A^k|| < 1 seen from a few vectors, k = 64, 256, 1024    16 k n^2
     balance       ||D^{-1} A D|| < 1 for a diagonal D                       200 n^2
     eigenvalues   |lambda| < 1 by more than rounding can have moved it      some 50 n^3
 
-The last one is not tried where so many units make it dear and an estimate of the radius is 1 or more.
+The last one is not tried where so many units make it dear and an estimate of the radius is 1 or more. On a GPU to be
+clear would mean to wait; there one is computed whatever the matrix:
+
+    powers        the norm, or ||A^m||^(1/m) < 1 for m up to 2^16           32 n^3
+
+Two native ops have a proof at hand, and leave the sum open where it is none, for the above to decide (on a GPU it is
+NaN):
+
+    pathway       A x < x for the solution x > 0 of a nonnegative A         none more
+    all_pairs     ||A^m||_F < 1, or the norm, of a graph in cache           2 n^3 each squaring
+
+How sure each of them has to be: rrnn_ext.infinite.margins, and for native ops csrc/common/convergence.h.
 """
 
 from __future__ import annotations
@@ -20,18 +30,25 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._errors import ResolventConditionError, ResolventDivergenceError
+from rrnn_ext.infinite.margins import (
+    EIGENVALUE_ROUNDINGS,
+    HOPELESS,
+    HOPELESS_AT_FIRST,
+    PROBES,
+    SHRUNK,
+    TF32_ROUNDING,
+    UNDERESTIMATE,
+    norm_rounding,
+)
 from rrnn_ext.infinite.probes import gaussian
 from rrnn_ext.ops import native
 from rrnn_ext.ops.finite_walks import Chain
 
-_PROBES = 8
 _PROBED_HOPS = (64, 256, 1024)
 _MOST_PROBED_HOPS = 2**15  # for a series, which needs a power of A that shrinks
-_SHRUNK = 0.99  # below this, rounding cannot have made the image of vectors so small
 _MANY_UNITS = 256  # above this, eigenvalues are for matrices that probably converge
 _VERY_MANY_UNITS = 1024  # above this, so are long chains
 _BALANCING_SWEEPS = 40
-_TF32_ROUNDING = 2e-3  # of a product, with room
 _SQUARINGS = 16  # of A, on a GPU: walks of 2^16 edges
 
 
@@ -83,7 +100,7 @@ def prove_convergence(a: Tensor, source: Source) -> Proof:
     if a.numel() == 0:
         return Proof(a.new_zeros(a.shape[0]), (1, 0.0))
     norm = norm_of(a)
-    unclear = norm >= 1 - a.shape[-1] * torch.finfo(a.dtype).eps  # NaN compares false: nothing to be clear about
+    unclear = norm >= 1 - norm_rounding(a.shape[-1], a.dtype)  # NaN compares false: nothing to be clear about
     unclear &= norm.isfinite()
     clear = float(torch.where(unclear | ~norm.isfinite(), 0, norm).max())
     if not bool(unclear.any()):
@@ -92,17 +109,17 @@ def prove_convergence(a: Tensor, source: Source) -> Proof:
     images = _Images(a if entries.numel() == a.shape[0] else a[entries], source.nonnegative)
     for hops in _PROBED_HOPS:
         images.advance(hops)
-        left = images.factor >= _SHRUNK
+        left = images.factor >= SHRUNK
         if not bool(left.any()):
             return Proof(norm, (hops, max(float(images.factor.max()), clear)))
         is_last = hops == _PROBED_HOPS[-1]
         if a.shape[-1] > (_MANY_UNITS if is_last else _VERY_MANY_UNITS):
             estimate = images.radius(left)
-            if float(estimate.max()) >= (1.05 if hops == _PROBED_HOPS[0] else 1.0):
+            if float(estimate.max()) >= (HOPELESS_AT_FIRST if hops == _PROBED_HOPS[0] else HOPELESS):
                 upper = images.factor.double().log().div(hops).exp().minimum(norm[entries].double())
                 _refuse(estimate, upper[left], entries[left], source)
     balanced = _balanced(source.in_float64(entries[left]))
-    still_open = ~(norm_of(balanced) < _SHRUNK)
+    still_open = ~(norm_of(balanced) < SHRUNK)
     if bool(still_open.any()):
         radius, upper = _radius(balanced[still_open])
         if not bool((upper < 1).all()):
@@ -118,7 +135,7 @@ def shrinking_power(a: Tensor, proof: Proof, nonnegative: bool) -> tuple[int, fl
     hops = _PROBED_HOPS[0]
     while hops <= _MOST_PROBED_HOPS:
         images.advance(hops)
-        if bool((images.factor < _SHRUNK).all()):
+        if bool((images.factor < SHRUNK).all()):
             return hops, float(images.factor.max())
         hops *= 2
     raise ResolventConditionError(
@@ -162,7 +179,7 @@ class _Images:
         if nonnegative:
             self.start = torch.ones(*a.shape[:-1], 1, dtype=a.dtype, device=a.device)
         else:
-            self.start = gaussian(a.shape[-1], _PROBES, a).expand(a.shape[0], -1, -1)
+            self.start = gaussian(a.shape[-1], PROBES, a).expand(a.shape[0], -1, -1)
         self.vectors = self.start
         self.factor = self._factor()
         self.growth = torch.ones_like(self.factor)  # per hop, in the last ones
@@ -182,7 +199,7 @@ class _Images:
         if self.nonnegative:
             size = self.vectors.abs().amax((-2, -1))
         else:
-            size = 20 / _PROBES**0.5 * self.vectors.square().sum((-2, -1)).sqrt()
+            size = UNDERESTIMATE / PROBES**0.5 * self.vectors.square().sum((-2, -1)).sqrt()
         return size.nan_to_num(nan=math.inf)
 
     def radius(self, chosen: Tensor) -> Tensor:
@@ -231,7 +248,12 @@ def _radius(a: Tensor) -> tuple[Tensor, Tensor]:
         values, right = torch.linalg.eig(matrix)
         left = torch.linalg.inv_ex(right)[0]
         condition = torch.linalg.vector_norm(left, dim=-1) * torch.linalg.vector_norm(right, dim=-2)
-        moved = 4 * torch.finfo(a.dtype).eps * torch.linalg.matrix_norm(matrix) * condition.nan_to_num(nan=math.inf)
+        moved = (
+            EIGENVALUE_ROUNDINGS
+            * torch.finfo(a.dtype).eps
+            * torch.linalg.matrix_norm(matrix)
+            * condition.nan_to_num(nan=math.inf)
+        )
         radii.append(values.abs().amax())
         bounds.append((values.abs() + moved).amax())
     return torch.stack(radii).to(a.device), torch.stack(bounds).to(a.device)
@@ -252,9 +274,9 @@ def surely_converges(a: Tensor) -> Tensor:
         power = power @ power
         size = _row_norm(power)
         log_radius = log_radius + size.double().log() / 2 ** (step + 1)
-    rounding = a.shape[-1] * torch.finfo(a.dtype).eps
+    rounding = norm_rounding(a.shape[-1], a.dtype)
     tf32 = a.is_cuda and a.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
-    return (least < 1 - rounding) | (log_radius.exp() < 1 - rounding - (_TF32_ROUNDING if tf32 else 0.0))
+    return (least < 1 - rounding) | (log_radius.exp() < 1 - rounding - (TF32_ROUNDING if tf32 else 0.0))
 
 
 def _row_norm(a: Tensor) -> Tensor:

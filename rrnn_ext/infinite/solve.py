@@ -20,13 +20,9 @@ from rrnn_ext._errors import ResolventConditionError
 from rrnn_ext.infinite import lapack
 from rrnn_ext.infinite.convergence import walks_in_blocks
 from rrnn_ext.infinite.lapack import Solver
+from rrnn_ext.infinite.margins import CERTAINTY, LARGEST_ERROR, LEFT_OUT_ROUNDINGS, PROBES, SMALL_NORM, TERM_ROUNDINGS
 from rrnn_ext.infinite.probes import gaussian
 
-# The largest estimate of a column's error, relative to its largest entry, with which a solution is returned.
-LARGEST_ERROR = 2.0**-11
-_TERMS = 4.0  # roundings of each term
-_PROBES = 8
-_CERTAINTY = 4.0  # eight Gaussian numbers underestimate a size by this with a probability below 1e-4 in each row
 _REFINEMENTS = 2
 _MOST_HOPS = 2**20  # of a series
 _FIRST_HOPS = 64
@@ -66,7 +62,7 @@ def by_series(power: int, factor: float) -> MakeSolver:
                 block_hops = max(block_hops, min(2 * block_hops, largest))
                 total = total + block
                 left_out = block.abs().sum(-2) * (factor / (1 - factor))
-                rounding = torch.finfo(a.dtype).eps / 4 * total.abs().amax(-2)
+                rounding = LEFT_OUT_ROUNDINGS * torch.finfo(a.dtype).eps * total.abs().amax(-2)
                 if not bool((left_out > rounding).any()):  # NaN ends the sum too
                     return total
             raise ResolventConditionError(
@@ -94,7 +90,7 @@ def solve(
     where X cannot be had to 2^-11.
     """
     poison = 0 * a.sum((-2, -1), keepdim=True)
-    if norm <= 0.9:  # ||(I - A)^{-1}|| <= 10: nothing to estimate
+    if norm <= SMALL_NORM:
         return finish(a, make_solver(a)(right(a)[0])) + poison
     error = math.inf
     for dtype in (a.dtype,) if a.dtype == torch.float64 else (a.dtype, torch.float64):
@@ -125,7 +121,7 @@ def refined(
     The largest of the columns that are ``finite``, (b, 1, c). ``noise``, (b, n, c), is what B itself may be wrong by.
     """
     x = solver(b)
-    probes = gaussian(a.shape[-1], _PROBES, a)
+    probes = gaussian(a.shape[-1], PROBES, a)
     left = rounding = math.inf
     for _ in range(_REFINEMENTS):
         residual = b - (x - a @ x)
@@ -135,7 +131,7 @@ def refined(
         correction, spread = image[..., : b.shape[-1]], image[..., b.shape[-1] :]
         x = x + correction
         left = _number((correction.abs().amax(-2, keepdim=True) / scale).where(finite, 0).amax())
-        rounding = _number(_CERTAINTY * spread.square().mean(-1).sqrt().amax())
+        rounding = _number(CERTAINTY * spread.square().mean(-1).sqrt().amax())
         if left <= LARGEST_ERROR / 2:
             break
     return x, left, rounding
@@ -143,18 +139,18 @@ def refined(
 
 def _rounding_by_column(a: Tensor, x: Tensor, solver: Solver, finite: Tensor, noise: Tensor | None) -> float:
     """The same for each column with its own terms: columns of a graded matrix may have little in common."""
-    if x.numel() * _PROBES > _PROBED_ELEMENTS:
+    if x.numel() * PROBES > _PROBED_ELEMENTS:
         return math.inf
     terms, scale = _terms(a, x, noise)
-    probed = (terms / scale).unsqueeze(-1) * gaussian(a.shape[-1], _PROBES, a).unsqueeze(-2)  # (b, n, c, probes)
+    probed = (terms / scale).unsqueeze(-1) * gaussian(a.shape[-1], PROBES, a).unsqueeze(-2)  # (b, n, c, probes)
     sizes = solver(probed.flatten(-2)).unflatten(-1, probed.shape[-2:]).square().mean(-1).sqrt()
-    return _number(_CERTAINTY * sizes.amax(-2, keepdim=True).where(finite, 0).amax())
+    return _number(CERTAINTY * sizes.amax(-2, keepdim=True).where(finite, 0).amax())
 
 
 def _terms(a: Tensor, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
     """What rounding may have added to each residual, (b, n, c), and the largest entry of each column."""
     sizes = x.abs()
-    terms = _TERMS * torch.finfo(a.dtype).eps * (sizes + a.abs() @ sizes)
+    terms = TERM_ROUNDINGS * torch.finfo(a.dtype).eps * (sizes + a.abs() @ sizes)
     scale = sizes.amax(-2, keepdim=True)
     return terms if noise is None else terms + noise, torch.where(scale > 0, scale, 1)
 

@@ -12,8 +12,9 @@ from rrnn_ext._modes import is_batched, without_autocast
 from rrnn_ext._options import Norm
 from rrnn_ext.infinite import deferred, lapack
 from rrnn_ext.infinite.convergence import Source, prove_convergence, source_of
+from rrnn_ext.infinite.margins import INVERSE_ROUNDINGS, LARGEST_ERROR
 from rrnn_ext.infinite.probes import gaussian
-from rrnn_ext.infinite.solve import LARGEST_ERROR, one_minus, refined
+from rrnn_ext.infinite.solve import one_minus, refined
 from rrnn_ext.ops import native
 from rrnn_ext.ops._matrices import of_weight, pair_norm, phi, walk_size_derivative
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
@@ -199,7 +200,8 @@ def _walks_by_products(weight_hh: Tensor, alpha: float, source: Source) -> Tenso
     probes = gaussian(a.shape[-1], 4, a).expand(a.shape[0], -1, -1)
     _, left, rounding = refined(a, probes, lambda right: quick @ right, poison.isfinite())
     # A backward stable inverse leaves a few units of rounding on top of what rounding does; pivot where there is more.
-    if not left <= max(16 * torch.finfo(a.dtype).eps * a.shape[-1] ** 0.5, rounding) or left + rounding > LARGEST_ERROR:
+    stable = INVERSE_ROUNDINGS * torch.finfo(a.dtype).eps * a.shape[-1] ** 0.5
+    if not left <= max(stable, rounding) or left + rounding > LARGEST_ERROR:
         return _exact_walks(a, source)  # with pivoting, in float64 where that is needed
     walks = without_the_empty_walk(a, quick)
     return walks + poison if not bool(poison.isfinite().all()) else walks

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rrnn_ext.infinite.convergence import norm_of
+from rrnn_ext.infinite.margins import POWER_ROUNDINGS
 from rrnn_ext.infinite.solve import by_factorisation, one_minus, solve
 from rrnn_ext.ops._matrices import block_triangular, identity
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
@@ -35,7 +36,7 @@ def truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
         start = b.to(a.dtype)
         sizes = start.abs()
         beyond = half.abs() @ (other.abs() @ sizes)
-        return start - half @ (other @ start), 4 * torch.finfo(a.dtype).eps * (sizes + hops * beyond)
+        return start - half @ (other @ start), POWER_ROUNDINGS * torch.finfo(a.dtype).eps * (sizes + hops * beyond)
 
     if a.is_cuda:
         solution, info = torch.linalg.solve_ex(one_minus(a), right(a)[0])

@@ -79,7 +79,7 @@ def test_a_faint_pathway_of_radius_one_whose_alpha_is_rounded_down() -> None:
 def test_a_residual_that_is_small_where_the_error_is_not(seed: int) -> None:
     """One eigenvalue of six units, far from 1 and with powers that first grow: rounding alone is too much."""
     turned = rotation(6, seed)
-    a = torch.tensor(turned @ (np.diag(np.full(6, -0.5)) + np.diag(np.full(5, 300.0), 1)) @ turned.T)
+    a = torch.tensor(turned @ (np.diag(np.full(6, -0.5)) + np.diag(np.full(5, 600.0), 1)) @ turned.T)
     b = torch.tensor(np.random.default_rng(seed).standard_normal((6, 1)))
     with mpmath.workdps(60):
         exact = mpmath.lu_solve(mpmath.eye(6) - mpmath.matrix(a.tolist()), mpmath.matrix(b.tolist()))

@@ -64,8 +64,8 @@ PYTHON = (
     Bug(
         name="probes-without-a-margin",
         file="rrnn_ext/infinite/convergence.py",
-        text="size = 20 / _PROBES**0.5 *",
-        instead="size = 1 / _PROBES**0.5 *",
+        text="size = UNDERESTIMATE / PROBES**0.5 *",
+        instead="size = 1 / PROBES**0.5 *",
         breaks="an estimate of the norm of a power of A passes for a bound of it",
         tests=("diagnostics", "large_divergence"),
     ),
@@ -88,7 +88,7 @@ PYTHON = (
     Bug(
         name="nothing-to-estimate-below-one",
         file="rrnn_ext/infinite/solve.py",
-        text="if norm <= 0.9:",
+        text="if norm <= SMALL_NORM:",
         instead="if norm < 1:",
         breaks="a norm just below 1 passes for a solution that is right in float32",
         tests=("margins",),
@@ -122,7 +122,7 @@ PYTHON = (
     Bug(
         name="radius-of-one-converges",
         file="rrnn_ext/diagnostics.py",
-        text="return radius < 1 - 1e-12",
+        text="return radius < 1 - RADIUS_ROUNDING",
         instead="return radius < 1 + 1e-12",
         breaks="resolvent_info says of a spectral radius of 1 that the sum converges",
         tests=("diagnostics",),
