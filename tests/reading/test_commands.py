@@ -206,6 +206,11 @@ class TestWhatIsMissing:
         assert finished.returncode == 1
         assert finished.stderr.splitlines()[-1] == "python -m rrnn_ext needs safetensors: pip install rrnn_ext[reading]"
 
+    def test_plots_name_the_extra(self) -> None:
+        finished = self.python("import sys; sys.modules['matplotlib'] = None; import rrnn_ext.plot")
+        said = "ModuleNotFoundError: rrnn_ext.plot needs matplotlib: pip install rrnn_ext[reading]"
+        assert finished.stderr.splitlines()[-1] == said
+
     def test_other_missing_modules_are_not_blamed_on_the_extra(self) -> None:
         finished = self.python(
             "import runpy, sys; sys.modules['torch'] = None; runpy.run_module('rrnn_ext', run_name='__main__')"
