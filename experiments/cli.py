@@ -9,16 +9,18 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import track
 
 from experiments.claims import summaries, tables
 from experiments.pages import demo as demonstration
 from experiments.pages import report as html_report
-from experiments.pages import reproduce, spiking
+from experiments.pages import reproduce, running, spiking
 from experiments.pages.beside_optimum import beside_optimum
 from experiments.tasks import modular, problems
 from experiments.tasks.spike_trains import MissingDataError
 from experiments.training import progress as progress_bar
 from experiments.training import regularisers, sweep
+from experiments.training import running as training_running
 from rrnn_ext.reading import CheckpointError, Network, commands
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -164,6 +166,28 @@ def run_spiking(
     """First weights of spiking networks: the rates that they give, and training from them. SPIKING.md."""
     with _refusing(MissingDataError):
         spiking.run(runs, page, _console(), seeds=seeds)
+
+
+@app.command(name="running")
+def run_running(
+    runs: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for the records; what it has is not trained again.")
+    ] = Path("runs/running"),
+    page: Annotated[Path, typer.Option(dir_okay=False, help="The page.")] = running.PAGE,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Networks for each kind, task, penalty and strength.")
+    ] = running.SEEDS,
+    updates: Annotated[int, typer.Option(min=1, help="Updates of the weights, for each network.")] = running.UPDATES,
+    hidden: Annotated[int, typer.Option(min=1, help="Hidden units.")] = running.HIDDEN,
+) -> None:
+    """RNNs, GRUs and LSTMs under a penalty of their weights and of themselves as they ran. RUNNING.md."""
+    settings = training_running.grid(
+        list(training_running.KINDS), running.TASKS, running.BETAS, seeds, hidden=hidden, updates=updates
+    )
+    trained = training_running.run(runs / "running.jsonl", settings)
+    records = list(track(trained, "networks", total=len(settings), console=_console()))
+    running.write(records, page, asked=len(settings))
+    _console().print(f"Written: {page}", soft_wrap=True)
 
 
 @app.command()
