@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._filtering import Neuron
+from rrnn_ext.spiking._layer_neuron import LayerNeuron
 from rrnn_ext.spiking._layer_rates import arrivals_of, pooled
 from rrnn_ext.spiking._simulation import simulated_chances
 from rrnn_ext.spiking._solve_scale import solve_scale
@@ -45,7 +45,7 @@ class FreePotential(NamedTuple):
         return mean, variance.clamp_min(0).sqrt()
 
 
-def free_potential(rows: Rows, chances: Tensor, clustering: Tensor | float, neuron: Neuron) -> FreePotential:
+def free_potential(rows: Rows, chances: Tensor, clustering: Tensor | float, neuron: LayerNeuron) -> FreePotential:
     """Of the rows' neurons under independent presynaptic spikes with the chances (n,) per step."""
     moving, fixed = rows
     noise = chances * (1 - chances) * clustering * neuron.variance_gain
@@ -58,7 +58,7 @@ class LayerSpikes:
     """What a layer's neurons (m,) do, whose weights and free potentials are given."""
 
     def __init__(
-        self, weights: Tensor, mean: Tensor, std: Tensor, arrivals: Arrivals, sources: Tensor, neuron: Neuron
+        self, weights: Tensor, mean: Tensor, std: Tensor, arrivals: Arrivals, sources: Tensor, neuron: LayerNeuron
     ) -> None:
         """`sources` are the chances of presynaptic spikes; `arrivals` those of the first neurons, each its own."""
         self._mean, self._std, self._neuron, self._alike = mean, std, neuron, pooled(arrivals)
@@ -72,7 +72,7 @@ class LayerSpikes:
         self.chances = chances * (own.mean() / chances[some].mean())  #: of a spike within a step
 
     def clustering(self) -> Tensor:
-        """As `Neuron.clustering` has it."""
+        """As `LayerNeuron.clustering` has it."""
         return self._neuron.clustering(self._mean, self._std, self._alike)
 
     def mean_near_threshold(self, distances: Tensor, masses: Tensor) -> Tensor:
@@ -88,7 +88,13 @@ class Fit(NamedTuple):
 
 
 def fit_scale(
-    rows: Rows, chances: Tensor, rate: float, neuron: Neuron, *, clustering: Tensor | float = 1.0, least: float = 0.0
+    rows: Rows,
+    chances: Tensor,
+    rate: float,
+    neuron: LayerNeuron,
+    *,
+    clustering: Tensor | float = 1.0,
+    least: float = 0.0,
 ) -> Fit:
     """At what scale the mean of the rows' rates is `rate`; OutOfReachError if there is none."""
     potential = free_potential(rows, chances, clustering, neuron)
@@ -113,7 +119,7 @@ def fit_scale(
     return Fit(scale, slope, spikes)
 
 
-def diffusion_guess(potential: FreePotential, rate: float, neuron: Neuron, *, least: float, most: float) -> float:
+def diffusion_guess(potential: FreePotential, rate: float, neuron: LayerNeuron, *, least: float, most: float) -> float:
     """The scale at which some of the neurons would have the rate if spikes were many and small."""
     some = FreePotential(potential.means[:, :MOST_ROWS], potential.variances[:, :MOST_ROWS])
     scales = torch.logspace(math.log10(least), math.log10(most), 200, dtype=torch.float64).tolist()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._filtering import Neuron
 from rrnn_ext.spiking._fit import Fit, Rows, fit_scale
+from rrnn_ext.spiking._layer_neuron import LayerNeuron
 from rrnn_ext.spiking._simulation import simulated_chances
 from rrnn_ext.spiking._solve_scale import correct_scale
 
@@ -24,7 +24,7 @@ class UnstableError(ValueError):
 
 
 def fit_recurrent(
-    inputs: Rows, recurrent: Tensor, from_input: Tensor, rate: float, share: float, neuron: Neuron
+    inputs: Rows, recurrent: Tensor, from_input: Tensor, rate: float, share: float, neuron: LayerNeuron
 ) -> tuple[float, float]:
     """Scales of `inputs.moving` and of `recurrent`; OutOfReachError or UnstableError if there are none."""
     fit, by_input, by_layer = _self_consistent(inputs, recurrent, from_input, rate, share, neuron)
@@ -48,7 +48,7 @@ def fit_recurrent(
 
 
 def _self_consistent(
-    inputs: Rows, recurrent: Tensor, from_input: Tensor, rate: float, share: float, neuron: Neuron
+    inputs: Rows, recurrent: Tensor, from_input: Tensor, rate: float, share: float, neuron: LayerNeuron
 ) -> tuple[Fit, float, float]:
     """The fit, and the scales of both kinds of weights for a variance of 1: the neurons' rates and the clustering of
     their spikes are put in their input until they come out again."""

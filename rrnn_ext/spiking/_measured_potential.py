@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._filtering import Neuron
+from rrnn_ext.spiking._layer_neuron import LayerNeuron
 from rrnn_ext.spiking._step_passage import Arrivals
 
 _SETTLING = 5.0  # time constants, if there is as much again
@@ -21,7 +21,7 @@ class MeasuredPotential(NamedTuple):
     mean: Tensor
     std: Tensor
     arrivals: Arrivals
-    neuron: Neuron
+    neuron: LayerNeuron
 
     def rate(self, scale: float) -> float:
         """Mean over the neurons, in Hz."""
@@ -30,7 +30,7 @@ class MeasuredPotential(NamedTuple):
 
 
 def measured_potential(
-    current: Tensor, neuron: Neuron, *, gain: float, sources: int, active: float
+    current: Tensor, neuron: LayerNeuron, *, gain: float, sources: int, active: float
 ) -> MeasuredPotential:
     """From the currents (T, samples, m), which come from so many presynaptic neurons, such a share of them active."""
     settling = round(_SETTLING * (neuron.tau + neuron.tau_syn) / neuron.dt)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._filtering import Neuron
+from rrnn_ext.spiking._layer_neuron import LayerNeuron
 
 _SPIKES = 10_000  # that are to be seen
 _MOST_STEPS = 100_000  # of all samples together
@@ -20,7 +20,7 @@ _CHUNK = 200  # steps of input at a time
 
 
 def simulated_chances(
-    weights: Tensor, chances: Tensor, neuron: Neuron, *, expected: float, recurrent: Tensor | None = None
+    weights: Tensor, chances: Tensor, neuron: LayerNeuron, *, expected: float, recurrent: Tensor | None = None
 ) -> Tensor:
     """Of a spike within a step (m,), of neurons with the weights (m, n) from neurons with the chances (n,), and with
     recurrent weights (m, m) among themselves.

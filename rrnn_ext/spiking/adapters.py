@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rrnn_ext.spiking._filtering import Neuron, checked_neuron
+from rrnn_ext.spiking._layer_neuron import LayerNeuron, layer_neuron
 from rrnn_ext.spiking.neurons import LIF
 
 
 class SpikingLayer(NamedTuple):
     """A module of leaky integrate-and-fire neurons. Values that differ between its neurons stand as their mean."""
 
-    neuron: Neuron
+    neuron: LayerNeuron
     gain: float  # by which the current is multiplied before it reaches the potential
     whole_time: bool  # it takes (T, ...), not one step at a time
     recurrent: Tensor | None = None  # weights (n, n) of its own
@@ -41,7 +41,7 @@ def spiking_layer(module: nn.Module, dt: float | None = None) -> SpikingLayer | 
 
 def _own(module: LIF) -> SpikingLayer:
     reset = 0.0 if isinstance(module.reset, str) else _mean(module.reset)
-    neuron = checked_neuron(
+    neuron = layer_neuron(
         tau=_mean(module.tau),
         dt=module.dt,
         tau_syn=0.0 if module.tau_syn is None else _mean(module.tau_syn),
@@ -56,7 +56,7 @@ def _by_decay(module: Any, dt: float | None) -> SpikingLayer:
     if dt is None:
         raise ValueError(f"dt must be given for {type(module).__name__}, which has no time step of its own")
     recurrent = getattr(module, "recurrent", None)
-    neuron = checked_neuron(
+    neuron = layer_neuron(
         tau=-dt / math.log(_mean(module.beta)),
         dt=dt,
         tau_syn=-dt / math.log(_mean(module.alpha)) if hasattr(module, "alpha") else 0.0,
@@ -76,7 +76,7 @@ def _by_time_constants(module: Any) -> SpikingLayer:
         raise TypeError(f"{type(module).__name__} holds the weights of its input itself, which is not supported")
     gain, decay = dt * _mean(p.tau_mem_inv), dt * _mean(p.tau_syn_inv)
     rest = _mean(p.v_leak)
-    neuron = checked_neuron(
+    neuron = layer_neuron(
         tau=-dt / math.log1p(-gain),
         dt=dt,
         tau_syn=-dt / math.log1p(-decay) if decay < 1 else 0.0,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from rrnn_ext.spiking._filtering import check_number
+from rrnn_ext.spiking._layer_neuron import check_number
 from rrnn_ext.spiking._measured_potential import MeasuredPotential, measured_potential, with_recurrent
 from rrnn_ext.spiking._recording import Layer, layers_of, record
 from rrnn_ext.spiking._solve_scale import OutOfReachError, correct_scale, solve_scale

@@ -20,9 +20,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._filtering import Neuron, check_number, check_rate, checked_neuron
 from rrnn_ext.spiking._fit import Rows, fit_scale
 from rrnn_ext.spiking._fit_recurrent import UnstableError, fit_recurrent
+from rrnn_ext.spiking._layer_neuron import LayerNeuron, check_number, check_rate, layer_neuron
 from rrnn_ext.spiking._solve_scale import OutOfReachError
 
 # Of the logarithm of the sizes of synapses (Song et al., PLoS Biology 2005: lognormal fit of cortical EPSPs).
@@ -61,7 +61,7 @@ def rate_normal_(
 
     >>> weight = rate_normal_(torch.empty(256, 512), rate_in=10.0, rate_out=20.0, tau=10e-3, dt=1e-3)
     """
-    neuron = checked_neuron(tau=tau, dt=dt, tau_syn=tau_syn, threshold=threshold, reset=reset, refractory=refractory)
+    neuron = layer_neuron(tau=tau, dt=dt, tau_syn=tau_syn, threshold=threshold, reset=reset, refractory=refractory)
     chances = checked_input(weight, rate_in, neuron)
     check_number("mean", mean)
     check_rate("rate_out", rate_out, neuron.highest_rate, "a spike per step that is not refractory")
@@ -99,7 +99,7 @@ def rate_dale_(
     >>> bool((weight[:, :410] > 0).all() and (weight[:, 410:] < 0).all())
     True
     """
-    neuron = checked_neuron(tau=tau, dt=dt, tau_syn=tau_syn, threshold=threshold, reset=reset, refractory=refractory)
+    neuron = layer_neuron(tau=tau, dt=dt, tau_syn=tau_syn, threshold=threshold, reset=reset, refractory=refractory)
     chances = checked_input(weight, rate_in, neuron)
     check_number("mean", mean)
     check_rate("rate_out", rate_out, neuron.highest_rate, "a spike per step that is not refractory")
@@ -160,7 +160,7 @@ def rate_recurrent_(
     >>> weight_in, weight_rec = torch.empty(200, 100), torch.empty(200, 200)
     >>> _ = rate_recurrent_(weight_in, weight_rec, rate_in=20.0, rate_out=10.0, tau=20e-3, dt=1e-3)
     """
-    neuron = checked_neuron(tau=tau, dt=dt, tau_syn=tau_syn, threshold=threshold, reset=reset, refractory=refractory)
+    neuron = layer_neuron(tau=tau, dt=dt, tau_syn=tau_syn, threshold=threshold, reset=reset, refractory=refractory)
     from_input = checked_input(weight_in, rate_in, neuron, name="weight_in")
     check_number("mean", mean)
     check_rate("rate_out", rate_out, neuron.highest_rate, "a spike per step that is not refractory")
@@ -191,7 +191,7 @@ def rate_recurrent_(
 
 
 def _fill(
-    weight: Tensor, rows: Rows, chances: Tensor, rate_out: float, neuron: Neuron, *, least: float = 0.0
+    weight: Tensor, rows: Rows, chances: Tensor, rate_out: float, neuron: LayerNeuron, *, least: float = 0.0
 ) -> Tensor:
     try:
         scale = fit_scale(rows, chances, rate_out, neuron, least=least).scale
@@ -207,7 +207,7 @@ def _out_of_reach(error: OutOfReachError, rate_out: float) -> ValueError:
     )
 
 
-def checked_input(weight: Tensor, rate_in: float | Tensor, neuron: Neuron, *, name: str = "weight") -> Tensor:
+def checked_input(weight: Tensor, rate_in: float | Tensor, neuron: LayerNeuron, *, name: str = "weight") -> Tensor:
     """Chances (n,) of a spike per step from what each entry of a row of the weight comes from."""
     if not weight.is_floating_point():
         raise TypeError(f"{name} must be of a floating-point dtype, got {weight.dtype}")

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._filtering import Neuron, checked_neuron
 from rrnn_ext.spiking._fit import MOST_ROWS, LayerSpikes, Rows, free_potential
+from rrnn_ext.spiking._layer_neuron import LayerNeuron, layer_neuron
 from rrnn_ext.spiking._layer_rates import arrivals_of
 from rrnn_ext.spiking.init import checked_input
 from rrnn_ext.spiking.surrogate import DEFAULT_SLOPE, Surrogate, check_surrogate, surrogate_derivative
@@ -63,7 +63,7 @@ def variance_propagation(
     >>> [round(layer.rate) for layer in variance_propagation(weights, rate_in=20.0, tau=20e-3, dt=1e-3)]
     [14, 12, 9, 6]
     """
-    neuron = checked_neuron(tau=tau, dt=dt, tau_syn=0.0, threshold=threshold, reset=reset, refractory=refractory)
+    neuron = layer_neuron(tau=tau, dt=dt, tau_syn=0.0, threshold=threshold, reset=reset, refractory=refractory)
     check_surrogate(surrogate, slope)
     distances, masses = _squares(neuron, surrogate, slope)
     rates, clustering = torch.as_tensor(rate_in), None
@@ -98,7 +98,7 @@ def variance_propagation(
     return layers
 
 
-def _squares(neuron: Neuron, surrogate: Surrogate, slope: float) -> tuple[Tensor, Tensor]:
+def _squares(neuron: LayerNeuron, surrogate: Surrogate, slope: float) -> tuple[Tensor, Tensor]:
     """Distances from the threshold, close together near it, and masses of the squared surrogate derivative there."""
     reach = _REACH * (neuron.threshold - neuron.reset)
     edges = torch.linspace(-1, 1, _MASSES + 1, dtype=torch.float64)

@@ -19,8 +19,8 @@ ZETA = 1.4603545088095868  # |zeta(1/2)|
 _CHUNK = 16  # neurons at a time: memory
 
 
-class Neuron(NamedTuple):
-    """Numbers, checked by `checked_neuron`; seconds, and potentials in one unit."""
+class LayerNeuron(NamedTuple):
+    """Numbers, checked by `layer_neuron`; seconds, and potentials in one unit."""
 
     tau: float
     dt: float
@@ -124,9 +124,9 @@ class Neuron(NamedTuple):
         )
 
 
-def checked_neuron(
+def layer_neuron(
     *, tau: float, dt: float, tau_syn: float, threshold: float, reset: float, refractory: float
-) -> Neuron:
+) -> LayerNeuron:
     """All of it, or an error that names the argument."""
     given = {
         "tau": tau, "dt": dt, "tau_syn": tau_syn, "threshold": threshold, "reset": reset, "refractory": refractory
@@ -143,7 +143,7 @@ def checked_neuron(
         raise ValueError(f"refractory must be >= 0 (seconds), got {refractory:g}")
     if reset >= threshold:
         raise ValueError(f"reset must be below the threshold ({threshold:g}), got {reset:g}")
-    return Neuron(**{name: float(value) for name, value in given.items()})
+    return LayerNeuron(**{name: float(value) for name, value in given.items()})
 
 
 def check_number(name: str, value: object) -> None:
