@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from experiments.claims.judge import judge
+from experiments.claims.summaries import Table
+from experiments.claims.verdicts import Claim, Verdict
 from experiments.training.results import Measure, Record, Setting
 
 LAGS = 10
+SHOWN, REFUTED, NOT_SHOWN = Verdict.SHOWN, Verdict.REFUTED, Verdict.NOT_SHOWN
+SEEDS = range(5)
+NOISE = (1.0, 1.01, 0.99, 1.02, 0.98)
 MEASURES: dict[str, Measure] = {
     "spectral_radius": 1.0,
     "resolvent_l1": 2.0,
@@ -44,3 +50,16 @@ def curve(task: str, regulariser: str, errors: Mapping[float, Iterable[float]], 
         for beta, by_seed in errors.items()
         for seed, error in enumerate(by_seed)
     ]
+
+
+def around(value: float) -> list[float]:
+    return [value * noise for noise in NOISE]
+
+
+def claim(records: list[Record], title: str) -> Claim:
+    (found,) = [claim for claim in judge(Table(records)) if claim.title == title]
+    return found
+
+
+def verdicts(found: Claim) -> dict[str, Verdict | None]:
+    return {part.what: part.verdict for part in found.parts}

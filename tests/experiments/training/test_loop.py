@@ -1,108 +1,91 @@
-"""Whole training loops with the penalty in the loss."""
+"""Training of a stack, against torch's own training of one network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from support.stacked_networks import NAMES, Module, double, normal
+from torch import nn
 
-import rrnn_ext
+from experiments.tasks import problems
+from experiments.training import loop, regularisers, stacked
+from experiments.training.results import Setting
+from experiments.training.stacked import Networks
 
-STEPS, HOPS = 60, 8
-
-
-@dataclass(frozen=True)
-class Outcome:
-    first_loss: float
-    task_loss: float
-    penalty: float
-    state: list[Tensor]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def penalty_of(rnn: nn.RNN, readout: nn.Linear, options: dict[str, Any]) -> Tensor:
-    w, u = rnn.get_parameter("weight_hh_l0"), rnn.get_parameter("weight_ih_l0")
-    return rrnn_ext.resolvent_penalty(w, u, readout.weight, **options)
+def random_examples(seed: int, *, classes: bool) -> loop.Examples:
+    targets = normal(10, 3, seed=seed + 50)
+    return loop.Examples(normal(10, 4, 2, seed=seed), targets.argmax(-1) if classes else targets)
 
 
-def train(strength: float, options: dict[str, Any]) -> Outcome:
-    """Recall the first of eight inputs, by Adam, with ``strength`` times the penalty in the loss."""
-    torch.manual_seed(0)
-    rnn, readout = nn.RNN(2, 24, batch_first=True), nn.Linear(24, 2)
-    with torch.no_grad():
-        # Room for the infinite sums, which need a spectral radius below one, of |W| where it is rectified.
-        rnn.get_parameter("weight_hh_l0").mul_(0.25)
-    x = torch.randn(64, HOPS, 2)
-    parameters = [*rnn.parameters(), *readout.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=5e-3)
-    first_loss = 0.0
-    for step in range(STEPS):
-        optimizer.zero_grad()
-        task_loss = nn.functional.mse_loss(readout(rnn(x)[0][:, -1]), x[:, 0])
-        if step == 0:
-            first_loss = task_loss.item()
-        # Without the penalty nothing holds the spectral radius below one, so no infinite sum is asked for.
-        total = task_loss + strength * penalty_of(rnn, readout, options) if strength else task_loss
-        total.backward()
-        optimizer.step()
-    return Outcome(
-        first_loss,
-        task_loss.item(),
-        penalty_of(rnn, readout, {**options, "hops": HOPS}).item(),
-        [parameter.detach() for parameter in parameters],
-    )
+class TestTraining:
+    @pytest.mark.parametrize("classes", [False, True])
+    @pytest.mark.parametrize("name", ["none", "L1", "R-RNN per hop"])
+    def test_as_torch_trains_one(self, name: str, classes: bool) -> None:
+        """nn.RNN under torch's Adam, cosine and losses; 10 sequences by 4, so passes end with a batch of 2."""
+        seeds, strengths, updates = [3, 4], [0.02, 0.3], 7
+        regulariser = regularisers.named(name)
+        first = double(stacked.new_networks(seeds, inputs=2, hidden=6, outputs=3))
+        sets = {seed: random_examples(seed, classes=classes) for seed in seeds}
+        trained = loop.train(
+            first, sets, seeds=seeds, regulariser=regulariser, strengths=strengths, updates=updates, batch=4,
+            learning_rate=1e-2,
+        )  # fmt: skip
+        criterion = nn.CrossEntropyLoss() if classes else nn.MSELoss()
+        for index, (seed, strength) in enumerate(zip(seeds, strengths, strict=True)):
+            module = Module(first, index)
+            # Adam moves each of nn.RNN's two biases as far as the stack's only one.
+            module.rnn.get_parameter("bias_hh_l0").requires_grad_(False)
+            optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=1e-2)
+            order = torch.Generator().manual_seed(seed)
+            passes = [torch.randperm(10, generator=order).split(4) for _ in range(3)]
+            for update, batch in enumerate([batch for batches in passes for batch in batches][:updates]):
+                optimiser.param_groups[0]["lr"] = 1e-2 * (1 + math.cos(math.pi * update / updates)) / 2
+                loss = criterion(module(sets[seed].sequences[batch]), sets[seed].targets[batch])
+                state = dict(module.named_parameters())
+                own = Networks(*(state[key][None] for key in NAMES))
+                optimiser.zero_grad()
+                (loss + strength * regulariser(own, 4).sum()).backward()
+                optimiser.step()
+            for key, weight in trained.select(index).state_dict().items():
+                torch.testing.assert_close(weight, module.state_dict()[key])
 
+    @pytest.mark.parametrize("classes", [False, True])
+    def test_error(self, classes: bool) -> None:
+        networks = double(stacked.new_networks([0, 1], inputs=2, hidden=6, outputs=3))
+        size = loop.EVALUATED_AT_ONCE + 3  # more than one part
+        targets = normal(size, 3, seed=1)
+        examples = loop.Examples(normal(size, 4, 2), targets.argmax(-1) if classes else targets)
+        for index, error in enumerate(loop.test_error(networks, examples)):
+            with torch.no_grad():
+                answers = Module(networks, index)(examples.sequences)
+            right = (answers.argmax(-1) == examples.targets).double().mean() if classes else torch.tensor(0)
+            expected = 1 - right if classes else nn.functional.mse_loss(answers, examples.targets)
+            torch.testing.assert_close(error, expected)
 
-@pytest.mark.usefixtures("deterministic_algorithms")
-@pytest.mark.parametrize(
-    ("strength", "options"),
-    [
-        (0.01, {"hops": HOPS}),
-        (0.01, {"hops": HOPS, "rectify": True}),
-        (0.01, {"hops": HOPS, "per_hop": True, "alpha": 0.9}),
-        (0.01, {"hops": HOPS, "norm": "l2"}),
-        (1.0, {"hops": None, "alpha": 0.25}),
-        (0.5, {"hops": None, "alpha": 0.25, "rectify": True}),
-    ],
-    ids=str,
-)
-def test_training_lowers_the_penalty(strength: float, options: dict[str, Any]) -> None:
-    free, held = train(0.0, options), train(strength, options)
-    assert held.penalty < 0.5 * free.penalty
-    assert held.task_loss < held.first_loss
-    again = train(strength, options)
-    for a, b in zip(held.state, again.state, strict=True):
-        assert torch.equal(a, b)
+    def test_sets_of_unequal_size_are_refused(self) -> None:
+        short = loop.Examples(*(part[:6] for part in random_examples(0, classes=False)))
+        with pytest.raises(ValueError, match=r"same number of sequences, got \[6, 10\]"):
+            loop.train(
+                double(stacked.new_networks([0, 1], inputs=2, hidden=6, outputs=3)),
+                {0: short, 1: random_examples(1, classes=False)},
+                seeds=[0, 1], regulariser=regularisers.none, strengths=[0, 0], updates=1, batch=4, learning_rate=1e-2,
+            )  # fmt: skip
 
-
-@pytest.mark.usefixtures("deterministic_algorithms")
-def test_the_penalty_alone_takes_a_network_apart() -> None:
-    """Gradient descent on the penalty by itself goes to zero, signed cancellation or not."""
-    torch.manual_seed(0)
-    w, u, v = (nn.Parameter(0.1 * torch.randn(shape)) for shape in ((16, 16), (16, 3), (2, 16)))
-    optimizer = torch.optim.SGD([w, u, v], lr=1e-2)
-    before = rrnn_ext.resolvent_penalty(w, u, v, hops=6, norm="l2").item()
-    for _ in range(200):
-        optimizer.zero_grad()
-        rrnn_ext.resolvent_penalty(w, u, v, hops=6, norm="l2").backward()
-        optimizer.step()
-    assert rrnn_ext.resolvent_penalty(w, u, v, hops=6, norm="l2").item() < 0.5 * before
-
-
-def test_learned_alpha() -> None:
-    """alpha may be a parameter: the penalty pulls it down."""
-    torch.manual_seed(0)
-    w, u = 0.1 * torch.randn(8, 8), torch.randn(8, 2)
-    raw = nn.Parameter(torch.tensor(0.0))
-    optimizer = torch.optim.SGD([raw], lr=0.1)
-    values = []
-    for _ in range(5):
-        optimizer.zero_grad()
-        value = rrnn_ext.resolvent_penalty(w, u, alpha=raw.exp(), hops=5)
-        value.backward()
-        optimizer.step()
-        values.append(value.item())
-    assert values == sorted(values, reverse=True)
-    assert values[-1] < 0.9 * values[0]
+    def test_solves_a_task(self) -> None:
+        """Averaging nearly as well as can be, in far fewer updates than a sweep gives it; nothing where β is huge."""
+        settings = [Setting("averaging", "L1", beta, 0, updates=60) for beta in (0.0, 1.0)]
+        problem = problems.named("averaging")
+        networks = loop.train(
+            stacked.new_networks([0, 0], inputs=problem.inputs, hidden=64, outputs=problem.outputs),
+            {0: loop.Examples(*problem.training_set(0))},
+            seeds=[0, 0], regulariser=regularisers.l1, strengths=[0.0, 1.0],
+            updates=60, batch=settings[0].batch, learning_rate=settings[0].learning_rate,
+        )  # fmt: skip
+        free, held = loop.test_error(networks, loop.Examples(*problem.test_set())).tolist()
+        assert free < 0.25
+        assert held > 0.9

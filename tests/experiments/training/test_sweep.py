@@ -1,4 +1,4 @@
-"""Stacks of networks, their training, and sweeps: against nn.RNN and torch's own training, and against one another."""
+"""Sweeps: what is trained, in which order, and going on after a stop."""
 
 from __future__ import annotations
 
@@ -16,185 +16,24 @@ from threading import get_ident
 
 import pytest
 import torch
-from torch import Tensor, nn
+from support.stacked_networks import Module
+from torch import nn
 
 from experiments.tasks import problems
-from experiments.training import loop, measures, regularisers, results, stacked, sweep
+from experiments.training import results, sweep
 from experiments.training.results import Record, Setting
-from experiments.training.stacked import Networks
 from experiments.training.sweep import Progress
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+
 ROOT = Path(__file__).parents[3]
+
+
 TINY = {"hidden": 6, "updates": 4}
-NAMES = ("rnn.weight_hh_l0", "rnn.weight_ih_l0", "rnn.bias_ih_l0", "readout.weight", "readout.bias")  # as in Networks
 
 
-class Module(nn.Module):
-    """One network of a stack as PyTorch has it."""
-
-    def __init__(self, networks: Networks, index: int) -> None:
-        super().__init__()
-        self.rnn = nn.RNN(networks.weight_in.shape[-1], networks.weight_hh.shape[-1], batch_first=True)
-        self.readout = nn.Linear(*networks.weight_out.shape[:0:-1])
-        self.to(networks.bias.dtype).load_state_dict(networks.select(index).state_dict())
-
-    def forward(self, sequences: Tensor) -> Tensor:
-        return self.readout(self.rnn(sequences)[0][:, -1])
-
-
-def double(networks: Networks) -> Networks:
-    return Networks(*(weight.double() for weight in networks))
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-class TestStacked:
-    networks = double(stacked.new_networks([5, 0, 7], inputs=2, hidden=6, outputs=3))
-
-    @pytest.mark.parametrize("steps", [1, 2, 5])
-    def test_outputs_and_gradients_of_nn_rnn(self, steps: int) -> None:
-        sequences = normal(3, 4, steps, 2).requires_grad_()
-        weights = [weight.clone().requires_grad_() for weight in self.networks]
-        found = stacked.outputs(Networks(*weights), sequences)
-        modules = [Module(self.networks, index) for index in range(3)]
-        expected = torch.stack([module(own) for module, own in zip(modules, sequences, strict=True)])
-        torch.testing.assert_close(found, expected)
-
-        factors = normal(3, 4, 3, seed=1)
-        grads = torch.autograd.grad(found, [sequences, *weights], factors)
-        (grad_sequences,) = torch.autograd.grad(expected, sequences, factors, retain_graph=True)
-        expected.backward(factors)
-        torch.testing.assert_close(grads[0], grad_sequences)
-        for grad, name in zip(grads[1:], NAMES, strict=True):
-            own = [module.get_parameter(name).grad for module in modules]
-            torch.testing.assert_close(grad, torch.stack([part for part in own if part is not None]))
-
-    def test_gradcheck(self) -> None:
-        weights = [weight.clone().requires_grad_() for weight in self.networks]
-        sequences = normal(3, 2, 3, 2).requires_grad_()
-        assert torch.autograd.gradcheck(lambda x, *w: stacked.outputs(Networks(*w), x), (sequences, *weights))
-
-    def test_second_derivatives_are_refused(self) -> None:
-        weights = [weight.clone().requires_grad_() for weight in self.networks]
-        value = stacked.outputs(Networks(*weights), normal(3, 2, 3, 2)).sum()
-        (grad,) = torch.autograd.grad(value, weights[0], create_graph=True)
-        with pytest.raises(RuntimeError, match="once_differentiable"):
-            grad.sum().backward()
-
-    def test_shared_sequences(self) -> None:
-        sequences = normal(4, 5, 2)
-        found = stacked.outputs(self.networks, sequences)
-        torch.testing.assert_close(found, stacked.outputs(self.networks, torch.stack(3 * [sequences])))
-
-    def test_a_network_depends_on_its_seed_alone(self) -> None:
-        state = torch.get_rng_state()
-        alone = double(stacked.new_networks([0], inputs=2, hidden=6, outputs=3))
-        assert torch.equal(torch.get_rng_state(), state)
-        for found, expected in zip(alone, self.networks.select(slice(1, 2)), strict=True):
-            assert torch.equal(found, expected)
-        assert not torch.equal(self.networks.weight_hh[0], self.networks.weight_hh[1])
-
-    def test_drawn_by_the_law_of_nn_rnn(self) -> None:
-        ours = stacked.new_networks(range(40), inputs=8, hidden=16, outputs=8)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            theirs = [(nn.RNN(8, 16), nn.Linear(16, 8)) for _ in range(40)]
-        pairs: dict[str, list[Tensor]] = {
-            "weight_hh": [rnn.get_parameter("weight_hh_l0") for rnn, _ in theirs],
-            "weight_in": [rnn.get_parameter("weight_ih_l0") for rnn, _ in theirs],
-            "bias": [rnn.get_parameter("bias_ih_l0") + rnn.get_parameter("bias_hh_l0") for rnn, _ in theirs],
-            "weight_out": [readout.weight for _, readout in theirs],
-            "bias_out": [readout.bias for _, readout in theirs],
-        }
-        for name, drawn in pairs.items():
-            sample, expected = getattr(ours, name), torch.stack(drawn).detach()
-            assert sample.shape == expected.shape
-            assert sample.mean().abs() < 0.03
-            assert sample.std().item() == pytest.approx(expected.std().item(), rel=0.1)
-            assert sample.abs().max().item() == pytest.approx(expected.abs().max().item(), rel=0.1)
-
-    def test_state_dicts_make_the_stack_again(self) -> None:
-        states = [self.networks.select(index).state_dict() for index in range(3)]
-        for found, expected in zip(stacked.from_state_dicts(states), self.networks, strict=True):
-            assert torch.equal(found, expected)
-
-
-def random_examples(seed: int, *, classes: bool) -> loop.Examples:
-    targets = normal(10, 3, seed=seed + 50)
-    return loop.Examples(normal(10, 4, 2, seed=seed), targets.argmax(-1) if classes else targets)
-
-
-class TestTraining:
-    @pytest.mark.parametrize("classes", [False, True])
-    @pytest.mark.parametrize("name", ["none", "L1", "R-RNN per hop"])
-    def test_as_torch_trains_one(self, name: str, classes: bool) -> None:
-        """nn.RNN under torch's Adam, cosine and losses; 10 sequences by 4, so passes end with a batch of 2."""
-        seeds, strengths, updates = [3, 4], [0.02, 0.3], 7
-        regulariser = regularisers.named(name)
-        first = double(stacked.new_networks(seeds, inputs=2, hidden=6, outputs=3))
-        sets = {seed: random_examples(seed, classes=classes) for seed in seeds}
-        trained = loop.train(
-            first, sets, seeds=seeds, regulariser=regulariser, strengths=strengths, updates=updates, batch=4,
-            learning_rate=1e-2,
-        )  # fmt: skip
-        criterion = nn.CrossEntropyLoss() if classes else nn.MSELoss()
-        for index, (seed, strength) in enumerate(zip(seeds, strengths, strict=True)):
-            module = Module(first, index)
-            # Adam moves each of nn.RNN's two biases as far as the stack's only one.
-            module.rnn.get_parameter("bias_hh_l0").requires_grad_(False)
-            optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=1e-2)
-            order = torch.Generator().manual_seed(seed)
-            passes = [torch.randperm(10, generator=order).split(4) for _ in range(3)]
-            for update, batch in enumerate([batch for batches in passes for batch in batches][:updates]):
-                optimiser.param_groups[0]["lr"] = 1e-2 * (1 + math.cos(math.pi * update / updates)) / 2
-                loss = criterion(module(sets[seed].sequences[batch]), sets[seed].targets[batch])
-                state = dict(module.named_parameters())
-                own = Networks(*(state[key][None] for key in NAMES))
-                optimiser.zero_grad()
-                (loss + strength * regulariser(own, 4).sum()).backward()
-                optimiser.step()
-            for key, weight in trained.select(index).state_dict().items():
-                torch.testing.assert_close(weight, module.state_dict()[key])
-
-    @pytest.mark.parametrize("classes", [False, True])
-    def test_error(self, classes: bool) -> None:
-        networks = double(stacked.new_networks([0, 1], inputs=2, hidden=6, outputs=3))
-        size = loop.EVALUATED_AT_ONCE + 3  # more than one part
-        targets = normal(size, 3, seed=1)
-        examples = loop.Examples(normal(size, 4, 2), targets.argmax(-1) if classes else targets)
-        for index, error in enumerate(loop.test_error(networks, examples)):
-            with torch.no_grad():
-                answers = Module(networks, index)(examples.sequences)
-            right = (answers.argmax(-1) == examples.targets).double().mean() if classes else torch.tensor(0)
-            expected = 1 - right if classes else nn.functional.mse_loss(answers, examples.targets)
-            torch.testing.assert_close(error, expected)
-
-    def test_sets_of_unequal_size_are_refused(self) -> None:
-        short = loop.Examples(*(part[:6] for part in random_examples(0, classes=False)))
-        with pytest.raises(ValueError, match=r"same number of sequences, got \[6, 10\]"):
-            loop.train(
-                double(stacked.new_networks([0, 1], inputs=2, hidden=6, outputs=3)),
-                {0: short, 1: random_examples(1, classes=False)},
-                seeds=[0, 1], regulariser=regularisers.none, strengths=[0, 0], updates=1, batch=4, learning_rate=1e-2,
-            )  # fmt: skip
-
-    def test_solves_a_task(self) -> None:
-        """Averaging nearly as well as can be, in far fewer updates than a sweep gives it; nothing where β is huge."""
-        settings = [Setting("averaging", "L1", beta, 0, updates=60) for beta in (0.0, 1.0)]
-        problem = problems.named("averaging")
-        networks = loop.train(
-            stacked.new_networks([0, 0], inputs=problem.inputs, hidden=64, outputs=problem.outputs),
-            {0: loop.Examples(*problem.training_set(0))},
-            seeds=[0, 0], regulariser=regularisers.l1, strengths=[0.0, 1.0],
-            updates=60, batch=settings[0].batch, learning_rate=settings[0].learning_rate,
-        )  # fmt: skip
-        free, held = loop.test_error(networks, loop.Examples(*problem.test_set())).tolist()
-        assert free < 0.25
-        assert held > 0.9
+SETTINGS = sweep.grid(["averaging", "lagged"], ["none", "L1", "R-RNN"], [1e-3, 1e-1], [0, 1], **TINY)
 
 
 class TestGrid:
@@ -228,9 +67,6 @@ class TestGrid:
     def test_settings_out_of_range(self, changed: dict[str, object], message: str) -> None:
         with pytest.raises(ValueError, match=message):
             Setting(**{"task": "averaging", "regulariser": "L1", "beta": 0.1, "seed": 0, **changed})  # type: ignore[arg-type]
-
-
-SETTINGS = sweep.grid(["averaging", "lagged"], ["none", "L1", "R-RNN"], [1e-3, 1e-1], [0, 1], **TINY)
 
 
 @pytest.fixture(scope="module")
@@ -352,78 +188,3 @@ class TestSweep:
         stacks = list(sweep._stacks([*group, replace(group[0], hidden=8)]))
         assert [len(stack) for stack in stacks] == [3, 3, 1]
         assert [setting for stack in stacks for setting in stack] == [*group, replace(group[0], hidden=8)]
-
-
-class TestResults:
-    record = Record(Setting("on-off", "L1", 0.1, 3), 0.25, {"gini": math.nan, "hop_profile": (0.5, 0.5)})
-
-    def test_nan_comes_back(self, tmp_path: Path) -> None:
-        networks = stacked.new_networks([3], inputs=2, hidden=4, outputs=1)
-        results.append(tmp_path, [self.record], networks, steps=2)
-        assert "NaN" not in (tmp_path / "results.jsonl").read_text()
-        (found,) = results.load(tmp_path)
-        assert math.isnan(found.measures.pop("gini"))  # type: ignore[arg-type]
-        assert found == replace(self.record, measures={"hop_profile": (0.5, 0.5)})
-
-    def test_a_damaged_line_is_named(self, tmp_path: Path) -> None:
-        networks = stacked.new_networks([3], inputs=2, hidden=4, outputs=1)
-        results.append(tmp_path, [self.record], networks, steps=2)
-        path = tmp_path / "results.jsonl"
-        path.write_text(path.read_text() + '{"setting": 3}\n' + path.read_text())
-        with pytest.raises(ValueError, match=r"results\.jsonl, line 2, does not hold a network's results"):
-            results.load(tmp_path)
-
-    def test_nothing_yet(self, tmp_path: Path) -> None:
-        assert results.load(tmp_path) == []
-
-    def test_every_setting_has_its_own_weights(self, tmp_path: Path) -> None:
-        changes = [
-            {}, {"task": "lagged"}, {"regulariser": "L2"}, {"beta": 0.1000001}, {"seed": 4}, {"hidden": 65},
-            {"updates": 601}, {"batch": 129}, {"learning_rate": 0.005000001},
-        ]  # fmt: skip
-        settings = [replace(self.record.setting, **change) for change in changes]  # type: ignore[arg-type]
-        assert len({results.weights_path(tmp_path, setting) for setting in settings}) == len(changes)
-
-
-class TestMeasures:
-    @pytest.mark.parametrize("name", ["averaging", "subtraction", "multiplication", "lagged", "on-off-sparse"])
-    def test_of_the_optimum(self, name: str) -> None:
-        """A network that is the optimal linear read-out, as a delay line of small signals in tanh's linear part."""
-        task = problems.named(name)
-        ((found),) = measures.of_networks(delay_line(task.optimal_walks), task)  # type: ignore[attr-defined]
-        expected_at_one = (
-            "correlation", "correlation_per_hop", "correlation_jacobian", "correlation_impulses", "alignment",
-            "alignment_per_hop", "signal_share",
-        )  # fmt: skip
-        for measure in expected_at_one:
-            assert found[measure] == pytest.approx(1, abs=1e-3), measure
-        for measure in ("communication_sparsity", "communication_sparsity_per_hop"):
-            assert found[measure] == pytest.approx(0, abs=1e-3), measure
-        by_lag = task.optimal_walks.abs().sum((-2, -1))  # type: ignore[attr-defined]
-        assert found["walks_l1"] == pytest.approx(by_lag.sum().item(), rel=1e-3)
-        assert found["resolvent_l1"] == pytest.approx(task.optimum.abs().sum().item(), rel=1e-3)  # type: ignore[attr-defined]
-        assert found["hop_profile"] == pytest.approx((by_lag / by_lag.sum()).tolist(), abs=1e-4)
-
-    def test_without_an_optimum(self) -> None:
-        problem = problems.named("digits")
-        networks = stacked.new_networks([0, 1], inputs=problem.inputs, hidden=6, outputs=problem.outputs)
-        first, second = measures.of_networks(networks, problem)
-        assert first.keys() == second.keys()
-        assert "correlation" not in first
-        assert first["walks_l1"] != second["walks_l1"]
-        assert len(first["hop_profile"]) == problem.steps  # type: ignore[arg-type]
-        (alone,) = measures.of_networks(networks.select(slice(1, 2)), problem)
-        for name, value in alone.items():
-            assert value == pytest.approx(second[name], rel=1e-4), name
-
-
-def delay_line(walks: Tensor) -> Networks:
-    """One network with the given walks (L, o, i): inputs are shifted on at every step, and all of them read out."""
-    steps, outputs, inputs = walks.shape
-    small = 1e-3
-    weight_in = torch.zeros(steps * inputs, inputs)
-    weight_in[:inputs] = small * torch.eye(inputs)
-    weight_hh = torch.diag(torch.ones((steps - 1) * inputs), -inputs)
-    weight_out = walks.movedim(0, 1).reshape(outputs, steps * inputs) / small
-    biases = torch.zeros(1, steps * inputs), torch.zeros(1, outputs)
-    return Networks(weight_hh[None], weight_in[None], biases[0], weight_out[None], biases[1])
