@@ -26,7 +26,7 @@ class Norm(enum.IntEnum):
     l2 = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class PenaltyOptions:
     """The options of :func:`rrnn_ext.resolvent_penalty`, which says what they are, checked as far as no weight is
     needed for it: ValueError and TypeError name the option, what was needed and what came.
@@ -51,6 +51,12 @@ class PenaltyOptions:
         hops = check_options(self.hops, self.per_hop, self.norm, self.hop_weights, self.method, self.reduction)
         if hops is not self.hops:
             object.__setattr__(self, "hops", hops)
+
+    def __repr__(self) -> str:
+        """What differs from the defaults."""
+        given = {name: value for name, value in vars(self).items() if value is not getattr(type(self), name)}
+        shown = {name: f"tensor{tuple(x.shape)}" if isinstance(x, Tensor) else repr(x) for name, x in given.items()}
+        return f"PenaltyOptions({', '.join(f'{name}={value}' for name, value in shown.items())})"
 
 
 def check_options(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 
-# The largest estimate of a column's error, relative to its largest entry, with which a solution is returned; native
-# kernels leave a sum open beyond the same.
+# The largest estimate of a column's error, relative to its largest entry, with which a solution is returned: also
+# kTolerance of native kernels.
 LARGEST_ERROR = 2.0**-11
 
 # Of ||A|| below this, ||(I - A)^{-1}|| <= 10: no digits are lost, nothing has to be estimated.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import mpmath
@@ -15,6 +17,7 @@ from torch import Tensor
 import rrnn_ext
 from rrnn_ext import reference
 from rrnn_ext._options import Method, NormName
+from rrnn_ext.infinite.margins import LARGEST_ERROR
 from rrnn_ext.infinite.probes import gaussian
 
 
@@ -169,5 +172,11 @@ def test_a_direction_that_underflows(smallest: float) -> None:
     w = torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) / 4
     assert 1.1 * torch.linalg.matrix_norm(w, ord=1) > 0.9 and 1.1 * torch.linalg.eigvals(w).abs().max() < 1  # noqa: PT018
     direction = torch.full_like(w, smallest)
-    _, slope = torch.func.jvp(lambda w: rrnn_ext.resolvent(w, w[:, :2], alpha=1.1).sum(), (w,), (direction,))
+    slope = torch.func.jvp(lambda w: rrnn_ext.resolvent(w, w[:, :2], alpha=1.1).sum(), (w,), (direction,))[1]
     assert slope.abs() < 1e4 * smallest
+
+
+def test_native_kernels_leave_the_error_that_solutions_may_have() -> None:
+    header = (Path(__file__).resolve().parents[2] / "csrc" / "common" / "convergence.h").read_text()
+    (over,) = re.findall(r"kTolerance = 1\.0 / (\d+);", header)
+    assert 1 / int(over) == LARGEST_ERROR
