@@ -19,7 +19,7 @@ from rrnn_ext.networks.graphs import Gains, GivenWeights, Graphs, ModuleWeights
 from rrnn_ext.networks.running.given import walks_of_gains
 from rrnn_ext.networks.running.network import Run, walks_of_run
 from rrnn_ext.networks.running.sequences import Sequences, State
-from rrnn_ext.networks.running.sizes import hops_of, penalty_of, sum_of
+from rrnn_ext.networks.running.sizes import RunInfo, hops_of, info_of, penalty_of, sum_of
 from rrnn_ext.networks.sources import WeightSource, describe, read, read_weight
 
 
@@ -287,11 +287,29 @@ class ResolventPenalty(nn.Module):
             return found.to(graphs.dtype)
 
     @torch.jit.unused
-    def info(self) -> ResolventInfo:
+    @torch.no_grad()
+    def info(
+        self,
+        x: Sequences | None = None,
+        out: Sequences | None = None,
+        *,
+        lengths: Tensor | None = None,
+        hx: State = None,
+        batch_first: bool | None = None,
+        readout_step: int | Literal["every"] = -1,
+    ) -> ResolventInfo | RunInfo:
         """The :func:`rrnn_ext.resolvent_info` of the weights' graphs, each of its tensors of their shape: () of one
-        graph, (gates,) of a gated module, before that one for each choice of directions."""
-        graphs, options = self._graphs()
-        wanted = {name: options[name] for name in ("hops", "alpha", "rectify")}
+        graph, (gates,) of a gated module, before that one for each choice of directions. With a batch, how strong the
+        walks of each lag are in the network that ran, and what ``hops`` leaves out.
+
+        Arguments and errors as of :meth:`forward`.
+        """
+        run = Run(x, out, lengths, hx, batch_first, readout_step)
+        if self._runs(run):
+            walks, options, _ = self._walks(run, "mean")
+            return info_of(walks, options.hops)
+        graphs, given = self._graphs()
+        wanted = {name: given[name] for name in ("hops", "alpha", "rectify")}
         return resolvent_info(graphs.weight_hh.expand(*graphs.batch(), *graphs.weight_hh.shape[-2:]), **wanted)
 
     def _runs(self, run: Run) -> bool:

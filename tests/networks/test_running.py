@@ -295,3 +295,25 @@ def test_no_read_out() -> None:
     penalty = rrnn_ext.ResolventPenalty(rnn, hops=STEPS, gains="mean")
     expected = torch.autograd.functional.jacobian(lambda z: rnn(z)[0][0, -1], x)[:, 0].movedim(1, 0).flip(0)
     torch.testing.assert_close(penalty.hop_decomposition(x, out), expected, **CLOSE)
+
+
+def test_info() -> None:
+    """Of the weights, of every kind of module, and of the network that ran."""
+    for name, shape in (("tanh", ()), ("gru", (3,)), ("stacked lstm", (4,))):
+        rnn, readout = network(name)
+        info = rrnn_ext.ResolventPenalty(rnn, readout, hops=STEPS, alpha=0.5).info()
+        assert isinstance(info, rrnn_ext.ResolventInfo)
+        gates = [getattr(rnn, f"weight_hh_l{at}").unflatten(0, (-1, UNITS)) for at in range(rnn.num_layers)]
+        radius = torch.stack([torch.linalg.eigvals(each).abs().amax(-1) for each in gates]).amax(0)
+        torch.testing.assert_close(info.spectral_radius, 0.5 * radius.detach().reshape(shape), rtol=1e-6, atol=0.0)
+    x = sequences(1)
+    penalty = rrnn_ext.ResolventPenalty(rnn, readout, hops=2)
+    ran = penalty.info(x, rnn(x)[0])
+    expected = jacobians(rnn, readout, x)[0].abs().sum((0, 2)).flip(0)
+    assert not isinstance(ran, rrnn_ext.ResolventInfo)
+    torch.testing.assert_close(ran.strength, expected, **CLOSE)
+    torch.testing.assert_close(ran.left_out, expected[2:].sum(), **CLOSE)
+    penalty.hops = None
+    every = penalty.info(x, rnn(x)[0])
+    assert not isinstance(every, rrnn_ext.ResolventInfo)
+    assert every.left_out == 0

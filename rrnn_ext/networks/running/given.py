@@ -8,7 +8,7 @@ from torch import Tensor
 from rrnn_ext.networks.constants import Constant
 from rrnn_ext.networks.leaks import rows_of, widened
 from rrnn_ext.networks.running.steps import Vectors
-from rrnn_ext.networks.running.walks import DrivenLayer, driven_walks
+from rrnn_ext.networks.running.walks import DrivenLayer, driven_walks, edge
 from rrnn_ext.ops._matrices import phi
 
 
@@ -50,8 +50,8 @@ def walks_of_gains(
         by_lag = rows * by_lag
         carries = ((1.0 - rows) * torch.ones_like(by_lag)).unsqueeze(-2)
     eye = torch.eye(units, dtype=weight_hh.dtype, device=weight_hh.device)
-    incoming = eye if weight_in is None else alpha * phi(weight_in.to(weight_hh.dtype), rectify)
-    readout = eye if weight_out is None else alpha * phi(weight_out.to(weight_hh.dtype), rectify)
+    incoming = eye if weight_in is None else edge(weight_in.to(weight_hh.dtype), alpha, rectify)
+    readout = eye if weight_out is None else edge(weight_out.to(weight_hh.dtype), alpha, rectify)
     vectors = Vectors(by_lag, by_lag, carries)
     if rectify:
         vectors = vectors.mapped(torch.abs)

@@ -14,7 +14,7 @@ from rrnn_ext.networks.leaks import in_layer, rows_of
 from rrnn_ext.networks.readers import Layer, LayerRun, Reader
 from rrnn_ext.networks.running.sequences import Batch, Sequences, State, batch_of, mean_over_sequences, reverse
 from rrnn_ext.networks.running.steps import Vectors
-from rrnn_ext.networks.running.walks import DrivenLayer, driven_walks
+from rrnn_ext.networks.running.walks import DrivenLayer, driven_walks, edge
 from rrnn_ext.ops._matrices import phi
 
 _SEQUENCES = 4  # of a batch, where nothing is said
@@ -72,7 +72,7 @@ def walks_of_run(
     if weight_out is None:
         edges = torch.eye(reader.size * reader.directions, dtype=dtype, device=like.device)
     else:
-        edges = alpha * phi(weight_out.to(dtype), rectify)
+        edges = edge(weight_out.to(dtype), alpha, rectify)
     readouts = [reader.columns_of(edges, direction) for direction in range(reader.directions)]
     having = None
     if batch.lengths is not None and not mean:
@@ -156,9 +156,8 @@ def _initial(batch: Batch, at: int) -> tuple[Tensor, ...] | None:
 
 
 def _driven(layer: Layer, vectors: Vectors, alpha: float | Tensor, rectify: bool, dtype: torch.dtype) -> DrivenLayer:
-    recurrent, incoming = (
-        phi(weight.reshape(-1, weight.shape[-1]).to(dtype), rectify) for weight in (layer.recurrent, layer.incoming)
-    )
-    projection = None if layer.projection is None else alpha * phi(layer.projection.to(dtype), rectify)
+    recurrent = phi(layer.recurrent.flatten(0, -2).to(dtype), rectify)
+    incoming = edge(layer.incoming.flatten(0, -2).to(dtype), alpha, rectify)
+    projection = None if layer.projection is None else edge(layer.projection.to(dtype), alpha, rectify)
     weight_hh = recurrent if projection is None else recurrent @ projection
-    return DrivenLayer(weight_hh, alpha * incoming, projection, vectors)
+    return DrivenLayer(weight_hh, incoming, projection, vectors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,25 @@ from torch.nn.functional import pad
 from rrnn_ext._arguments import check_hop_weights, check_pair_weights
 from rrnn_ext._options import Norm, PenaltyOptions
 from rrnn_ext.ops._matrices import of_weight, pair_norm
+
+
+class RunInfo(NamedTuple):
+    """What ``penalty.info(x, out)`` tells of a network that ran.
+
+    Attributes:
+        strength: (steps,), ||P_m||_1 by lag, m = 0 first, over as many lags as the sequences have steps; of several
+            directions (graphs, steps).
+        left_out: () or (graphs,), the sum of those of ``hops`` lags and more, which the penalty does not count; zero
+            where ``hops`` is None.
+    """
+
+    strength: Tensor
+    left_out: Tensor
+
+
+def info_of(graphs: Sequence[Tensor], hops: int | None) -> RunInfo:
+    strength = hops_of(graphs, None).abs().sum((-2, -1))
+    return RunInfo(strength, strength[..., strength.shape[-1] if hops is None else hops :].sum(-1))
 
 
 def penalty_of(graphs: Sequence[Tensor], options: PenaltyOptions) -> Tensor:

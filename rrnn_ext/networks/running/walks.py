@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rrnn_ext.networks.running.steps import Vectors
+from rrnn_ext.ops._matrices import phi
 from rrnn_ext.ops.driven_walks import driven_chain
 
 
@@ -20,6 +21,12 @@ class DrivenLayer(NamedTuple):
     weight_ih: Tensor  # (g n, i)
     projection: Tensor | None  # (h, n)
     vectors: Vectors
+
+
+def edge(weight: Tensor, alpha: float | Tensor, rectify: bool) -> Tensor:
+    """What a weight gives to a walk that passes it: alpha phi(weight)."""
+    weight = phi(weight, rectify)
+    return weight if isinstance(alpha, float) and alpha == 1.0 else alpha * weight
 
 
 def driven_walks(
