@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from experiments.claims.spiking import judge
 from experiments.cli import app
 from experiments.pages import spiking as page
 from experiments.tasks.spike_trains import SPIKE_TRAINS
@@ -72,6 +73,4 @@ def test_names_the_package_that_is_missing(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_every_figure_has_its_claim() -> None:
-    source = (FOLDER / "claims" / "spiking.py").read_text()
-    for title in page.PLACES:
-        assert title in source or title.partition(" than from ")[0] in source
+    assert page.PLACES.keys() <= {claim.title for claim in judge([], [])}
