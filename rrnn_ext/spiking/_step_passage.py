@@ -140,14 +140,14 @@ def _chain(mean: Tensor, std: Tensor, arrivals: Arrivals, neuron: StepNeuron, *,
     target = neuron.leak * place - place[:, :1]  # in points
     whole = target.floor()
     part = _lagrange(target - whole)
-    shift = torch.arange(points + above) - whole.long()[..., None] + _LATTICE // 2
-    reached = torch.zeros(len(law), points, points + above, dtype=law.dtype)
+    windows = law.unfold(1, points + above, 1)  # (k, first, points)
     below = law.cumsum(1)
+    each = torch.arange(len(law))[:, None]
+    reached = torch.zeros(len(law), points, points + above, dtype=law.dtype)
     for offset in range(4):
-        moved = (shift - (offset - 1)).clamp(0, _LATTICE - 1)
-        chances = law[:, None].expand(-1, points, -1).gather(2, moved)
-        chances[..., 0] = below.gather(1, moved[..., 0])
-        reached += part[..., offset, None] * chances
+        first = (_LATTICE // 2 + 1 - offset - whole.long()).clamp(0, windows.shape[1] - 1)
+        reached += part[..., offset, None] * windows[each, first]
+        reached[..., 0] += part[..., offset] * (below - law).gather(1, first)
     stays = reached[..., :points].clone()
     stays[..., -3:] *= 1 + torch.tensor([1.0, -3.0, 2.0], dtype=law.dtype) / 24  # Euler-Maclaurin at the threshold
     first, weights = _stencil(target, points)
