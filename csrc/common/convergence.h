@@ -30,6 +30,20 @@ RRNN_INLINE T probe(uint32_t index) {
 // Of what a probe shows: it may show the error smaller than it is.
 inline constexpr double kProbeTolerance = kTolerance / 4;
 
+// ||A^m|| below this, for some m, counts as below 1 whatever rounding did to it: a proof that rho(A) < 1.
+inline constexpr double kShrunk = 0.99;
+
+// The solution of a pathway: its residual in units of rounding of its own length, at most; that of the recurrences of
+// biconjugate gradients, and that of a product, which is the truth. And how many steps may go by until then.
+inline constexpr int kResidual = 1, kTrueResidual = 16, kMostPathwaySteps = 200;
+
+// A x < x proves that the walks have a sum, for an x > 0 of n units, where the gain is more than this part of x:
+// more than rounding makes of none.
+template <typename T>
+RRNN_INLINE T proof_margin(T unit_of_rounding, int64_t n) {
+  return unit_of_rounding * static_cast<T>(n);
+}
+
 // x and y of a pathway give the sum v . x up to y . r for the residual r = u - (I - A) x, and r itself is known up to
 // the rounding of a product, a few units of rounding (sqrt(n) where a long sum is unlucky) of (I + A) x <= 2 x: so many
 // units of rounding of y . x in all.

@@ -26,7 +26,7 @@ T frobenius(const Kernels<T>& k, int64_t n, const T* a) {
 template <typename T>
 bool powers_shrink(const Kernels<T>& k, int64_t n, T size, T* a, T* other) {
   for (int i = 0;; ++i) {
-    if (size < T(0.99)) return true;
+    if (size < T(kShrunk)) return true;
     if (i == kSquarings || !(size < T(1e6))) return false;
     k.dense_product(n, n, n, a, n, 1, a, n, T(1), false, other, n);
     std::swap(a, other);

@@ -8,11 +8,6 @@
 #include "cpu/algorithms/pathway.h"
 
 namespace rrnn::cpu {
-namespace {
-
-constexpr int kMaxSteps = 200;
-
-}  // namespace
 
 template <typename T>
 int64_t solve_pathway_scratch(const Pathway<T>& problem, int64_t members) {
@@ -60,7 +55,7 @@ bool solve_pathway(const Pathway<T>& problem, const Operand& operand, T* x, T* y
   };
   T rho = dot(s, r);
   bool found = false;
-  for (int i = 0; i < kMaxSteps && !found; ++i) {
+  for (int i = 0; i < kMostPathwaySteps && !found; ++i) {
     products(p, q);
     for (int64_t j = 0; j < n; ++j) ap[j] = p[j] - ap[j];
     for (int64_t j = 0; j < n; ++j) aq[j] = q[j] - aq[j];
@@ -70,7 +65,7 @@ bool solve_pathway(const Pathway<T>& problem, const Operand& operand, T* x, T* y
     for (int64_t j = 0; j < n; ++j) dual[j] += length * q[j];
     for (int64_t j = 0; j < n; ++j) r[j] -= length * ap[j];
     for (int64_t j = 0; j < n; ++j) s[j] -= length * aq[j];
-    found = is_small(r, solution, 1) && is_small(s, dual, 1);
+    found = is_small(r, solution, kResidual) && is_small(s, dual, kResidual);
     const T next = dot(s, r), turn = next / rho;
     rho = next;
     for (int64_t j = 0; j < n; ++j) p[j] = r[j] + turn * p[j];
@@ -85,7 +80,7 @@ bool solve_pathway(const Pathway<T>& problem, const Operand& operand, T* x, T* y
   products(solution, dual);
   bool proof = true, dual_proof = true;
   double sum = 0, reached = 0, error = 0;
-  const T margin = rounding * static_cast<T>(n);
+  const T margin = proof_margin(rounding, n);
   for (int64_t j = 0; j < n; ++j) {
     const T gain = solution[j] - ap[j], dual_gain = dual[j] - aq[j];
     proof = proof && solution[j] > 0 && gain > margin * solution[j];
@@ -101,7 +96,8 @@ bool solve_pathway(const Pathway<T>& problem, const Operand& operand, T* x, T* y
     std::copy_n(dual, n, y);
   }
   error += pathway_roundings(n) * static_cast<double>(rounding) * reached;
-  return (proof || dual_proof) && is_small(r, solution, 16) && is_small(s, dual, 16) && error <= kTolerance * sum;
+  return (proof || dual_proof) && is_small(r, solution, kTrueResidual) && is_small(s, dual, kTrueResidual) &&
+         error <= kTolerance * sum;
 }
 
 #define RRNN_INSTANTIATE(T)                                           \

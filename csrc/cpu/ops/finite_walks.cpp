@@ -33,16 +33,14 @@ WalkProblem<T> problem(const WalkArguments& graphs, int64_t index, bool terms_ar
   return walk;
 }
 
-// Of the longest walks that a graph has.
 template <typename T>
-double flops_of_each(const WalkArguments& graphs) {
-  return flops_of(graphs.problem<T>(0), static_cast<double>(graphs.n) * static_cast<double>(graphs.n));
+double flops_of(const WalkProblem<T>& walk) {
+  return cpu::flops_of(walk, static_cast<double>(walk.n) * static_cast<double>(walk.n));
 }
 
 template <typename T>
 DenseOperand<T> operand(const WalkArguments& graphs, const WalkProblem<T>& walk, int64_t index) {
-  const double weights = static_cast<double>(graphs.n) * static_cast<double>(graphs.n);
-  return {graphs.matrix<T>(index), graphs.n, static_cast<T>(graphs.alpha), graphs.rectify, flops_of(walk, weights)};
+  return {graphs.matrix<T>(index), walk.n, walk.alpha, walk.rectify, flops_of(walk)};
 }
 
 // The chain of both sides takes one pass over W where each side is one vector.
@@ -79,7 +77,7 @@ std::tuple<Tensor, Tensor> forward(const WalkArguments& graphs, ChainKind kind, 
     const int64_t scratch_size =
         single ? single_pathway_scratch(any, torch::stable::get_num_threads()) : walk_forward_scratch(any, keeps_chain);
     std::atomic<bool> overflowed{!std::isfinite(any.edges())};
-    run_batch<T>(graphs.count(), flops_of_each<T>(graphs), scratch_size, [&](int64_t index, Team& team, T* shared) {
+    run_batch<T>(graphs.count(), flops_of(any), scratch_size, [&](int64_t index, Team& team, T* shared) {
       const WalkProblem<T> walk = problem<T>(graphs, index, terms_are_weighted);
       const DenseOperand<T> a = operand(graphs, walk, index);
       T* to = at<T>(walks, index, walks_size);
@@ -144,25 +142,23 @@ std::tuple<Tensor, Tensor, Tensor> backward(const WalkArguments& graphs, const T
     return walk;
   };
   std::atomic<bool> overflowed{!std::isfinite(any.edges())};
-  run_batch<T>(graphs.count(), 2 * flops_of_each<T>(graphs), scratch_size + walks_size,
-               [&](int64_t index, Team& team, T* shared) {
-                 T* gradient = shared + scratch_size;
-                 const OverflowWatch watch;
-                 if (team.leads()) grad_walks(index, gradient);
-                 team.wait();
-                 const WalkProblem<T> walk = walk_of(index, gradient);
-                 const DenseOperand<T> a = operand(graphs, walk, index);
-                 const T* links = at<T>(kept, index, graphs.hops * bundle);
-                 bool finite = chain_is_finite(links, walk.hops, bundle, team);
-                 const auto gradients =
-                     single ? single_pathway_backward<DenseOperand<T>> : walk_backward<DenseOperand<T>>;
-                 gradients(walk, a, gradient, links, to_hh(index), to_in(index), to_out(index), team, shared);
-                 team.wait();
-                 // An infinite gradient of walks has spread to here.
-                 const T* start = walk.from_inputs() ? to_in(index) : to_out(index);
-                 finite = finite && (!team.leads() || all_finite(start, walk.width() * n));
-                 if (!finite || watch.overflowed()) overflowed.store(true, std::memory_order_relaxed);
-               });
+  run_batch<T>(graphs.count(), 2 * flops_of(any), scratch_size + walks_size, [&](int64_t index, Team& team, T* shared) {
+    T* gradient = shared + scratch_size;
+    const OverflowWatch watch;
+    if (team.leads()) grad_walks(index, gradient);
+    team.wait();
+    const WalkProblem<T> walk = walk_of(index, gradient);
+    const DenseOperand<T> a = operand(graphs, walk, index);
+    const T* links = at<T>(kept, index, graphs.hops * bundle);
+    bool finite = chain_is_finite(links, walk.hops, bundle, team);
+    const auto gradients = single ? single_pathway_backward<DenseOperand<T>> : walk_backward<DenseOperand<T>>;
+    gradients(walk, a, gradient, links, to_hh(index), to_in(index), to_out(index), team, shared);
+    team.wait();
+    // An infinite gradient of walks has spread to here.
+    const T* start = walk.from_inputs() ? to_in(index) : to_out(index);
+    finite = finite && (!team.leads() || all_finite(start, walk.width() * n));
+    if (!finite || watch.overflowed()) overflowed.store(true, std::memory_order_relaxed);
+  });
   const auto all_are_finite = [&](int64_t index) {
     return all_finite(to_hh(index), n * n) && (!graphs.weight_in || all_finite(to_in(index), n * graphs.inputs)) &&
            (!graphs.weight_out || all_finite(to_out(index), graphs.outputs * n));

@@ -14,7 +14,7 @@ inline constexpr int kThreads = 256, kWarps = kThreads / kWarp;
 inline constexpr int kRowsAtOnce = 8;
 inline constexpr int kPanel = 2048;  // columns whose sums stay in shared memory
 inline constexpr int kDots = kWarps;
-inline constexpr int kMaxSteps = 200, kMaxStarts = 4, kMaxHops = 1 << 15;
+inline constexpr int kMaxStarts = 4, kMaxHops = 1 << 15;
 
 template <typename T>
 struct Rounding {
@@ -270,10 +270,10 @@ struct Solver {
         round = Round::kPass;
       } else if (round == Round::kPass) {
         length = static_cast<T>(rho / totals[0]);
-        settled = is_finite(length) && ++steps <= kMaxSteps;
+        settled = is_finite(length) && ++steps <= kMostPathwaySteps;
         round = Round::kStep;
       } else if (round == Round::kStep) {
-        if (is_small(totals[0], totals[2], 1) && is_small(totals[1], totals[3], 1)) {
+        if (is_small(totals[0], totals[2], kResidual) && is_small(totals[1], totals[3], kResidual)) {
           round = Round::kLook;
         } else {
           const T turn = static_cast<T>(totals[4] / rho);
@@ -286,7 +286,7 @@ struct Solver {
         }
       } else if (round == Round::kLook) {
         const bool proved = totals[4] == 0 || totals[5] == 0;
-        if (proved && is_small(totals[0], totals[2], 16) && is_small(totals[1], totals[3], 16))
+        if (proved && is_small(totals[0], totals[2], kTrueResidual) && is_small(totals[1], totals[3], kTrueResidual))
           return is_within_tolerance(totals) ? Outcome::kFound : Outcome::kUndecided;
         settled = proved && ++starts < kMaxStarts;
         steps = 0;
@@ -332,7 +332,7 @@ struct Solver {
   // The true residuals, which the recurrences drift from, also as new search directions; and where x and y fail to
   // prove that the sum converges.
   __device__ void look(int i, double (&values)[kDots]) const {
-    const T margin = Rounding<T>::kUnit * static_cast<T>(n);
+    const T margin = proof_margin(Rounding<T>::kUnit, n);
     const T x = at.x[i], y = at.y[i], gain = x - at.image[i], dual_gain = y - at.column_image[i];
     const T r = sources[i] - gain, s = targets[i] - dual_gain;
     at.p[i] = at.r[i] = r;

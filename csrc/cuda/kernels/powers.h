@@ -1,6 +1,7 @@
 // The proof of convergence: ||A^m||_F < 1 for some m = 2^k means that the spectral radius is below 1.
 #pragma once
 
+#include "common/convergence.h"
 #include "cuda/device/device.h"
 
 namespace rrnn::cuda {
@@ -15,7 +16,7 @@ struct Powers<float> {
   static constexpr float kRounding = 1.1920929e-7f;
   static constexpr int kSquarings = 12;
   static constexpr bool kDecides = false;  // what is open after it may still converge
-  __host__ __device__ static bool shrinks(double square) { return square < 0.98; }
+  __host__ __device__ static bool shrinks(double square) { return square < kShrunk * kShrunk; }
   __host__ __device__ static bool leaves(double square) { return !(square < 1e12); }
 };
 
@@ -24,7 +25,7 @@ struct Powers<double> {
   static constexpr double kRounding = 2.220446049250313e-16;
   static constexpr int kSquarings = 36;
   static constexpr bool kDecides = true;
-  __host__ __device__ static bool shrinks(double square) { return square < 0.98; }
+  __host__ __device__ static bool shrinks(double square) { return square < kShrunk * kShrunk; }
   __host__ __device__ static bool leaves(double square) { return !(square < 1e300); }
 };
 

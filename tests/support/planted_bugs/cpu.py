@@ -80,7 +80,7 @@ CPU = (
     Bug(
         name="powers-of-norm-one",
         file="csrc/cpu/algorithms/small_all_pairs.cpp",
-        text="if (size < T(0.99)) return true;",
+        text="if (size < T(kShrunk)) return true;",
         instead="if (size < T(1.01)) return true;",
         breaks="a power of norm 1 counts as one that shrinks",
         tests=("diagnostics", "condition"),
