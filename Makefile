@@ -5,7 +5,7 @@ PYTHON ?= python3
 TESTS ?= tests
 CXX ?= g++
 BIN := .venv/bin
-NATIVE := $(wildcard csrc/*.cpp csrc/*/*.* csrc/*/*/*.*)
+NATIVE := $(wildcard csrc/*.cpp csrc/*/*.* csrc/*/*/*.* emulation/*.h)
 SANITIZED := build/sanitized
 EMULATED := build/emulated
 

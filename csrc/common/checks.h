@@ -45,8 +45,8 @@ inline void check_like(const char* name, const Tensor& tensor, const Tensor& lik
 }
 
 inline Norm norm_of(int64_t norm) {
-  STD_TORCH_CHECK(norm == static_cast<int64_t>(Norm::kL1) || norm == static_cast<int64_t>(Norm::kL2),
-                  "norm must be 0 (l1) or 1 (l2), got ", norm);
+  constexpr int64_t kCount = static_cast<int64_t>(Norm::kCount);
+  STD_TORCH_CHECK(0 <= norm && norm < kCount, "norm must be a number from 0 (l1) to ", kCount - 1, ", got ", norm);
   return static_cast<Norm>(norm);
 }
 

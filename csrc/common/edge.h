@@ -43,8 +43,8 @@ RRNN_INLINE T times_phi_derivative(T grad, T weight, bool rectify) {
   return rectify ? times_sign(grad, weight) : grad;
 }
 
-// How large a walk is. The numbers are those of rrnn_ext.ops: an op is told its norm as one of them.
-enum class Norm : int64_t { kL1 = 0, kL2 = 1 };
+// How large a walk is, by the numbers of Norm in rrnn_ext/_options.py: an op is told its norm as one of them.
+enum class Norm : int64_t { kL1, kL2, kCount };
 
 template <typename T>
 RRNN_INLINE T walk_size(T walk, Norm norm) {

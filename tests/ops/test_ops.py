@@ -240,8 +240,8 @@ def test_every_registered_op_is_tested() -> None:
     registered = {
         name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if name.startswith("rrnn_ext::")
     }
-    elsewhere = {"lif", "lif_backward", "hop", "hop_gradient"}  # in test_lif_ops.py and test_hop.py
-    assert registered == set(CALLS) | elsewhere
+    elsewhere = "lif", "hop", "driven_walks"  # families with a file of tests of their own
+    assert {name for name in registered if not name.startswith(elsewhere)} == set(CALLS)
 
 
 @every_op
@@ -334,7 +334,7 @@ KIND: list[tuple[dict[str, Any], str]] = [
     ({"chain_kind": 2, "weight_in": None}, "chain_kind 2 (both) needs weight_in and weight_out, and a sum"),
     ({"chain_kind": 2, "per_hop": True}, "chain_kind 2 (both) needs weight_in and weight_out, and a sum"),
 ]
-NORM: list[tuple[dict[str, Any], str]] = [({"norm": 2}, "norm must be 0 (l1) or 1 (l2), got 2")]
+NORM: list[tuple[dict[str, Any], str]] = [({"norm": 2}, "norm must be a number from 0 (l1) to 1, got 2")]
 CHAIN: list[tuple[dict[str, Any], str]] = [
     ({"chain": torch.ones(0)}, "chain must be (3, width, 3) as the forward op keeps it, got (0,)"),
     ({"chain": torch.ones(3, 1, 3)}, "chain must be (3, width, 3) as the forward op keeps it, got (3, 1, 3)"),
