@@ -5,7 +5,7 @@ surrogate ``1 / (1 + |u|)^2``; it returns the spikes (T, B, n) and leaves the gr
 (n, n) brings the spikes of a step to the next one.
 
 How a loop takes a step's input decides: the backward of ``current[t]``, which tutorials have, makes a gradient as large
-as ``current`` for each step; that of ``current.unbind()`` makes one. Both ways are measured.
+as ``current`` for each step; that of ``current.unbind()`` makes one. All peers go the second way, and one both.
 """
 
 from __future__ import annotations

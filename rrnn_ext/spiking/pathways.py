@@ -82,15 +82,32 @@ class SpikingPathways:
         self._drive = mean, std
         self.update()
 
+    @classmethod
+    def from_current(
+        cls,
+        layer: LIF,
+        current: Tensor,
+        weight_in: Tensor | nn.Linear | None = None,
+        weight_out: Tensor | nn.Linear | None = None,
+        *,
+        decay: Decay = "response",
+    ) -> SpikingPathways:
+        """Around what ``current`` (T, ..., n), the layer's input, does to it: its mean and its variance over samples
+        and time make those of the free potential, as input does that has no correlations in time."""
+        values = current.detach().double().flatten(0, -2)
+        leak = torch.exp(-layer.dt / torch.as_tensor(layer.tau, dtype=values.dtype))
+        std = values.std(0, unbiased=False) / (1 - leak.square()).sqrt()
+        return cls(layer, weight_in, weight_out, mean=values.mean(0) / (1 - leak), std=std, decay=decay)
+
     def update(self) -> None:
         """Finds the working point of the weights as they are now."""
         with torch.no_grad():
             self._find_rates()
         at = self.mean.clone().requires_grad_()
         with torch.enable_grad():
-            rate = firing_rate(at, self.std, **self._neuron())
+            slope = torch.autograd.grad(firing_rate(at, self.std, **self._neuron()).sum(), at)[0]
         forget = 1 - torch.exp(-self.layer.dt / torch.as_tensor(self.layer.tau, dtype=at.dtype))
-        self.total = self.layer.dt * torch.autograd.grad(rate.sum(), at)[0] / forget
+        self.total = self.layer.dt * slope / forget
         if self.decay == "membrane":
             self.leak = (1 - forget).expand_as(at)
         else:

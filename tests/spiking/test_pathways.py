@@ -100,6 +100,17 @@ def test_penalty_has_gradients_and_follows_the_weights() -> None:
     assert (pathways.rate > rate).all()
 
 
+def test_around_a_current() -> None:
+    """White noise of known moments, measured; in no need of a gradient."""
+    layer = coupled(0.6)
+    leak = math.exp(-DT / TAU)
+    noise = torch.randn(300, 200, N, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        current = MEAN * (1 - leak) + STD * math.sqrt(1 - leak**2) * noise
+        measured = SpikingPathways.from_current(layer, current)
+    torch.testing.assert_close(measured.rate, SpikingPathways(layer, mean=MEAN, std=STD).rate, rtol=0.06, atol=0.0)
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
