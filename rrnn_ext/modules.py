@@ -91,8 +91,9 @@ class ResolventPenalty(nn.Module):
             Jacobians, and the penalty is the mean of theirs; or "mean", the mean over the whole batch of the step
             Jacobians, one network. None: 4. With from_weights a tensor (steps, n) or (sequences, steps, n), the last
             step last, a callable that returns one, or its name: ``penalty()`` is then that of these steps.
-        detach_gains: whether gains are constants, so that gradients flow to the weights of the walks alone. They then
-            see no way of making walks weak by saturating units, but weights may grow while gains fall.
+        detach_gains: whether gains are constants, so that gradients flow to the weights of the walks alone, not through
+            what the units did. In trials the walks then stayed what the network does, at a lower error; with gradients
+            through them training makes gains, in part, of what the penalty is to prevent (docs/running-network.md).
 
     Raises:
         TypeError: ``rnn``, ``readout`` or an option is of a kind not named above; among them a Parameter and a tensor
@@ -120,7 +121,7 @@ class ResolventPenalty(nn.Module):
         method: Method = "auto",
         leak: NumberSource | None = None,
         gains: Gains = None,
-        detach_gains: bool = False,
+        detach_gains: bool = True,
     ) -> None:
         given = locals()  # the options are named in the signature alone
         super().__init__()
@@ -218,8 +219,8 @@ class ResolventPenalty(nn.Module):
                 over those that have a step m steps before.
 
         Returns:
-            A 0-d tensor, of the weights with gradients for every weight of the graph, for ``alpha`` and ``leak``; with
-            a batch also, through the gains, for what ``out`` was computed from.
+            A 0-d tensor with gradients for every weight of the graph, for ``alpha`` and ``leak``; with a batch and
+            ``detach_gains=False`` also, through the gains, for what ``out`` was computed from.
 
         Raises:
             ValueError, TypeError: x and out do not fit one another or the module.

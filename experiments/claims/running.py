@@ -23,18 +23,18 @@ class Universal:
 
 
 def reads_right(records: Sequence[Record]) -> list[Universal]:
-    """The walks of the mean step Jacobians are the mean Jacobians, kind by kind."""
+    """The walks of the mean step Jacobians are the mean Jacobians, penalty by penalty."""
     found = []
-    for kind in _kinds(records):
-        of_kind = [record for record in records if record.setting.kind == kind]
-        right = [r for r in of_kind if r.correlation >= CORRELATION and r.relative_error <= RELATIVE_ERROR]
-        least = min(of_kind, key=lambda record: record.correlation)
-        worst = max(of_kind, key=lambda record: record.relative_error)
+    for penalty in dict.fromkeys(record.setting.penalty for record in records):
+        own = [record for record in records if record.setting.penalty == penalty]
+        right = [r for r in own if r.correlation >= CORRELATION and r.relative_error <= RELATIVE_ERROR]
+        least = min(own, key=lambda record: record.correlation)
+        worst = max(own, key=lambda record: record.relative_error)
         text = (
-            f"{len(right)} of {len(of_kind)} networks; least correlation {least.correlation:.3f} ({_called(least)}), "
+            f"{len(right)} of {len(own)} networks; least correlation {least.correlation:.3f} ({_called(least)}), "
             f"largest relative error {worst.relative_error:.3f} ({_called(worst)})"
         )
-        found.append(Universal(kind, Verdict.SHOWN if len(right) == len(of_kind) else Verdict.REFUTED, text))
+        found.append(Universal(penalty, Verdict.SHOWN if len(right) == len(own) else Verdict.REFUTED, text))
     return found
 
 
@@ -88,4 +88,4 @@ def _kinds(records: Iterable[Record]) -> list[str]:
 
 def _called(record: Record) -> str:
     setting = record.setting
-    return f"{setting.task}, {setting.penalty}" + ("" if setting.penalty == "none" else f", β = {setting.beta:g}")
+    return f"{setting.kind}, {setting.task}" + ("" if setting.penalty == "none" else f", β = {setting.beta:g}")

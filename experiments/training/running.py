@@ -101,13 +101,14 @@ PENALTIES: dict[str, Callable[[Trained, int], Penalty]] = {
     "R-RNN of the weights, per hop": _walks(running=False, per_hop=True),
     "R-RNN of the network": _walks(running=True, per_hop=False),
     "R-RNN of the network, per hop": _walks(running=True, per_hop=True),
+    "R-RNN of the network, through gains": _walks(running=True, per_hop=False, detach_gains=False),
+    "R-RNN of the network, through gains, per hop": _walks(running=True, per_hop=True, detach_gains=False),
 }
 GAINS: dict[str, Callable[[Trained, int], Penalty]] = {
     "mean gains, per hop": _walks(running=True, per_hop=True, gains="mean"),
-    "mean gains detached, per hop": _walks(running=True, per_hop=True, gains="mean", detach_gains=True),
-    "4 sequences detached, per hop": _walks(running=True, per_hop=True, detach_gains=True),
+    "mean gains, through gains, per hop": _walks(running=True, per_hop=True, gains="mean", detach_gains=False),
 }
-"""Other gains than the default, 4 sequences with gradients through their gains."""
+"""Gains of the mean over the batch, in place of 4 sequences."""
 
 
 def train(setting: Setting) -> Record:

@@ -55,10 +55,11 @@ def test_what_is_there_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.
 def test_one_network_refutes_what_is_claimed_of_all() -> None:
     record = running.Record(SETTING, 0.5, 0.995, 0.04, 0.1, 2.0, 1.0, 0.2, 0.0, 30.0)
     wrong = replace(record, setting=replace(SETTING, task="lagged"), correlation=0.98)
-    other = replace(record, setting=replace(SETTING, kind="RNN"))
-    gru, rnn = claims.reads_right([record, wrong, other])
-    assert (gru.what, gru.verdict, rnn.verdict) == ("GRU", Verdict.REFUTED, Verdict.SHOWN)
-    assert gru.text.startswith("1 of 2 networks; least correlation 0.980 (lagged, none)")
+    other = replace(record, setting=replace(SETTING, penalty="L1", beta=0.1))
+    none, l1 = claims.reads_right([record, wrong, other])
+    assert (none.what, none.verdict, l1.verdict) == ("none", Verdict.REFUTED, Verdict.SHOWN)
+    assert none.text.startswith("1 of 2 networks; least correlation 0.980 (GRU, lagged)")
+    assert l1.text.endswith("0.040 (GRU, on-off, β = 0.1)")
     far = replace(record, relative_error=0.06)
     assert claims.reads_right([far])[0].verdict is Verdict.REFUTED
 
@@ -71,7 +72,7 @@ def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     result = CliRunner().invoke(app, [*arguments, "--hidden", "4", "--seeds", "2"])
     assert result.exit_code == 0, result.output
     text = (tmp_path / "page.md").read_text()
-    assert text.startswith("# The network that runs\n\n12 networks: GRU of 4 units")
-    rows = [line for line in text.splitlines() if line.startswith(("| none |", "| L1 |"))]
+    assert text.startswith("# The network that runs\n\n10 networks: GRU of 4 units")
+    rows = [line for line in text.splitlines() if line.startswith(("| none |  |", "| L1 | 0"))]
     assert len(rows) == 3
     assert all(line.count("|") == 13 for line in rows)

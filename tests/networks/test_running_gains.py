@@ -71,7 +71,9 @@ class Softplus(nn.Module):
 
 def test_gains_by_torch_func() -> None:
     model, x = Softplus(), torch.randn(3, STEPS, INPUTS, dtype=torch.float64)
-    penalty = rrnn_ext.ResolventPenalty.from_weights(model, "w", "u", "v", hops=STEPS, per_hop=True, gains="slopes")
+    penalty = rrnn_ext.ResolventPenalty.from_weights(
+        model, "w", "u", "v", hops=STEPS, per_hop=True, gains="slopes", detach_gains=False
+    )
     model(x)
     own = [torch.autograd.functional.jacobian(lambda z: model(z)[0], each[None]) for each in x]
     expected = torch.stack(own).abs().flatten(1).sum(1).mean()

@@ -23,7 +23,9 @@ class Model(nn.Module):
         make: Any = kind
         self.rnn = make(INPUTS, UNITS, batch_first=True, dtype=torch.float64)
         self.readout = nn.Linear(UNITS, OUTPUTS, dtype=torch.float64)
-        self.penalty = rrnn_ext.ResolventPenalty.from_model(self, "rnn", "readout", hops=STEPS, **options)
+        self.penalty = rrnn_ext.ResolventPenalty.from_model(
+            self, "rnn", "readout", hops=STEPS, detach_gains=False, **options
+        )
 
     def forward(self, x: Tensor, out: Tensor) -> Tensor:
         return self.penalty(x, out)
@@ -69,6 +71,14 @@ def test_vmap_over_models(kind: type[nn.RNNBase]) -> None:
             (own,) = torch.autograd.grad(alone, weight, retain_graph=True, allow_unused=True, materialize_grads=True)
             torch.testing.assert_close(gradients[name][at], own, **CLOSE)
     assert set(grad(value)(dict(models[0].named_parameters()), *batches[0])) == set(gradients)
+
+
+def test_vmap_over_lengths() -> None:
+    model = Model(nn.GRU)
+    x, out = batch(model)
+    lengths = torch.tensor([[4, 4, 4], [1, 2, 3]])
+    found = vmap(lambda own: model.penalty(x, out, lengths=own))(lengths)
+    torch.testing.assert_close(found, torch.stack([model.penalty(x, out, lengths=own) for own in lengths]), **CLOSE)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,8 @@ from rrnn_ext.ops import driven_walks as family
 from rrnn_ext.ops import native
 from rrnn_ext.ops.driven_walks import driven_chain
 
+pytestmark = pytest.mark.native
+
 ALPHA = 0.7
 CASES = [
     # gates, parts, carries, hops, count, width, entering at each hop

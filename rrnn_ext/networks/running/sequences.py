@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from rrnn_ext._modes import has_values
+
 Sequences: TypeAlias = Tensor | PackedSequence
 State: TypeAlias = Tensor | tuple[Tensor, Tensor] | None
 
@@ -81,7 +83,7 @@ def _checked(lengths: Tensor, inputs: Tensor) -> Tensor:
     if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.shape != (count,):
         got = f"{tuple(lengths.shape)} of {lengths.dtype}" if isinstance(lengths, Tensor) else type(lengths).__name__
         raise ValueError(f"lengths must be a tensor ({count},) of ints, one for each sequence, got {got}")
-    if not lengths.is_cuda and not bool(((lengths >= 1) & (lengths <= steps)).all()):
+    if has_values(lengths) and not bool(((lengths >= 1) & (lengths <= steps)).all()):
         raise ValueError(f"lengths must be from 1 to the {steps} steps, got {lengths.tolist()}")
     return lengths.to(inputs.device)
 
