@@ -53,4 +53,20 @@ DERIVATIVES = (
         breaks="second derivatives of finite sums between all pairs lack one of the two places of W",
         tests=("gradients::test_resolvent", "transforms::TestFunc"),
     ),
+    Bug(
+        name="tangent-from-the-wrong-end",
+        file="rrnn_ext/ops/pathway.py",
+        text="moved.append((y * d_sources).sum(-1))",
+        instead="moved.append((x * d_sources).sum(-1))",
+        breaks="the tangent of a pathway by its inputs weighs them as outputs",
+        tests=("infinite_ops",),
+    ),
+    Bug(
+        name="second-derivatives-without-pair-weights",
+        file="rrnn_ext/ops/all_pairs.py",
+        text="        grad_walks = pair_weights * grad_walks\n",
+        instead="        grad_walks = grad_walks.clone()\n",
+        breaks="tangents and second derivatives of all pairs count each pair once, whatever its weight",
+        tests=("infinite_ops",),
+    ),
 )
