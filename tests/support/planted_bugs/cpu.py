@@ -134,4 +134,20 @@ CPU = (
         breaks="the inverse of a small graph is given where float32 has lost all its digits",
         tests=("condition",),
     ),
+    Bug(
+        name="a-block-of-hops-lost",
+        file="csrc/cpu/algorithms/driven_chain.cpp",
+        text="const bool accumulate = hop + taken < hops;",
+        instead="const bool accumulate = hop + 2 * taken < hops;",
+        breaks="the gradient of the weights of a network that runs lacks the last hops of more than one block",
+        tests=("driven_walks",),
+    ),
+    Bug(
+        name="carries-the-wrong-way",
+        file="csrc/cpu/algorithms/driven_chain.cpp",
+        text="const T* carries = problem.carry_of(hop, c, after, before);",
+        instead="const T* carries = problem.carry_of(hop, c, before, after);",
+        breaks="what the c of an LSTM carries to its h goes from h to c",
+        tests=("driven_walks",),
+    ),
 )

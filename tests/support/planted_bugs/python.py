@@ -127,4 +127,28 @@ PYTHON = (
         breaks="resolvent_info says of a spectral radius of 1 that the sum converges",
         tests=("diagnostics",),
     ),
+    Bug(
+        name="reset-without-what-it-resets",
+        file="rrnn_ext/networks/running/steps.py",
+        text="reset = new * re_n * r * (1 - r)",
+        instead="reset = new * r * (1 - r)",
+        breaks="the step Jacobian of a GRU has the reset gate act on ones, not on what the states bring",
+        tests=("running",),
+    ),
+    Bug(
+        name="a-lag-too-many-in-the-mean",
+        file="rrnn_ext/networks/running/sequences.py",
+        text="longer = (lengths.unsqueeze(1) > steps).sum(0)",
+        instead="longer = (lengths.unsqueeze(1) >= steps).sum(0)",
+        breaks="sequences that end a step too early count in the mean step Jacobian",
+        tests=("running_layouts",),
+    ),
+    Bug(
+        name="what-comes-after-is-a-lag-early",
+        file="rrnn_ext/networks/running/walks.py",
+        text="_from_lag(own[:position].flip(0), 1, steps)",
+        instead="_from_lag(own[:position].flip(0), 0, steps)",
+        breaks="walks from after a read-out have a lag too few",
+        tests=("running",),
+    ),
 )
