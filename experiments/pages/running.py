@@ -27,6 +27,7 @@ def write(records: list[running.Record], page: Path, *, asked: int) -> None:
         tasks=listed(list(dict.fromkeys(setting.task for setting in settings))),
         hidden=settings[0].hidden,
         updates=settings[0].updates,
+        seeds=len({setting.seed for setting in settings}),
         claims=claims.reads_right(records),
         by_weights=claims.by_weights(records),
         sheets=claims.tables(records),
