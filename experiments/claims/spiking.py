@@ -59,7 +59,9 @@ def every_layer(reached: Sequence[Reached]) -> Claim:
         [
             "`rate_normal_` here knows the measured rate of each neuron of the layer before, and takes its spikes for "
             "independent from step to step. Those of spiking neurons are not, which adds up over layers; `calibrate_` "
-            "corrects for it by what the layer fires at."
+            "corrects for it by what the layer fires at.",
+            "Rates are those of input that the weights were not made on. Where that was few spikes, as at 0.1 ms and "
+            "5 Hz, what was corrected on one draw is off on the next, and layer after layer adds to it.",
         ],
     )
 

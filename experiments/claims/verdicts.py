@@ -84,7 +84,8 @@ class Claim:
     @property
     def extremes(self) -> str:
         """The least and the largest number of the parts that count, with their intervals."""
-        parts = sorted((part for part in self.parts if part.verdict is not None), key=lambda part: part.found.mean)
+        counting = (part for part in self.parts if part.verdict is not None and not math.isnan(part.found.mean))
+        parts = sorted(counting, key=lambda part: part.found.mean)
         ends = parts if len(parts) < 2 else [parts[0], parts[-1]]
         return " to ".join(f"{part.found} ({part.what})" for part in ends)
 

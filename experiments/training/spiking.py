@@ -27,7 +27,7 @@ RATE = 20.0  # Hz, asked of every layer before training
 BATCH = 32
 LEARNING_RATE = 2e-3
 RECKONED_ON = 128  # training examples, whose spikes first weights are made for
-LOOKS = 6  # at the test set, evenly over the passes, and one before
+LOOKS = 6  # at the test set, spread over the passes, after one before them
 
 
 @dataclass(frozen=True)

@@ -59,3 +59,7 @@ class TestRules:
         found = Claim("", "", "", "", "", parts)
         assert found.tally == "2 of 3 shown, 1 of 3 refuted"
         assert found.extremes == "0.1 [0, 0.2] (a) to 0.9 [0.8, 1] (c)"
+
+    def test_a_part_without_a_number_is_no_extreme(self) -> None:
+        parts = [Part(what, Interval(x, x, x, 5), NOT_SHOWN) for what, x in {"a": math.nan, "b": 0.5, "c": 0.1}.items()]
+        assert Claim("", "", "", "", "", parts).extremes == "0.1 [0.1, 0.1] (c) to 0.5 [0.5, 0.5] (b)"
