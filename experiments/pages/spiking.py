@@ -89,6 +89,7 @@ def write(page: Path, reached: Sequence[Reached], trained: Sequence[Trained], co
         depth=DEPTH,
         samples=", ".join(f"{count} at {1e3 * dt:g} ms" for dt, count in spiking.SAMPLES.items()),
         seeds=len({one.seed for one in reached}),
+        trained_seeds=len({one.seed for one in trained}),
     )
     page.write_text(text, encoding="utf-8")
     report.tell(judged, page, FIGURES, console)
