@@ -49,13 +49,13 @@ sanitize: .venv/requirements.stamp
 	$(BIN)/python setup.py --quiet build --build-lib $(SANITIZED)
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	$(BIN)/pytest -p no:cacheprovider -o pythonpath=$(SANITIZED) -m native tests
+	$(BIN)/pytest -p no:cacheprovider -o pythonpath="$(SANITIZED) ." -m native tests
 
 # A build of its own whose ops on the CPU are the CUDA kernels, executed by emulation/.
 emulate: export RRNN_EMULATE := 1
 emulate: .venv/requirements.stamp
 	$(BIN)/python setup.py --quiet build --build-lib $(EMULATED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider -o pythonpath=$(EMULATED) -m emulated -n auto tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider -o pythonpath="$(EMULATED) ." -m emulated -n auto tests
 
 # On a machine with a GPU: with $(PYTHON), its PyTorch and its packages as they are, as it is the machine that decides
 # which PyTorch fits. Examples: make gpu PYTHON=python3.12, make gpu-test TESTS="tests/ops -x"
