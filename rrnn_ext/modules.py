@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from rrnn_ext import functional
 from rrnn_ext._errors import ResolventDivergenceError
 from rrnn_ext._modes import without_autocast
-from rrnn_ext._module_options import CONSTANTS, NumberSource, check_options, constants_of, read_alpha
+from rrnn_ext._module_options import NumberSource
+from rrnn_ext._network_module import NetworkModule, keyword_defaults
 from rrnn_ext._options import Method, NormName, PenaltyOptions
 from rrnn_ext.diagnostics import ResolventInfo, resolvent_info
 from rrnn_ext.networks.graphs import Gains, GivenWeights, Graphs, ModuleWeights
@@ -20,10 +19,10 @@ from rrnn_ext.networks.running.given import walks_of_gains
 from rrnn_ext.networks.running.network import Run, walks_of_run
 from rrnn_ext.networks.running.sequences import Sequences, State
 from rrnn_ext.networks.running.sizes import RunInfo, hops_of, info_of, penalty_of, sum_of
-from rrnn_ext.networks.sources import WeightSource, describe, read, read_weight
+from rrnn_ext.networks.sources import WeightSource, read_weight
 
 
-class ResolventPenalty(nn.Module):
+class ResolventPenalty(NetworkModule):
     """The :func:`rrnn_ext.resolvent_penalty` of a recurrent network, read from its weights at every call.
 
     ::
@@ -129,7 +128,7 @@ class ResolventPenalty(nn.Module):
             rnn = ModuleWeights(None, rnn, readout)
         elif readout is not None:
             raise TypeError("readout must be given to from_weights as weight_out")
-        self._set(rnn, {name: given[name] for name in _DEFAULTS})
+        self._set(rnn, {name: given[name] for name in self._defaults})
 
     @classmethod
     def from_model(
@@ -356,17 +355,6 @@ class ResolventPenalty(nn.Module):
         graphs = self._network.graphs(alpha=options["alpha"], rectify=options["rectify"], leak=leak)
         return graphs, options | self._constants_beside(graphs.weight_hh)
 
-    def _read_options(self) -> tuple[dict[str, Any], Any]:
-        """The function's options as they are now, and the leak."""
-        options, model = dict(self._options), self._network.model
-        del options["gains"], options["detach_gains"]
-        leak = self._constants.get("leak", read("leak", options.pop("leak"), model))
-        options["alpha"] = read_alpha(options["alpha"], model)
-        return options, leak
-
-    def _constants_beside(self, weight: Tensor) -> dict[str, Tensor]:
-        return {name: self._constants[name].beside(name, weight) for name in CONSTANTS if name in self._constants}
-
     def _penalty(self) -> Tensor:
         graphs, options = self._graphs()
         try:
@@ -377,43 +365,5 @@ class ResolventPenalty(nn.Module):
             raise
         return value.to(graphs.dtype)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """What the constructor was given can be given anew, and is checked as there."""
-        if name not in self._given():
-            super().__setattr__(name, value)
-        elif name in self._options:
-            self._set(self._network, {**self._options, name: value})
-        else:
-            self._set(type(self._network)(**{**vars(self._network), name: value}), self._options)
 
-    def __getattr__(self, name: str) -> Any:
-        given = self._given()
-        return given[name] if name in given else super().__getattr__(name)
-
-    def _given(self) -> dict[str, Any]:
-        # Before they are set, as in the making of a copy, to ask for them would ask __getattr__.
-        return {**vars(self._network), **self._options} if "_options" in self.__dict__ else {}
-
-    def _set(self, network: GivenWeights | ModuleWeights, options: dict[str, Any]) -> None:
-        with unset_fake_temporarily():  # options that have values are looked at, whatever is made of the weights
-            check_options(options, network.model)
-            constants = constants_of(options)
-        network.refuse_leak(options["leak"])
-        network.refuse_gains(options["gains"])
-        # In an object and in dicts, where nn.Module sees no parameter, no buffer and no submodule.
-        self._network, self._constants, self._options = network, constants, options
-
-    def extra_repr(self) -> str:
-        shown = [repr(self._network)]
-        for name, default in _DEFAULTS.items():
-            value = self._options[name]
-            if default is inspect.Parameter.empty or value is not default:
-                shown.append(f"{name}={describe(value)}")
-        return ", ".join(shown)
-
-
-_DEFAULTS = {
-    name: parameter.default
-    for name, parameter in inspect.signature(ResolventPenalty).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY
-}
+ResolventPenalty._defaults = keyword_defaults(ResolventPenalty)

@@ -55,7 +55,7 @@ PYTHON = (
     ),
     Bug(
         name="leak-of-gates-set-later",
-        file="rrnn_ext/modules.py",
+        file="rrnn_ext/_network_module.py",
         text='        network.refuse_leak(options["leak"])\n',
         instead="",
         breaks="a leak of a gated module is told of at the first call, not where it is given",

@@ -1,0 +1,71 @@
+"""A module that refers to a network and has options: attributes, checked when they are set."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+
+from rrnn_ext._module_options import CONSTANTS, check_options, constants_of, read_alpha
+from rrnn_ext.networks.graphs import GivenWeights, ModuleWeights
+from rrnn_ext.networks.sources import describe, read
+
+
+class NetworkModule(nn.Module):
+    """Holds references alone. A subclass calls ``_set``, and its ``_defaults`` are those of its options."""
+
+    _defaults: ClassVar[Mapping[str, Any]]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What the constructor was given can be given anew, and is checked as there."""
+        if name not in self._given():
+            super().__setattr__(name, value)
+        elif name in self._options:
+            self._set(self._network, {**self._options, name: value})
+        else:
+            self._set(type(self._network)(**{**vars(self._network), name: value}), self._options)
+
+    def __getattr__(self, name: str) -> Any:
+        given = self._given()
+        return given[name] if name in given else super().__getattr__(name)
+
+    def _given(self) -> dict[str, Any]:
+        # Before they are set, as in the making of a copy, to ask for them would ask __getattr__.
+        return {**vars(self._network), **self._options} if "_options" in self.__dict__ else {}
+
+    def _set(self, network: GivenWeights | ModuleWeights, options: dict[str, Any]) -> None:
+        with unset_fake_temporarily():  # options that have values are looked at, whatever is made of the weights
+            check_options(options, network.model)
+            constants = constants_of(options)
+        network.refuse_leak(options["leak"])
+        network.refuse_gains(options["gains"])
+        # In an object and in dicts, where nn.Module sees no parameter, no buffer and no submodule.
+        self._network, self._constants, self._options = network, constants, options
+
+    def extra_repr(self) -> str:
+        shown = [repr(self._network)]
+        for name, default in self._defaults.items():
+            value = self._options[name]
+            if default is inspect.Parameter.empty or value is not default:
+                shown.append(f"{name}={describe(value)}")
+        return ", ".join(shown)
+
+    def _read_options(self) -> tuple[dict[str, Any], Any]:
+        """The function's options as they are now, and the leak."""
+        options, model = dict(self._options), self._network.model
+        del options["gains"], options["detach_gains"]
+        leak = self._constants.get("leak", read("leak", options.pop("leak"), model))
+        options["alpha"] = read_alpha(options["alpha"], model)
+        return options, leak
+
+    def _constants_beside(self, weight: Tensor) -> dict[str, Tensor]:
+        return {name: self._constants[name].beside(name, weight) for name in CONSTANTS if name in self._constants}
+
+
+def keyword_defaults(kind: type) -> dict[str, Any]:
+    """Of the parameters that are given by keyword, which a class names in its signature alone."""
+    parameters = inspect.signature(kind).parameters.items()
+    return {name: each.default for name, each in parameters if each.kind is each.KEYWORD_ONLY}
