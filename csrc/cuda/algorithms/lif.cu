@@ -12,7 +12,7 @@
 namespace rrnn::cuda {
 namespace {
 
-constexpr int kThreads = 128, kMostThreads = 1024;
+constexpr int kThreads = 128, kMostThreads = 512;
 
 // A neuron of a sample of a group.
 struct Place {
@@ -78,12 +78,12 @@ template <typename T>
 __global__ void __launch_bounds__(kMostThreads) recurrent_forward_kernel(const __grid_constant__ LifForward<T> call) {
   const int64_t n = call.n, words = (n + 31) / 32, sample = blockIdx.x, group = sample / call.samples;
   SharedPieces pieces(shared_memory());
-  T* spikes[2] = {pieces.take<T>(n), pieces.take<T>(n)};
-  unsigned* spiking[2] = {pieces.take<unsigned>(words), pieces.take<unsigned>(words)};
+  T* spikes = pieces.take<T>(2 * n);  // of two steps in turn
+  unsigned* spiking = pieces.take<unsigned>(2 * words);
   const auto show = [&](int buffer, int64_t unit, T spike) {
     const unsigned word = __ballot_sync(kWholeWarp, unit < n && spike != T(0));
-    if (unit < n) spikes[buffer][unit] = spike;
-    if (unit < n && unit % 32 == 0) spiking[buffer][unit / 32] = word;
+    if (unit < n) spikes[buffer * n + unit] = spike;
+    if (unit < n && unit % 32 == 0) spiking[buffer * words + unit / 32] = word;
   };
   for (int64_t first = 0; first < n; first += blockDim.x) {
     const int64_t unit = first + threadIdx.x, column = sample * n + unit;
@@ -101,9 +101,9 @@ __global__ void __launch_bounds__(kMostThreads) recurrent_forward_kernel(const _
         const T* weights = call.weight_rec + group * n * n + unit;
         T input = call.current[place.at(t)];
         for (int64_t word = 0; word < words; ++word)
-          for (unsigned bits = spiking[before][word]; bits; bits &= bits - 1) {
+          for (unsigned bits = spiking[before * words + word]; bits; bits &= bits - 1) {
             const int64_t source = word * 32 + __ffs(static_cast<int>(bits)) - 1;
-            input += spikes[before][source] * weights[source * n];
+            input += spikes[before * n + source] * weights[source * n];
           }
         LifCarry<T> carry = state_of<T>(call.kind, call.last_potential, call.last_synaptic, call.last_waiting, column);
         spike = forward_step(call, neuron_of(call, place), place.at(t), input, carry);
@@ -195,7 +195,7 @@ template <typename T>
 __global__ void __launch_bounds__(kMostThreads) recurrent_backward_kernel(const __grid_constant__ LifBackward<T> call) {
   const int64_t n = call.n, sample = blockIdx.x, group = sample / call.samples;
   SharedPieces pieces(shared_memory());
-  T* inputs[2] = {pieces.take<T>(n), pieces.take<T>(n)};  // gradients of a step's inputs
+  T* inputs = pieces.take<T>(2 * n);  // gradients of the inputs of two steps in turn
   T* held = pieces.take<T>(n);
   for (int64_t unit = threadIdx.x; unit < n; unit += blockDim.x) {
     const int64_t column = sample * n + unit;
@@ -212,7 +212,7 @@ __global__ void __launch_bounds__(kMostThreads) recurrent_backward_kernel(const 
       T grad_spike = upstream_of(call, place, t);
       if (t + 1 < call.steps) {
         const T* weights = call.weight_rec + group * n * n + unit;
-        for (int64_t target = 0; target < n; ++target) grad_spike += inputs[after][target] * weights[target * n];
+        for (int64_t target = 0; target < n; ++target) grad_spike += inputs[after * n + target] * weights[target * n];
       }
       LifCarry<T> carry{call.grad_potential[column], call.kind.synaptic ? call.grad_synaptic[column] : T(0),
                         held[unit]};
@@ -220,7 +220,7 @@ __global__ void __launch_bounds__(kMostThreads) recurrent_backward_kernel(const 
       if (call.grad_leak)
         grad = {call.grad_leak[column], call.kind.synaptic ? call.grad_leak_syn[column] : T(0),
                 call.grad_threshold[column], call.kind.subtract ? T(0) : call.grad_reset[column]};
-      inputs[now][unit] = backward_step(call, neuron_of(call, place), place, t, grad_spike, carry, grad);
+      inputs[now * n + unit] = backward_step(call, neuron_of(call, place), place, t, grad_spike, carry, grad);
       held[unit] = carry.waiting;
       keep_gradients(call, carry, column);
       keep_gradients(call, grad, column);
@@ -249,10 +249,8 @@ void lif_forward(const LifForward<T>& call, cudaStream_t stream) {
   if (call.groups * call.neurons() == 0) return;
   if (!call.weight_rec) return launch(forward_kernel<T>, a_thread_each(call), stream, call);
   SharedPieces pieces(nullptr);
-  for (int buffer = 0; buffer < 2; ++buffer) {
-    pieces.take<T>(call.n);
-    pieces.take<unsigned>((call.n + 31) / 32);
-  }
+  pieces.take<T>(2 * call.n);
+  pieces.take<unsigned>(2 * ((call.n + 31) / 32));
   launch(recurrent_forward_kernel<T>, a_block_each(call, pieces.bytes()), stream, call);
 }
 
@@ -261,7 +259,8 @@ void lif_backward(const LifBackward<T>& call, cudaStream_t stream) {
   if (call.weight_rec && call.groups * call.n > 0) {
     if (call.samples > 0) {
       SharedPieces pieces(nullptr);
-      for (int piece = 0; piece < 3; ++piece) pieces.take<T>(call.n);
+      pieces.take<T>(2 * call.n);
+      pieces.take<T>(call.n);
       launch(recurrent_backward_kernel<T>, a_block_each(call, pieces.bytes()), stream, call);
     }
     // Each step's inputs met the spikes of the step before.
