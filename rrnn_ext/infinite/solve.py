@@ -97,13 +97,13 @@ def solve(
         wide = a if dtype == a.dtype else widened()
         b, noise = right(wide)
         finite = poison.isfinite() & b.isfinite().all(-2, keepdim=True)
-        # Where B is exact and underflows, no rounding can be told from the solution, but that it is a number can.
+        # Where B is exact and underflows, rounding cannot be told from the solution.
         counted = finite & ~_underflows(b) if noise is None else finite
         solver = make_solver(wide)
         x, left, rounding = refined(wide, b, solver, counted, noise)
         if dtype == torch.float64 and left <= LARGEST_ERROR / 2 < rounding:
             rounding = _rounding_by_column(wide, x, solver, counted, noise)
-        error = left + rounding if bool((x.isfinite() | ~finite).all()) else math.inf
+        error = left + rounding
         if error <= LARGEST_ERROR:
             return finish(wide, x).to(a.dtype) + poison
     raise ResolventConditionError(error / torch.finfo(torch.float64).eps, torch.float64, advice)

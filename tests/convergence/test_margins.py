@@ -176,6 +176,13 @@ def test_a_direction_that_underflows(smallest: float) -> None:
     assert slope.abs() < 1e4 * smallest
 
 
+def test_hardly_anything_comes_in_where_float32_is_singular() -> None:
+    """I - A is 0 in float32 there, and what is divided by it no number: float64 has the sum."""
+    w, least = torch.eye(3), torch.full((3, 1), 2.0**-149)
+    walks = rrnn_ext.resolvent(w, least, alpha=1 - 2.0**-30)
+    torch.testing.assert_close(walks.double(), torch.full((3, 1), 2.0**-119, dtype=torch.float64), rtol=1e-6, atol=0)
+
+
 def test_native_kernels_leave_the_error_that_solutions_may_have() -> None:
     header = (Path(__file__).resolve().parents[2] / "csrc" / "common" / "convergence.h").read_text()
     (over,) = re.findall(r"kTolerance = 1\.0 / (\d+);", header)

@@ -86,6 +86,14 @@ PYTHON = (
         tests=("margins",),
     ),
     Bug(
+        name="an-inexact-side-that-is-passed-over",
+        file="rrnn_ext/infinite/solve.py",
+        text="counted = finite & ~_underflows(b) if noise is None else finite",
+        instead="counted = finite & ~_underflows(b)",
+        breaks="a truncated inverse of a singular matrix is no number, where walks come back to where they began",
+        tests=("errors", "hurting_matrices"),
+    ),
+    Bug(
         name="nothing-to-estimate-below-one",
         file="rrnn_ext/infinite/solve.py",
         text="if norm <= SMALL_NORM:",
