@@ -5,7 +5,7 @@ lets ninja do what is out of date.
 
     CXX                 the C++ compiler (default: g++)
     MAX_JOBS            how many compilers run at once (default: ninja's choice)
-    RRNN_CUDA           0, 1 or auto (default): auto means when nvcc is found
+    RRNN_CUDA           0, 1 or auto (default): auto means where the PyTorch that is there has CUDA, and nvcc is found
     RRNN_CUDA_ARCHS     compute capabilities such as "8.0;9.0+PTX" (default: the visible GPUs', else a portable list)
     RRNN_SANITIZE       1 builds with AddressSanitizer and UndefinedBehaviorSanitizer
     RRNN_EMULATE        1 builds for tests: the CUDA kernels, executed on the CPU, are the ops of CPU tensors
@@ -18,6 +18,7 @@ import importlib.util
 import os
 import platform
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -105,11 +106,16 @@ def check_python_headers() -> None:
         sys.exit("rrnn_ext needs Python's C headers, and they are not installed; run: apt-get install python3-dev")
 
 
-def find_nvcc() -> str | None:
+def has_cuda(torch: Path) -> bool:
+    """Whether this PyTorch was built with CUDA, by the file that says so."""
+    return runpy.run_path(str(torch / "version.py")).get("cuda") is not None
+
+
+def find_nvcc(torch: Path) -> str | None:
     wish = os.environ.get("RRNN_CUDA", "auto")
     if wish not in ("0", "1", "auto"):
         sys.exit(f"RRNN_CUDA must be 0, 1 or auto, got '{wish}'")
-    if wish == "0" or (wish == "auto" and not sources("cuda/**/*.cu")):
+    if wish == "0" or (wish == "auto" and not (sources("cuda/**/*.cu") and has_cuda(torch))):
         return None
     homes = [os.path.join(home, "bin") for home in (os.environ.get("CUDA_HOME"), "/usr/local/cuda") if home]
     found = shutil.which("nvcc", path=os.pathsep.join([homes[0], os.environ.get("PATH", ""), homes[-1]]))
@@ -145,7 +151,7 @@ def find_toolchain() -> Toolchain:
     torch, cxx, ninja = find_torch(), find_compiler(), find_ninja()
     check_python_headers()
     emulate = os.environ.get("RRNN_EMULATE") == "1"
-    nvcc = None if emulate else find_nvcc()
+    nvcc = None if emulate else find_nvcc(torch)
     return Toolchain(
         torch=torch,
         cxx=cxx,

@@ -120,6 +120,43 @@ class TestWhatIsMissing:
         assert "pip install --no-build-isolation ." in last_line
 
 
+# Runs setup.py beside a PyTorch of which only version.py is there, with the nvcc named (or none), up to ninja's turn.
+BESIDE = """
+import importlib.util, runpy, shutil, sys
+torch, nvcc, which, find_spec = sys.argv.pop(1), sys.argv.pop(1), shutil.which, importlib.util.find_spec
+found = {"ninja": which("false"), "nvcc": nvcc or None}
+shutil.which = lambda name, *args, **options: found[name] if name in found else which(name, *args, **options)
+spec = importlib.util.spec_from_file_location("torch", torch)
+importlib.util.find_spec = lambda name, *args: spec if name == "torch" else find_spec(name, *args)
+runpy.run_path("setup.py", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("wish", "cuda", "nvcc", "said"),
+    [
+        ("auto", "12.8", "/cuda/bin/nvcc", "CUDA 9.0"),
+        ("auto", None, "/cuda/bin/nvcc", "CUDA off"),  # what would load, but nothing of it could be called
+        ("auto", "12.8", "", "CUDA off"),
+        ("1", None, "/cuda/bin/nvcc", "CUDA 9.0"),
+        ("0", "12.8", "/cuda/bin/nvcc", "CUDA off"),
+    ],
+)
+def test_cuda_is_built_where_pytorch_has_it(tmp_path: Path, wish: str, cuda: str | None, nvcc: str, said: str) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "version.py").write_text(f"cuda = {cuda!r}\n")
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("csrc", "rrnn_ext"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    environment = {"RRNN_CUDA": wish, "RRNN_CUDA_ARCHS": "9.0", "RRNN_EMULATE": ""}
+    arguments = [str(tmp_path / "torch" / "__init__.py"), nvcc, "--quiet", "build_ext"]
+    build = run("-c", BESIDE, *arguments, cwd=tmp_path, environment=environment)
+    assert build.returncode == 1
+    assert build.stderr.splitlines()[-1].startswith("rrnn_ext: the native library did not compile")
+    assert build.stdout.strip().endswith(said)
+
+
 class TestWhatIsBuilt:
     def test_a_second_build_has_nothing_to_do(self, tmp_path: Path) -> None:
         command = ["setup.py", "build_ext", "--build-lib", str(tmp_path)]
