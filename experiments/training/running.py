@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ READ_ON = 1024  # test sequences
 
 @dataclass(frozen=True)
 class Setting:
-    """One network: its kind, task, penalty (of PENALTIES, or "none"), strength, seed, and how it is trained."""
+    """One network: its kind, task, penalty (of PENALTIES, or "none"), strength, seed, how it is trained, its layers."""
 
     kind: str
     task: str
@@ -35,6 +36,7 @@ class Setting:
     updates: int
     batch: int = 64
     learning_rate: float = 0.003
+    layers: int = 1
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ class Record:
 class Trained(nn.Module):
     """A recurrent module and its read-out."""
 
-    def __init__(self, kind: str, inputs: int, hidden: int, outputs: int) -> None:
+    def __init__(self, kind: str, inputs: int, hidden: int, outputs: int, layers: int = 1) -> None:
         super().__init__()
-        self.rnn = KINDS[kind](inputs, hidden, batch_first=True)
+        self.rnn = KINDS[kind](inputs, hidden, layers, batch_first=True)
         self.readout = nn.Linear(hidden, outputs)
 
     def forward(self, sequences: Tensor) -> Tensor:
@@ -114,9 +116,9 @@ GAINS: dict[str, Callable[[Trained, int], Penalty]] = {
 def train(setting: Setting) -> Record:
     """The network of a setting, trained and read."""
     task = modular.TASKS[setting.task]()
-    sequences, targets = task.training_set(setting.seed)
+    sequences, targets = _training_set(setting.task, setting.seed)
     torch.manual_seed(setting.seed)
-    network = Trained(setting.kind, task.inputs, setting.hidden, task.outputs)
+    network = Trained(setting.kind, task.inputs, setting.hidden, task.outputs, setting.layers)
     penalty = None if setting.penalty == "none" else (PENALTIES | GAINS)[setting.penalty](network, task.steps)
     optimiser = torch.optim.Adam(network.parameters(), setting.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, setting.updates)
@@ -136,7 +138,7 @@ def train(setting: Setting) -> Record:
 
 
 def _read(setting: Setting, network: Trained, task: modular.Task) -> Record:
-    sequences, targets = task.test_set()
+    sequences, targets = _test_set(setting.task)
     jacobian = mean_jacobian(network, sequences[:READ_ON])
     reading = rrnn_ext.ResolventPenalty(network.rnn, network.readout, hops=task.steps)
     with torch.no_grad():
@@ -157,6 +159,16 @@ def _read(setting: Setting, network: Trained, task: modular.Task) -> Record:
             saturated=(out.abs() > 0.9).float().mean().item(),
             weights=sum(weight.abs().sum().item() for weight in network.parameters() if weight.dim() > 1),
         )
+
+
+@cache
+def _training_set(task: str, seed: int) -> tuple[Tensor, Tensor]:
+    return modular.TASKS[task]().training_set(seed)
+
+
+@cache
+def _test_set(task: str) -> tuple[Tensor, Tensor]:
+    return modular.TASKS[task]().test_set()
 
 
 def mean_jacobian(network: nn.Module, sequences: Tensor) -> Tensor:

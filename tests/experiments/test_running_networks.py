@@ -28,6 +28,14 @@ def test_trains_every_kind_under_every_penalty(kind: str, penalty: str) -> None:
     assert record.strength_in_total <= record.strength * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("kind", running.KINDS)
+def test_trains_stacks(kind: str) -> None:
+    record = running.train(replace(SETTING, kind=kind, penalty="R-RNN of the network", beta=0.01, layers=2))
+    single = running.train(replace(SETTING, kind=kind, penalty="R-RNN of the network", beta=0.01))
+    assert record.weights > single.weights
+    assert record.correlation > 0.9
+
+
 def test_a_penalty_of_the_network_makes_its_jacobians_small() -> None:
     plain, penalised = (
         running.train(replace(SETTING, penalty=penalty, beta=1.0, updates=60))
