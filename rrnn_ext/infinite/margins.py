@@ -31,6 +31,15 @@ EIGENVALUE_ROUNDINGS = 4
 POWER_ROUNDINGS = 4
 INVERSE_ROUNDINGS = 16
 
+# In units of rounding: where an iteration of products stops, of a column's right side and solution; and what the true
+# residual may be of the terms it was made of, |B| + |X| + |A| |X|, as a backward stable factorisation leaves it.
+KRYLOV_ROUNDINGS = 4.0
+BACKWARD_ROUNDINGS = 16.0
+
+# Times 1 / sqrt(n), what may be left of Gaussian vectors of n units, or of a residual, where the size of a solution is
+# wanted: what they have of one direction in n, which I - A may enlarge more than all others, is still seen then.
+ROUGH = 2.0**-4
+
 # A series ends when what is left out is below this many units of rounding of the sum.
 LEFT_OUT_ROUNDINGS = 0.25
 

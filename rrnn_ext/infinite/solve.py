@@ -5,13 +5,16 @@ relative rounding of every term, |X| + |A| |X|, on its way through (I - A)^{-1}.
 more: the residual itself, which also corrects X (iterative refinement), and the terms d times Gaussian numbers, whose
 images have the size sqrt(sum_j (M^{-1})_ij^2 d_j^2) in row i. Where float32 is not enough the solution is made in
 float64 and rounded; where that is not enough it is an error.
+
+What a solver leaves of each vector it is given must be small beside that vector, as the residual is only seen by way of
+the solver: by factorisation, as a series, or by products (rrnn_ext.infinite.krylov).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,8 +22,17 @@ from torch import Tensor
 from rrnn_ext._errors import ResolventConditionError
 from rrnn_ext.infinite import lapack
 from rrnn_ext.infinite.convergence import walks_in_blocks
-from rrnn_ext.infinite.lapack import Solver
-from rrnn_ext.infinite.margins import CERTAINTY, LARGEST_ERROR, LEFT_OUT_ROUNDINGS, PROBES, SMALL_NORM, TERM_ROUNDINGS
+from rrnn_ext.infinite.krylov import MOST_PRODUCTS, solve_by_products
+from rrnn_ext.infinite.margins import (
+    CERTAINTY,
+    LARGEST_ERROR,
+    LEFT_OUT_ROUNDINGS,
+    PROBES,
+    ROUGH,
+    SMALL_NORM,
+    TERM_ROUNDINGS,
+)
+from rrnn_ext.infinite.operands import DenseOperand, Operand
 from rrnn_ext.infinite.probes import gaussian
 
 _REFINEMENTS = 2
@@ -29,27 +41,47 @@ _FIRST_HOPS = 64
 _CHUNK_ELEMENTS = 2**20  # of the chain of walks that a series makes at a time
 _PROBED_ELEMENTS = 2**24
 
-MakeSolver: TypeAlias = Callable[[Tensor], Solver]
-Right: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # B, and what it may be wrong by, each (b, n, c)
+Matrix = TypeVar("Matrix", bound=Operand)
 
 
-def by_factorisation(a: Tensor) -> Solver:
-    return lapack.factorised(one_minus(a))
+class Solver(Protocol):
+    """The solutions X of (I - A) X = B, (..., n, c)."""
+
+    def __call__(self, right: Tensor, rough: bool = False) -> Tensor:
+        """``rough``: where the size of X is wanted alone, ROUGH / sqrt(n) of B may be left."""
+        ...
+
+
+def by_factorisation(operand: DenseOperand) -> Solver:
+    solve_exactly = lapack.factorised(one_minus(operand.matrix))
+    return lambda right, rough=False: solve_exactly(right)
+
+
+def by_products(operand: Operand, most_products: int = MOST_PRODUCTS) -> Solver:
+    """Of an operand without a batch; ResolventConditionError where ``most_products`` with a column do not get there."""
+
+    def solver(right: Tensor, rough: bool = False) -> Tensor:
+        tolerance = ROUGH / operand.units**0.5 if rough else None
+        return solve_by_products(operand, right, tolerance=tolerance, most_products=most_products)
+
+    return solver
 
 
 def one_minus(a: Tensor) -> Tensor:
     return torch.eye(a.shape[-1], dtype=a.dtype, device=a.device) - a
 
 
-def by_series(power: int, factor: float) -> MakeSolver:
+def by_series(power: int, factor: float) -> Callable[[DenseOperand], Solver]:
     """B + A B + A^2 B + ... until what is left out is below rounding, for ||A^power|| <= factor < 1.
 
     The walks beyond a block of k hops are that block times A^k, A^2k, ..., and so at most q / (1 - q) of it for
     q = ||A^k||. (The size of a term says nothing: terms can vanish and come back.)
     """
 
-    def solver(a: Tensor) -> Solver:
-        def solve(right: Tensor) -> Tensor:
+    def solver(operand: DenseOperand) -> Solver:
+        a = operand.matrix
+
+        def solve(right: Tensor, rough: bool = False) -> Tensor:
             total, vectors, hops = torch.zeros_like(right), right, 0
             # Powers, blocks and chunks are powers of two. Blocks grow: most sums are done in the first one.
             largest = 2 ** max(6, min(12, (_CHUNK_ELEMENTS // max(1, right.numel())).bit_length() - 1))
@@ -75,26 +107,24 @@ def by_series(power: int, factor: float) -> MakeSolver:
 
 
 def solve(
-    a: Tensor,
-    widened: Callable[[], Tensor],
-    right: Right,
-    make_solver: MakeSolver,
+    operand: Matrix,
+    right: Callable[[Matrix], tuple[Tensor, Tensor | None]],
+    make_solver: Callable[[Matrix], Solver],
     norm: float,
     advice: str,
-    finish: Callable[[Tensor, Tensor], Tensor] = lambda a, x: x,
+    finish: Callable[[Matrix, Tensor], Tensor] = lambda operand, x: x,
 ) -> Tensor:
-    """X (b, n, c) for ``a`` (b, n, n), ||A|| <= ``norm``; NaN where A has NaN or Inf, and in a column whose B has.
+    """X (..., n, c) for ||A|| <= ``norm``; NaN where A has NaN or Inf, and in a column whose B has.
 
-    ``widened`` makes A in float64, where it may have been rounded to float32; ``right`` makes B, and ``finish`` what is
-    wanted of X, in the precision of the matrix that they are given. Raises ResolventConditionError, with ``advice``,
-    where X cannot be had to 2^-11.
+    ``right`` makes B and what it may be wrong by, and ``finish`` what is wanted of X, in the precision of the operand
+    that they are given. Raises ResolventConditionError, with ``advice``, where X cannot be had to 2^-11.
     """
-    poison = 0 * a.sum((-2, -1), keepdim=True)
+    poison, given = operand.poison(), operand.dtype
     if norm <= SMALL_NORM:
-        return finish(a, make_solver(a)(right(a)[0])) + poison
+        return finish(operand, make_solver(operand)(right(operand)[0])) + poison
     error = math.inf
-    for dtype in (a.dtype,) if a.dtype == torch.float64 else (a.dtype, torch.float64):
-        wide = a if dtype == a.dtype else widened()
+    for dtype in (given,) if given == torch.float64 else (given, torch.float64):
+        wide = operand if dtype == given else operand.in_float64()
         b, noise = right(wide)
         finite = poison.isfinite() & b.isfinite().all(-2, keepdim=True)
         # Where B is exact and underflows, rounding cannot be told from the solution.
@@ -105,7 +135,7 @@ def solve(
             rounding = _rounding_by_column(wide, x, solver, counted, noise)
         error = left + rounding
         if error <= LARGEST_ERROR:
-            return finish(wide, x).to(a.dtype) + poison
+            return finish(wide, x).to(given) + poison
     raise ResolventConditionError(error / torch.finfo(torch.float64).eps, torch.float64, advice)
 
 
@@ -116,20 +146,20 @@ def _underflows(b: Tensor) -> Tensor:
 
 
 def refined(
-    a: Tensor, b: Tensor, solver: Solver, finite: Tensor, noise: Tensor | None = None
+    operand: Operand, b: Tensor, solver: Solver, finite: Tensor, noise: Tensor | None = None
 ) -> tuple[Tensor, float, float]:
     """X and what it may be wrong by, relative to the largest entry of a column: what the solver left, and rounding.
 
-    The largest of the columns that are ``finite``, (b, 1, c). ``noise``, (b, n, c), is what B itself may be wrong by.
+    The largest of the columns that are ``finite``, (..., 1, c). ``noise``, (..., n, c), is what B may be wrong by.
     """
     x = solver(b)
-    probes = gaussian(a.shape[-1], PROBES, a)
+    probes = gaussian(operand.units, PROBES, b)
     left = rounding = math.inf
     for _ in range(_REFINEMENTS):
-        residual = b - (x - a @ x)
-        terms, scale = _terms(a, x, noise)
+        residual = b - (x - operand.forward(x))
+        terms, scale = _terms(operand, x, noise)
         shared = (terms / scale).where(finite, 0).amax(-1, keepdim=True)
-        image = solver(torch.cat([residual, shared * probes], -1))
+        image = solver(torch.cat([residual, shared * probes], -1), rough=True)
         correction, spread = image[..., : b.shape[-1]], image[..., b.shape[-1] :]
         x = x + correction
         left = _number((correction.abs().amax(-2, keepdim=True) / scale).where(finite, 0).amax())
@@ -139,20 +169,21 @@ def refined(
     return x, left, rounding
 
 
-def _rounding_by_column(a: Tensor, x: Tensor, solver: Solver, finite: Tensor, noise: Tensor | None) -> float:
+def _rounding_by_column(operand: Operand, x: Tensor, solver: Solver, finite: Tensor, noise: Tensor | None) -> float:
     """The same for each column with its own terms: columns of a graded matrix may have little in common."""
     if x.numel() * PROBES > _PROBED_ELEMENTS:
         return math.inf
-    terms, scale = _terms(a, x, noise)
-    probed = (terms / scale).unsqueeze(-1) * gaussian(a.shape[-1], PROBES, a).unsqueeze(-2)  # (b, n, c, probes)
-    sizes = solver(probed.flatten(-2)).unflatten(-1, probed.shape[-2:]).square().mean(-1).sqrt()
+    terms, scale = _terms(operand, x, noise)
+    probes = gaussian(operand.units, PROBES, x)
+    probed = (terms / scale).unsqueeze(-1) * probes.unsqueeze(-2)  # (..., n, c, probes)
+    sizes = solver(probed.flatten(-2), rough=True).unflatten(-1, probed.shape[-2:]).square().mean(-1).sqrt()
     return _number(CERTAINTY * sizes.amax(-2, keepdim=True).where(finite, 0).amax())
 
 
-def _terms(a: Tensor, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What rounding may have added to each residual, (b, n, c), and the largest entry of each column."""
+def _terms(operand: Operand, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What rounding may have added to each residual, (..., n, c), and the largest entry of each column."""
     sizes = x.abs()
-    terms = TERM_ROUNDINGS * torch.finfo(a.dtype).eps * (sizes + a.abs() @ sizes)
+    terms = TERM_ROUNDINGS * torch.finfo(x.dtype).eps * (sizes + operand.absolute().forward(sizes))
     scale = sizes.amax(-2, keepdim=True)
     return terms if noise is None else terms + noise, torch.where(scale > 0, scale, 1)
 

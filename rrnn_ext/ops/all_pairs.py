@@ -13,6 +13,7 @@ from rrnn_ext._options import Norm
 from rrnn_ext.infinite import deferred, lapack
 from rrnn_ext.infinite.convergence import Source, prove_convergence, source_of
 from rrnn_ext.infinite.margins import INVERSE_ROUNDINGS, LARGEST_ERROR
+from rrnn_ext.infinite.operands import DenseOperand
 from rrnn_ext.infinite.probes import gaussian
 from rrnn_ext.infinite.solve import one_minus, refined
 from rrnn_ext.ops import native
@@ -198,7 +199,9 @@ def _walks_by_products(weight_hh: Tensor, alpha: float, source: Source) -> Tenso
     quick = _inverse_by_halves(a)
     poison = 0 * a.sum((-2, -1), keepdim=True)
     probes = gaussian(a.shape[-1], 4, a).expand(a.shape[0], -1, -1)
-    _, left, rounding = refined(a, probes, lambda right: quick @ right, poison.isfinite())
+    _, left, rounding = refined(
+        DenseOperand(a, a.double), probes, lambda right, rough=False: quick @ right, poison.isfinite()
+    )
     # A backward stable inverse leaves a few units of rounding on top of what rounding does; pivot where there is more.
     stable = INVERSE_ROUNDINGS * torch.finfo(a.dtype).eps * a.shape[-1] ** 0.5
     if not left <= max(stable, rounding) or left + rounding > LARGEST_ERROR:

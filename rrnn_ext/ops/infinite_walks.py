@@ -18,6 +18,7 @@ from rrnn_ext.infinite.convergence import (
     source_of,
     surely_converges,
 )
+from rrnn_ext.infinite.operands import DenseOperand
 from rrnn_ext.infinite.solve import by_factorisation, by_series, solve
 from rrnn_ext.ops._matrices import identity, phi
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
@@ -62,13 +63,12 @@ def _sum(a: Tensor, b: Tensor | None, source: Source, series: bool, proved: bool
     make_solver = by_series(*shrinking_power(a, proof, source.nonnegative)) if series and proof else by_factorisation
     norm = float((norm_of(a) if proof is None else proof.norm).max())
     return solve(
-        a,
-        source.in_float64,
+        DenseOperand(a, source.in_float64),
         lambda wide: (start.to(wide.dtype), None),
         make_solver,
         norm,
         _ADVICE,
-        without_the_empty_walk if b is None else (lambda wide, x: x),
+        (lambda wide, x: without_the_empty_walk(wide.matrix, x)) if b is None else (lambda wide, x: x),
     ).contiguous()
 
 
@@ -79,7 +79,8 @@ def without_the_empty_walk(a: Tensor, inverse: Tensor) -> Tensor:
 
 def _sum_unseen(a: Tensor, b: Tensor | None, proved: bool) -> Tensor:
     """The same without a look at any value; NaN where it was not proved to converge."""
-    solution = by_factorisation(a)(a if b is None else b) + 0 * a.sum((-2, -1), keepdim=True)
+    operand = DenseOperand(a, a.double)
+    solution = by_factorisation(operand)(a if b is None else b) + operand.poison()
     if proved:
         return solution
     converges = surely_converges(a)

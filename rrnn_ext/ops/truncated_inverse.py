@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rrnn_ext.infinite.convergence import norm_of
 from rrnn_ext.infinite.margins import POWER_ROUNDINGS
+from rrnn_ext.infinite.operands import DenseOperand
 from rrnn_ext.infinite.solve import by_factorisation, one_minus, solve
 from rrnn_ext.ops._matrices import block_triangular, identity
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
@@ -30,7 +31,8 @@ def truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
     if a.numel() == 0 or b.numel() == 0:
         return b.clone(memory_format=torch.contiguous_format)
 
-    def right(a: Tensor) -> tuple[Tensor, Tensor]:
+    def right(operand: DenseOperand) -> tuple[Tensor, Tensor]:
+        a = operand.matrix
         half = torch.linalg.matrix_power(a, hops // 2)
         other = half @ a if hops % 2 else half
         start = b.to(a.dtype)
@@ -39,9 +41,9 @@ def truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
         return start - half @ (other @ start), POWER_ROUNDINGS * torch.finfo(a.dtype).eps * (sizes + hops * beyond)
 
     if a.is_cuda:
-        solution, info = torch.linalg.solve_ex(one_minus(a), right(a)[0])
+        solution, info = torch.linalg.solve_ex(one_minus(a), right(DenseOperand(a, a.double))[0])
         return torch.where((info == 0).unsqueeze(-1).unsqueeze(-1), solution, torch.nan).contiguous()
-    return solve(a, a.double, right, by_factorisation, float(norm_of(a).max()), _ADVICE).contiguous()
+    return solve(DenseOperand(a, a.double), right, by_factorisation, float(norm_of(a).max()), _ADVICE).contiguous()
 
 
 @torch.library.register_fake("rrnn_ext::truncated_inverse")
