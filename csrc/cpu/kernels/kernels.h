@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "cpu/kernels/lif_step.h"
+#include "cpu/kernels/sparse_step.h"
 
 namespace rrnn::cpu {
 
@@ -46,6 +47,9 @@ struct Kernels {
   // rows[at[e]][k] += factors[e] x[k] for k < cols, e < events.
   void (*add_to_rows)(int64_t cols, int64_t events, const int32_t* at, const T* factors, const T* x, T* rows,
                       int64_t ldrows);
+  // Of a sparse matrix, whose vectors are stored unit by unit.
+  void (*sparse_product)(const SparseProduct<T>& product);
+  void (*sparse_gradient)(const SparseGradient<T>& gradient);
   const char* isa;
 };
 

@@ -1,0 +1,39 @@
+// A thread's part of the rows of a sparse matrix, and a copy of its values by columns.
+#pragma once
+
+#include <cstdint>
+
+#include "common/sparse_graph.h"
+#include "cpu/algorithms/team.h"
+
+namespace rrnn::cpu {
+
+// Rows with about as many stored values (and rows) as every other member's.
+inline Range share_rows(const Team& team, const SparseRows& rows) {
+  const int64_t edges = rows.n ? rows.crow[rows.n] : 0;
+  const Range work = team.share(edges + rows.n);
+  const auto row_at = [&](int64_t bound) {  // the first row before which so much work is done
+    int64_t low = 0, high = rows.n;
+    while (low < high) {
+      const int64_t middle = (low + high) / 2;
+      if (rows.crow[middle] + middle < bound)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    return low;
+  };
+  return {row_at(work.begin), work.end == edges + rows.n ? rows.n : row_at(work.end)};
+}
+
+// Refuses indices that lead elsewhere: a direct call of an op must not read what is not there.
+inline void check_rows(const char* name, const SparseRows& rows, int64_t edges) {
+  bool rising = rows.crow[0] == 0 && rows.crow[rows.n] == edges, inside = true;
+  for (int64_t r = 0; r < rows.n; ++r) rising &= rows.crow[r] <= rows.crow[r + 1];
+  STD_TORCH_CHECK(rising, name, " must rise from 0 to the number of values, ", edges);
+  const auto n = static_cast<uint32_t>(rows.n);
+  for (int64_t k = 0; k < edges; ++k) inside &= static_cast<uint32_t>(rows.columns[k]) < n;
+  STD_TORCH_CHECK(inside, name, " has a column or row outside 0 .. ", rows.n, " beside it");
+}
+
+}  // namespace rrnn::cpu

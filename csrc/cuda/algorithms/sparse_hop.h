@@ -1,0 +1,32 @@
+// A single hop of vectors through a sparse matrix, and the gradient of its stored values.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "common/sparse_rows.h"
+
+namespace rrnn::cuda {
+
+// A matrix by rows, or its transpose by columns, whose k-th value is then values[from[k]].
+template <typename T>
+struct SparseMatrix {
+  SparseRows rows;
+  const T* values;
+  const int32_t* from;  // null: values[k]
+  T alpha;
+  bool rectify;
+};
+
+// to (n, width) = A from (+ add_scale * add, unless add is null), vectors unit by unit.
+template <typename T>
+void sparse_hop(const SparseMatrix<T>& a, int width, const T* from, const T* add, T add_scale, T* to,
+                cudaStream_t stream);
+
+// grad[k] (+)= alpha phi'(values[k]) left[r] . right[columns[k]] for vectors (n, depth), for a matrix by rows.
+template <typename T>
+void sparse_hop_gradient(const SparseMatrix<T>& a, int depth, const T* left, const T* right, bool accumulate, T* grad,
+                         cudaStream_t stream);
+
+}  // namespace rrnn::cuda

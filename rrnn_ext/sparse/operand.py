@@ -1,0 +1,40 @@
+"""The operand of iterations: A = alpha phi(W) of a sparse W, forwards and transposed, without derivatives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rrnn_ext.ops.sparse_hop import Indices, sparse_hop
+
+
+class SparseOperand:
+    """A = alpha phi(W) for values (edges,) at the places of ``indices`` (``Pattern.indices``).
+
+    Attributes:
+        units: n.
+        dtype: of the values, and of the vectors that it takes: float32 or float64.
+    """
+
+    def __init__(self, values: Tensor, indices: Indices, alpha: float, rectify: bool) -> None:
+        self._values, self._indices, self._alpha, self._rectify = values.detach(), tuple(indices), alpha, rectify
+        crow, columns, t_crow, t_columns, t_from = self._indices
+        self.units = len(crow) - 1
+        self.dtype = values.dtype
+        # Nothing that runs through here is differentiated, so nobody asks where the values by columns came from.
+        self._by_columns = self._values.index_select(0, t_from), t_crow, t_columns, crow, columns, t_from
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """A X for X (n, c)."""
+        return sparse_hop(self._values, *self._indices, vectors, self._alpha, self._rectify)
+
+    def transposed(self, vectors: Tensor) -> Tensor:
+        """A' Y for Y (n, c)."""
+        return sparse_hop(*self._by_columns, vectors, self._alpha, self._rectify)
+
+    def absolute(self) -> SparseOperand:
+        """That of |A|."""
+        return SparseOperand(self._values, self._indices, self._alpha, True)
+
+    def in_float64(self) -> SparseOperand:
+        return SparseOperand(self._values.to(torch.float64), self._indices, self._alpha, self._rectify)
