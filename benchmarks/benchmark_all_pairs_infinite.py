@@ -9,8 +9,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import rrnn_ext
 from benchmarks import floors, peers, problems
+from benchmarks.ledger import ALL_PAIRS_INFINITE, Ledger
 from benchmarks.race import race
-from benchmarks.report import ALL_PAIRS_INFINITE, Ledger
 
 
 @pytest.mark.quick
@@ -25,6 +25,7 @@ def test_all_pairs_infinite(benchmark: BenchmarkFixture, ledger: Ledger, batch: 
             {"inverse": peers.inverse_all_pairs, "solve": peers.solve_all_pairs},
             problems.all_pairs(n, (batch,) if batch > 1 else ()),
             compile_among=("inverse", "solve"),
+            in_jax=("inverse_all_pairs",),
             work=floors.all_pairs_infinite(n, batch),
             # Of n^2 entries of R some lie within rounding of zero, and their signs are anybody's.
             gradient_rtol=2e-2,

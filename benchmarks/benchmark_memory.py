@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.ledger import Ledger, Memory
 from benchmarks.memory import HOPS, INPUTS, OUTPUTS, PENALTIES, N, extra_floats
-from benchmarks.report import Ledger, Memory
 
 
 @pytest.mark.quick

@@ -9,8 +9,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import rrnn_ext
 from benchmarks import floors, peers, problems
+from benchmarks.ledger import RECTIFIED_INFINITE, Ledger
 from benchmarks.race import race
-from benchmarks.report import RECTIFIED_INFINITE, Ledger
 
 
 @pytest.mark.quick
@@ -25,6 +25,7 @@ def test_rectified_infinite(benchmark: BenchmarkFixture, ledger: Ledger) -> None
             {"inverse": peers.rectified(peers.inverse), "solve": peers.rectified(peers.solve)},
             problems.rectified_thin(n, i, o),
             compile_among=("inverse", "solve"),
+            in_jax=("rectified_solve",),
             work=floors.rectified_infinite(n),
         )
     )

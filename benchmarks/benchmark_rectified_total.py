@@ -9,8 +9,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import rrnn_ext
 from benchmarks import floors, peers, problems
+from benchmarks.ledger import RECTIFIED, Ledger
 from benchmarks.race import race
-from benchmarks.report import RECTIFIED, Ledger
 
 
 @pytest.mark.quick
@@ -29,6 +29,7 @@ def test_rectified_total(benchmark: BenchmarkFixture, ledger: Ledger) -> None:
             },
             problems.rectified_thin(n, i, o),
             compile_among=("rectified_loop", "horner_from_inputs", "horner_from_outputs"),
+            in_jax=("rectified_loop", "rectified_loop_scan"),
             work=floors.rectified_total(n, hops),
         )
     )

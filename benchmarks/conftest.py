@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import report
-from benchmarks.report import Ledger
+from benchmarks import jax_peers, report
+from benchmarks.ledger import Ledger
 
 LEDGER = pytest.StashKey[Ledger]()
 
@@ -23,8 +23,12 @@ def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
     yield ledger
     terminal = request.config.pluginmanager.get_plugin("terminalreporter")
     assert terminal is not None
-    for line in ledger.new_lines():
-        terminal.write_line(line)
+    for entry in ledger.new():
+        terminal.write_line(report.line(entry))
+
+
+def pytest_report_header() -> str | None:
+    return None if jax_peers.INSTALLED else jax_peers.MISSING
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -45,6 +47,7 @@ def description() -> dict[str, str | float]:
         "load_average": round(os.getloadavg()[0], 2),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
+        "jax": version("jax") if importlib.util.find_spec("jax") else "not installed",
         "python": platform.python_version(),
     }
 

@@ -13,9 +13,11 @@ thin_total
 rectified_total
     The flops of k = 1: no column is needed but the sum over the inputs. 4 n^2 (L + 1) bytes: L - 1 passes, one more for
     the signs of weight_hh in its gradient, and the gradient written once. At the reading rate.
+thin_infinite
+    6 n^2 k flops, 8 n^2 bytes: one pass, and the gradient written. The passes that a solver needs depend on the
+    spectrum, so this bounds every method and describes none. At copy's rate.
 rectified_infinite
-    6 n^2 flops, 8 n^2 bytes: one pass, and the gradient written. The passes that a solver needs depend on the spectrum,
-    so this bounds every method and describes none. At copy's rate.
+    The flops of k = 1, the same bytes.
 all_pairs_infinite
     6 n^3 flops a matrix: the inverse takes 2 n^3, the gradient Q' G Q' two products. 8 n^2 bytes a matrix: weight_hh
     read, its gradient written. At copy's rate.
@@ -32,7 +34,7 @@ import torch
 from benchmarks.device import DEVICE
 
 FLOAT = 4  # bytes
-MATMUL_SIZE = 512  # square; large enough for the full rate of a few cores, small enough for every round
+MATMUL_SIZE = 1024  # square; large enough for the full rate of a few cores, small enough for every round
 LEAST_BUFFER = 2**20  # bytes; with a smaller one the call of copy_ would be timed, not the copy
 
 
@@ -71,8 +73,12 @@ class Work:
         return max(self.flops / _best["matmul", 0], self.bytes / _best[self.memory, self.buffer])
 
 
-def thin_total(n: int, i: int, o: int, hops: int) -> Work:
-    return Work(6.0 * n**2 * min(i, o) * hops, FLOAT * n**2 * hops, FLOAT * n**2)
+def thin_total(n: int, i: int, o: int, hops: int, batch: int = 1) -> Work:
+    return Work(6.0 * n**2 * min(i, o) * hops * batch, FLOAT * n**2 * hops * batch, FLOAT * n**2 * batch)
+
+
+def thin_infinite(n: int, i: int, o: int) -> Work:
+    return Work(6.0 * n**2 * min(i, o), 2 * FLOAT * n**2, FLOAT * n**2)
 
 
 def rectified_total(n: int, hops: int) -> Work:
@@ -85,6 +91,11 @@ def rectified_infinite(n: int) -> Work:
 
 def all_pairs_infinite(n: int, batch: int = 1) -> Work:
     return Work(6.0 * n**3 * batch, 2 * FLOAT * n**2 * batch, FLOAT * n**2 * batch)
+
+
+def matmul_rate() -> float:
+    """The best of this run, in flops a second."""
+    return _best["matmul", 0]
 
 
 def best_rates() -> dict[str, float]:

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 import rrnn_ext
-from benchmarks import gpu_floors, gpu_report, peers, problems, report, training_step
+from benchmarks import gpu_floors, gpu_report, ledger, peers, problems, training_step
 from benchmarks.gpu_report import Memory, Race, Share
 from benchmarks.gpu_timing import Times, measure, peak_bytes
 from benchmarks.peers import Penalty
-from benchmarks.race import OURS, check_agreement, value_and_gradient
+from benchmarks.race import COMPILED, OURS, check_agreement, value_and_gradient
 
 HOPS = 20
-COMPILED = "compiled "
 
 
 def race(
@@ -59,7 +58,7 @@ def thin_total() -> Race:
     n, i, o = 1024, 16, 8
     named = ("horner_from_inputs", "horner_from_outputs")
     return race(
-        report.THIN,
+        ledger.THIN,
         {"n": n, "i": i, "o": o, "hops": HOPS},
         functools.partial(rrnn_ext.resolvent_penalty, hops=HOPS),
         {name: functools.partial(getattr(peers, name), hops=HOPS) for name in named},
@@ -74,7 +73,7 @@ def thin_batch() -> Race:
     weights = to_gpu(problems.thin(n, i, o))
     batched = tuple((weight.detach() * _jitter(batch)).requires_grad_() for weight in weights)
     return race(
-        gpu_report.THIN_BATCH,
+        ledger.THIN_BATCH,
         {"batch": batch, "n": n, "i": i, "o": o, "hops": HOPS},
         functools.partial(rrnn_ext.resolvent_penalty, hops=HOPS),
         {"horner_batched": functools.partial(peers.horner_batched, hops=HOPS)},
@@ -91,7 +90,7 @@ def _jitter(batch: int) -> Tensor:
 def rectified_total() -> Race:
     n, i, o = 1024, 16, 8
     return race(
-        report.RECTIFIED,
+        ledger.RECTIFIED,
         {"n": n, "i": i, "o": o, "hops": HOPS},
         functools.partial(rrnn_ext.resolvent_penalty, hops=HOPS, rectify=True),
         {"rectified_loop": functools.partial(peers.rectified_loop, hops=HOPS)},
@@ -124,7 +123,7 @@ def _thin_on_gpu(n: int, i: int, o: int) -> tuple[Tensor, ...]:
 
 def all_pairs(batch: int, n: int) -> Race:
     return race(
-        report.ALL_PAIRS_INFINITE,
+        ledger.ALL_PAIRS_INFINITE,
         {"batch": batch, "n": n},
         functools.partial(rrnn_ext.resolvent_penalty, hops=None),
         {

@@ -14,21 +14,12 @@ import torch
 
 from benchmarks import gpu_floors
 from benchmarks.gpu_timing import Times
+from benchmarks.ledger import RECTIFIED, THIN, THIN_BATCH, TRAINING_STEP
 from benchmarks.race import OURS
-from benchmarks.report import (
-    README,
-    RECTIFIED,
-    RESULTS,
-    THIN,
-    TRAINING_STEP,
-    as_shape,
-    as_table,
-    as_time,
-    today,
-)
+from benchmarks.report import README, RESULTS
+from benchmarks.tables import as_shape, as_table, as_time, today
 from benchmarks.training_step import STEP
 
-THIN_BATCH = "thin signed total, batched"
 THIN_LARGE = "thin signed total, large"
 
 COMMAND = "python -m benchmarks.gpu"

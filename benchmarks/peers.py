@@ -92,6 +92,14 @@ def horner_batched(weight_hh: Tensor, weight_in: Tensor, weight_out: Tensor, *, 
     return (walks @ weight_in).abs().sum()
 
 
+def horner_batched_from_inputs(weight_hh: Tensor, weight_in: Tensor, weight_out: Tensor, *, hops: int) -> Tensor:
+    """The same on the n x i side."""
+    walks = weight_in
+    for _ in range(hops - 1):
+        walks = torch.baddbmm(weight_in, weight_hh, walks)
+    return (weight_out @ walks).abs().sum()
+
+
 def inverse_ex_all_pairs(weight_hh: Tensor) -> Tensor:
     """As inverse_all_pairs, by torch.linalg.inv_ex, which does not wait for the device; (..., n, n), summed."""
     eye = torch.eye(weight_hh.shape[-1], dtype=weight_hh.dtype, device=weight_hh.device)

@@ -10,12 +10,13 @@ from benchmarks.device import DEVICE
 SPECTRAL_RADIUS = 0.9
 
 
-def thin(n: int, i: int, o: int) -> tuple[Tensor, Tensor, Tensor]:
-    """weight_hh (n, n), weight_in (n, i), weight_out (o, n); the spectral radius near 0.9 by the circular law."""
+def thin(n: int, i: int, o: int, batch: tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor]:
+    """weight_hh (*batch, n, n), weight_in (*batch, n, i), weight_out (*batch, o, n); the spectral radius near 0.9 by
+    the circular law."""
     generator = torch.Generator().manual_seed(0)
-    weight_hh = SPECTRAL_RADIUS * torch.randn(n, n, generator=generator) / n**0.5
-    weight_in = torch.randn(n, i, generator=generator) / i**0.5
-    weight_out = torch.randn(o, n, generator=generator) / n**0.5
+    weight_hh = SPECTRAL_RADIUS * torch.randn(*batch, n, n, generator=generator) / n**0.5
+    weight_in = torch.randn(*batch, n, i, generator=generator) / i**0.5
+    weight_out = torch.randn(*batch, o, n, generator=generator) / n**0.5
     return _leaf(weight_hh), _leaf(weight_in), _leaf(weight_out)
 
 

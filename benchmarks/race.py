@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
+from benchmarks import jax_peers
 from benchmarks.device import now, quickest
 from benchmarks.floors import Work
 from benchmarks.peers import Penalty, compiled
 
-OURS = "rrnn_ext"
-COMPILED = "compiled "  # the prefix of a peer's name under torch.compile
+OURS = "rrnn_ext"  # through the loss: a value and autograd's gradients
+DIRECT = "accumulate_grad"
+COMPILED, JAX = "compiled ", "jax "  # prefixes of a peer's name
 
 ROUND_S = 4e-3  # a contender's share of a round is at least this long, so that the clock's grain does not matter
-BUDGET_S = 1.2  # of all rounds of one race, unless MIN_ROUNDS take longer
-MIN_ROUNDS, MAX_ROUNDS = 8, 50
+BUDGET_S = 1.0  # of all rounds of one race, unless MIN_ROUNDS take longer
+MIN_ROUNDS, MAX_ROUNDS = 6, 40
 
 VALUE_RTOL = 1e-4
 
-Step = Callable[[], tuple[Tensor, tuple[Tensor, ...]]]
+Result = tuple[Tensor, tuple[Tensor, ...]]  # a value and its gradients
+Step = Callable[[], Result]
 
 
 @dataclass(frozen=True)
@@ -55,20 +59,31 @@ class Race:
     first_call_s: Mapping[str, float] = field(default_factory=dict)  # of a compiled peer: the compilation
 
     @property
-    def fastest_peer(self) -> str:
-        """By its minimum: on a shared machine the median tells of the neighbours too."""
-        return min((name for name in self.times if name != OURS), key=lambda name: self.times[name].minimum)
+    def best(self) -> str:
+        """Ours as a training loop has it where it need not go through the loss."""
+        return DIRECT if DIRECT in self.times else OURS
 
-    def ratio(self, statistic: str = "minimum", against: str | None = None) -> float:
-        """How many times faster ours is than ``against``, or than whichever peer is fastest by ``statistic``."""
-        seconds: dict[str, float] = {name: getattr(times, statistic) for name, times in self.times.items()}
-        ours = seconds.pop(OURS)
-        return (seconds[against] if against else min(seconds.values())) / ours
+    def ours(self) -> list[str]:
+        return [name for name in (OURS, DIRECT) if name in self.times]
+
+    def peers(self, *, eager: bool = False) -> list[str]:
+        """The names of those who are not ours; of PyTorch's eager ones alone if asked."""
+        others = [name for name in self.times if name not in (OURS, DIRECT)]
+        return [name for name in others if not (eager and name.startswith((COMPILED, JAX)))]
+
+    def fastest(self, *, eager: bool = False) -> str:
+        """By its minimum: on a shared machine the median tells of the neighbours too."""
+        return min(self.peers(eager=eager), key=lambda name: self.times[name].minimum)
+
+    def ratio(self, ours: str, peers: Sequence[str], statistic: str = "minimum") -> float:
+        """How many times faster ``ours`` is than whichever of ``peers`` is fastest by ``statistic``."""
+        fastest: float = min(getattr(self.times[name], statistic) for name in peers)
+        return fastest / getattr(self.times[ours], statistic)
 
     @property
     def floor_share(self) -> float | None:
         """The part of our time that the arithmetic alone would take."""
-        return None if self.work is None else self.work.floor_s / self.times[OURS].minimum
+        return None if self.work is None else self.work.floor_s / self.times[self.best].minimum
 
 
 def value_and_gradient(penalty: Penalty, weights: tuple[Tensor, ...]) -> Step:
@@ -89,32 +104,52 @@ def race(
     peers: Mapping[str, Penalty],
     weights: tuple[Tensor, ...],
     *,
-    compile_among: tuple[str, ...],
+    compile_among: tuple[str, ...] = (),
+    in_jax: tuple[str, ...] = (),
     work: Work,
     gradient_rtol: float = 1e-3,
+    min_rounds: int = MIN_ROUNDS,
 ) -> Race:
-    """Checks ``peers`` and the compiled fastest of ``compile_among`` against ``ours``, then measures all of them."""
+    """Checks the contenders against ``ours``, then measures all of them.
+
+    Args:
+        peers: eager ones.
+        compile_among: those of ``peers`` of which the fastest takes part under torch.compile as well.
+        in_jax: those of :mod:`benchmarks.jax_peers` of which the fastest takes part, where JAX is installed.
+    """
     steps = {OURS: value_and_gradient(ours, weights)}
     steps |= {name: value_and_gradient(peer, weights) for name, peer in peers.items()}
-    chosen = min(compile_among, key=lambda name: quickest(steps[name], 0.03))
-    steps[COMPILED + chosen] = value_and_gradient(compiled(peers[chosen]), weights)
-    start = now()
-    steps[COMPILED + chosen]()
-    first_call_s = {COMPILED + chosen: now() - start}
+    first_call_s = {}
+    if compile_among:
+        chosen = min(compile_among, key=lambda name: quickest(steps[name], 0.03))
+        steps[COMPILED + chosen] = value_and_gradient(compiled(peers[chosen]), weights)
+        start = now()
+        steps[COMPILED + chosen]()
+        first_call_s[COMPILED + chosen] = now() - start
     check_agreement(steps, gradient_rtol)
+    turns: dict[str, Callable[[], object]] = dict(steps)
+    if in_jax and jax_peers.INSTALLED:
+        jitted = {name: jax_peers.value_and_gradient(name, weights, shape.get("hops")) for name in in_jax}
+        chosen = min(jitted, key=lambda name: quickest(jitted[name], 0.03))
+        in_torch = functools.partial(jax_peers.in_torch, jitted[chosen])
+        check_agreement({OURS: steps[OURS], JAX + chosen: in_torch}, gradient_rtol)
+        turns[JAX + chosen] = jitted[chosen]
     probes = {f"probe {index}": probe for index, probe in enumerate(work.probes())}
-    times = in_turn(benchmark, {**steps, **{name: probe.step for name, probe in probes.items()}})
+    turns |= {name: probe.step for name, probe in probes.items()}
+    times = in_turn(benchmark, turns, min_rounds=min_rounds)
     for name, probe in probes.items():
         probe.record(times.pop(name).minimum)
     return Race(case, shape, times, work, first_call_s)
 
 
-def in_turn(benchmark: BenchmarkFixture, steps: Mapping[str, Callable[[], object]]) -> dict[str, Times]:
+def in_turn(
+    benchmark: BenchmarkFixture, steps: Mapping[str, Callable[[], object]], *, min_rounds: int = MIN_ROUNDS
+) -> dict[str, Times]:
     """Measures every contender once a round: the first by pytest-benchmark, the others in its setup."""
     seconds = {name: quickest(step, 0.0) for name, step in steps.items()}
     times = {name: Times(calls=math.ceil(ROUND_S / seconds[name])) for name in steps}
     round_s = sum(times[name].calls * seconds[name] for name in steps)
-    rounds = max(MIN_ROUNDS, min(MAX_ROUNDS, int(BUDGET_S / round_s)))
+    rounds = max(min_rounds, min(MAX_ROUNDS, int(BUDGET_S / round_s)))
 
     def turn(name: str) -> None:
         step = steps[name]

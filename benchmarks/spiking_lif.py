@@ -20,8 +20,8 @@ from torch import Tensor
 
 from benchmarks.device import description, now
 from benchmarks.memory import peak_beyond
-from benchmarks.report import as_table, as_time
 from benchmarks.spiking_peers import LEAK, PEERS, SLOPE, Run
+from benchmarks.tables import as_table, as_time
 from rrnn_ext.spiking import lif
 
 OURS = "rrnn_ext"

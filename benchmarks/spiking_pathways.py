@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import rrnn_ext
-from benchmarks.report import as_table
+from benchmarks.tables import as_table
 from rrnn_ext.spiking import LIF, SpikingPathways
 
 TAU, DT = 20e-3, 1e-3

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 import rrnn_ext
 from benchmarks import peers
-from benchmarks.peers import Penalty
-from benchmarks.race import OURS
+from benchmarks.race import COMPILED, OURS
 
 STEP = "the step alone"
+COMPILED_WITH = COMPILED + "step with the penalty in it"
 BATCH, STEPS, INPUTS, CLASSES = 64, 20, 16, 8
 BETA = 1e-3
 
@@ -21,8 +21,8 @@ def shape(n: int) -> Mapping[str, int]:
     return {"n": n, "i": INPUTS, "o": CLASSES, "hops": STEPS, "batch": BATCH}
 
 
-def contenders(n: int, device: torch.device) -> Mapping[str, Callable[[], None]]:
-    """Named calls, each of which takes the gradient by all parameters once."""
+def contenders(n: int, device: torch.device, *, compile_too: bool = False) -> Mapping[str, Callable[[], None]]:
+    """Named calls, each of which takes the gradient by all parameters once; the step under torch.compile as well."""
     torch.manual_seed(0)
     rnn, readout = nn.RNN(INPUTS, n, batch_first=True).to(device), nn.Linear(n, CLASSES).to(device)
     parameters = [*rnn.parameters(), *readout.parameters()]
@@ -30,22 +30,27 @@ def contenders(n: int, device: torch.device) -> Mapping[str, Callable[[], None]]
     sequences = torch.randn(BATCH, STEPS, INPUTS).to(device)
     labels = torch.randint(CLASSES, (BATCH,)).to(device)
     weights = (rnn.get_parameter("weight_hh_l0"), rnn.get_parameter("weight_ih_l0"), readout.weight)
+    penalty = rrnn_ext.ResolventPenalty(rnn, readout, hops=STEPS)
 
     def task_loss() -> Tensor:
         states, _ = rnn(sequences)
         return nn.functional.cross_entropy(readout(states[:, -1]), labels)
 
-    def step() -> None:
-        torch.autograd.grad(task_loss(), parameters)
+    def with_penalty() -> Tensor:
+        return task_loss() + BETA * penalty()
 
-    def step_with(penalty: Penalty) -> Callable[[], None]:
-        def with_penalty() -> None:
-            torch.autograd.grad(task_loss() + BETA * penalty(*weights, hops=STEPS), parameters)
+    def with_horner() -> Tensor:
+        return task_loss() + BETA * peers.horner_from_outputs(*weights, hops=STEPS)
 
-        return with_penalty
+    def step_of(loss: Callable[[], Tensor]) -> Callable[[], None]:
+        def step() -> None:
+            torch.autograd.grad(loss(), parameters)
 
-    return {
-        OURS: step_with(rrnn_ext.resolvent_penalty),
-        STEP: step,
-        "horner_from_outputs": step_with(peers.horner_from_outputs),
-    }
+        return step
+
+    found = {OURS: step_of(with_penalty), STEP: step_of(task_loss), "horner_from_outputs": step_of(with_horner)}
+    if compile_too:
+        torch._dynamo.reset()
+        found[COMPILED + STEP] = step_of(torch.compile(task_loss))
+        found[COMPILED_WITH] = step_of(torch.compile(with_penalty))
+    return found
