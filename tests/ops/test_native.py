@@ -29,8 +29,8 @@ DTYPES = (torch.float32, torch.float64)
 # Of the sum of the absolute values of all terms.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
 MODES: dict[str, dict[str, Any]] = {"sum": {}, "weighted": {"weighted": True}, "per hop": {"per_hop": True}}
-# Work enough for two threads and for the widest vectors: kFlopsPerThread (csrc/cpu/algorithms/team.h) and
-# kFlopsForAvx512 (csrc/cpu/kernels/kernels.cpp).
+# Work enough for two threads, kFlopsPerThread (csrc/cpu/algorithms/team.h), and for the widest vectors
+# (csrc/cpu/kernels/kernels.cpp).
 FLOPS_FOR_TWO_THREADS = 2 * 4e6
 ALPHA = 0.875
 

@@ -16,6 +16,15 @@ double flops_of(const WalkProblem<T>& problem, double weights) {
   return 2.0 * weights * static_cast<double>(problem.width()) * static_cast<double>(problem.hops);
 }
 
+// `a`, made ready for the products of a chain. `copy` is room for a.copy_size() numbers.
+template <typename Operand, typename T>
+Operand prepared(const WalkProblem<T>& problem, const Operand& a, bool forwards, Team& team, T* copy) {
+  constexpr int64_t kManyProducts = 8;
+  Operand ready = a;
+  if (problem.width() * (problem.hops - 1) >= kManyProducts) ready.prepare(forwards, team, copy);
+  return ready;
+}
+
 // A member's part of the chain: some of its vectors, or some of the hidden units of all of them. Members with vectors
 // of their own need nothing of one another from hop to hop, but each of them reads all of W.
 struct ChainPart {
@@ -27,7 +36,8 @@ template <typename Operand, typename T>
 ChainPart chain_part(const WalkProblem<T>& problem, const Operand& a, const Team& team) {
   // Eight vectors make full use of a weight that is loaded, and W is to stay in each core's own cache.
   constexpr int64_t kFullPanel = 8, kOwnCache = 1 << 20;
-  if (team.items() == 1 || (a.bytes() <= kOwnCache && problem.width() / team.items() >= kFullPanel))
+  const int64_t enough = a.bytes() <= kNearBytes ? kFullPanel / 2 : kFullPanel;
+  if (team.items() == 1 || (a.bytes() <= kOwnCache && problem.width() / team.items() >= enough))
     return {team.share(problem.width()), {0, problem.n}, true};
   return {{0, problem.width()}, team.share(problem.n, 16), false};
 }

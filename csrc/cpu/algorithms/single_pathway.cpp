@@ -64,7 +64,7 @@ void single_pathway_backward(const WalkProblem<T>& problem, const Operand& a, co
     grad_out[r] = times_phi_derivative(scale * sums[r], problem.weight_out[r], problem.rectify);
   }
   team.wait();
-  a.gradient(units, hops - 1, y, hop, sums + n, n, scale, false, true, grad_hh);
+  a.gradient(units, hops - 1, y, hop, sums + n, n, scale, false, grad_hh);
 }
 
 #define RRNN_INSTANTIATE(T)                                                                                            \

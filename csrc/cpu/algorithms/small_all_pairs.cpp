@@ -22,13 +22,28 @@ T frobenius(const Kernels<T>& k, int64_t n, const T* a) {
   return std::sqrt(square);
 }
 
+// out = scale left right, all of them (n, n).
+template <typename T>
+void multiply(const Kernels<T>& k, int64_t n, const T* left, const T* right, T scale, T* out) {
+  k.dense_product(n, n,
+                  {.depth = n,
+                   .left = left,
+                   .row_stride = n,
+                   .depth_stride = 1,
+                   .right = right,
+                   .ldright = n,
+                   .scale = scale,
+                   .out = out,
+                   .ldout = n});
+}
+
 // ||A^m||_F < 1 for some m, which proves rho(A) < 1; size = ||A||_F. Overwrites a and other.
 template <typename T>
 bool powers_shrink(const Kernels<T>& k, int64_t n, T size, T* a, T* other) {
   for (int i = 0;; ++i) {
     if (size < T(kShrunk)) return true;
     if (i == kSquarings || !(size < T(1e6))) return false;
-    k.dense_product(n, n, n, a, n, 1, a, n, T(1), false, other, n);
+    multiply(k, n, a, a, T(1), other);
     std::swap(a, other);
     size = frobenius(k, n, a);
   }
@@ -96,8 +111,8 @@ void small_all_pairs_backward(const SmallGraph<T>& graph, const T* walks, const 
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < n; ++j) transposed[j * n + i] = walks[i * n + j];
   for (int64_t i = 0; i < n; ++i) transposed[i * n + i] += 1;
-  k.dense_product(n, n, n, grad_walks, n, 1, transposed, n, graph.alpha, false, product, n);
-  k.dense_product(n, n, n, transposed, n, 1, product, n, T(1), false, grad_hh, n);
+  multiply(k, n, grad_walks, transposed, graph.alpha, product);
+  multiply(k, n, transposed, product, T(1), grad_hh);
   if (graph.rectify)
     for (int64_t i = 0; i < n * n; ++i) grad_hh[i] = times_phi_derivative(grad_hh[i], graph.weight_hh[i], true);
 }

@@ -78,19 +78,21 @@ void grad_other(const WalkProblem<T>& problem, const Kernels<T>& k, const T* gra
 template <typename T>
 int64_t walk_backward_scratch(const WalkProblem<T>& problem) {
   const int64_t bundle = problem.width() * problem.n;
-  return bundle * (block_hops(problem) + 3) + problem.terms() * problem.inputs * problem.outputs;
+  return bundle * (block_hops(problem) + 3) + problem.terms() * problem.inputs * problem.outputs +
+         DenseOperand<T>::copy_size(problem.n, problem.n);
 }
 
 template <typename Operand, typename T>
-void walk_backward(const WalkProblem<T>& problem, const Operand& a, const T* grad_walks, const T* chain, T* grad_hh,
-                   T* grad_in, T* grad_out, Team& team, T* shared) {
+void walk_backward(const WalkProblem<T>& problem, const Operand& weights, const T* grad_walks, const T* chain,
+                   T* grad_hh, T* grad_in, T* grad_out, Team& team, T* shared) {
   const int64_t n = problem.n, width = problem.width(), bundle = width * n, hops = problem.hops;
   const int64_t term = width * problem.other_width(), block = block_hops(problem);
-  T* reverse = shared;                   // (block, width, n)
-  T* lifted = reverse + block * bundle;  // c phi(other)' G
-  T* weighted = lifted + bundle;         // the same times a hop weight; at last the sum of the chain
-  T* first = weighted + bundle;          // L_0
-  T* gradient = first + bundle;          // (terms, width, other_width)
+  const Operand a = prepared(problem, weights, !problem.from_inputs(), team, shared);
+  T* reverse = shared + Operand::copy_size(n, n);  // (block, width, n)
+  T* lifted = reverse + block * bundle;            // c phi(other)' G
+  T* weighted = lifted + bundle;                   // the same times a hop weight; at last the sum of the chain
+  T* first = weighted + bundle;                    // L_0
+  T* gradient = first + bundle;                    // (terms, width, other_width)
   const ChainPart part = chain_part(problem, a, team);
   const Range rows = team.share(n, 8);
 
@@ -129,7 +131,7 @@ void walk_backward(const WalkProblem<T>& problem, const Operand& a, const T* gra
     if (part.alone) team.wait();
     const T* left = problem.from_inputs() ? reverse : chain + begin * bundle;
     const T* right = problem.from_inputs() ? chain + begin * bundle : reverse;
-    a.gradient(rows, depth, left, n, right, n, T(1), accumulate, begin == 0, grad_hh);
+    a.gradient(rows, depth, left, n, right, n, T(1), accumulate, grad_hh);
     accumulate = true;
     end = begin;
     team.wait();

@@ -49,13 +49,15 @@ void read_out(const WalkProblem<T>& problem, const Kernels<T>& k, const T* bundl
 template <typename T>
 int64_t walk_forward_scratch(const WalkProblem<T>& problem, bool keeps_chain) {
   const int64_t bundle = problem.width() * problem.n;
-  return bundle * (keeps_chain ? 1 : 3) + problem.width() * problem.other_width();
+  return bundle * (keeps_chain ? 1 : 3) + problem.width() * problem.other_width() +
+         DenseOperand<T>::copy_size(problem.n, problem.n);
 }
 
 template <typename Operand, typename T>
-void walk_forward(const WalkProblem<T>& problem, const Operand& a, T* walks, T* chain, Team& team, T* shared) {
+void walk_forward(const WalkProblem<T>& problem, const Operand& weights, T* walks, T* chain, Team& team, T* shared) {
   const int64_t n = problem.n, width = problem.width(), bundle = width * n;
-  T* sum = shared;
+  const Operand a = prepared(problem, weights, problem.from_inputs(), team, shared);
+  T* sum = shared + Operand::copy_size(n, n);
   T* buffer = sum + bundle;
   T* ring = buffer + width * problem.other_width();  // two bundles in turn where no chain is kept
   const auto step = [&](int64_t m) { return chain ? chain + m * bundle : ring + m % 2 * bundle; };
@@ -65,7 +67,7 @@ void walk_forward(const WalkProblem<T>& problem, const Operand& a, T* walks, T* 
     if (!part.alone) team.wait();
   };
   begin_chain(problem, part, step(0));
-  exchange();
+  team.wait();
   for (int64_t m = 0; m < problem.hops; ++m) {
     const T* x = step(m);
     if (problem.per_hop) {

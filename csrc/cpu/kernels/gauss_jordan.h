@@ -95,7 +95,17 @@ void gauss_jordan(int64_t n, T* m, T* inverse, T* scratch) {
       T* to = factors;
       for (int64_t s = first; s < last; ++s)
         for (int64_t t = begin; t < end; ++t) *to++ = std::exchange(m[s * n + pivots[t]], T(0));
-      dense_product<T>(last - first, n, panel, factors, panel, 1, m + begin * n, n, T(1), true, m + first * n, n);
+      dense_product<T>(last - first, n,
+                       {.depth = panel,
+                        .left = factors,
+                        .row_stride = panel,
+                        .depth_stride = 1,
+                        .right = m + begin * n,
+                        .ldright = n,
+                        .add = m + first * n,
+                        .ldadd = n,
+                        .out = m + first * n,
+                        .ldout = n});
     };
     put_into(0, begin);
     put_into(end, n);

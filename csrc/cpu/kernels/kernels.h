@@ -15,6 +15,27 @@ struct Range {
   int64_t begin, end;
 };
 
+// out[r][k] = scale * sum_c left[r * row_stride + c * depth_stride] right[c][k], c < depth; times sign(sign_of[r][k])
+// where that is given, plus add[r][k] where that is given, which may be out.
+template <typename T>
+struct DenseProduct {
+  int64_t depth;
+  const T* left;
+  int64_t row_stride, depth_stride;
+  const T* right;
+  int64_t ldright;
+  T scale = 1;
+  const T* add = nullptr;
+  int64_t ldadd = 0;
+  T* out;
+  int64_t ldout;
+  const T* sign_of = nullptr;
+  int64_t ldsign = 0;
+};
+
+// A matrix of so many bytes stays in the second-level cache while it is used.
+inline constexpr int64_t kNearBytes = 1 << 18;
+
 template <typename T>
 struct Kernels {
   // y[c][r] = scale * sum_k phi(w[r][k]) x[c][k] (+ add[c][r]) for r in rows, c < width; w is (., cols).
@@ -24,18 +45,17 @@ struct Kernels {
   void (*product_transposed)(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
                              T scale, const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify);
   // out[r][k] (+)= scale * sum_c left[c][r] right[c][k] for r in rows, k < cols, c < depth;
-  // times sign(sign_of[r][k]) at the end where sign_of is given.
+  // times sign(sign_of[r][k]), before it is added to what is there, where sign_of is given.
   void (*outer_product)(Range rows, int64_t cols, int64_t depth, const T* left, int64_t ldleft, const T* right,
                         int64_t ldright, T scale, bool accumulate, const T* sign_of, T* out, int64_t ldout);
   // One pass over rows of w serves both chains of a single pathway: x_next[r] = scale * phi(w[r]) . x and
   // y_next += scale * phi(w[r]) y[r]. `y_next` is this thread's own partial sum.
   void (*two_sided_product)(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale,
                             T* x_next, T* y_next, bool rectify);
-  // out[r][k] (+)= scale * sum_c left[r * row_stride + c * depth_stride] right[c][k] for r < rows, k < cols, c < depth,
-  // where all of it is in cache.
-  void (*dense_product)(int64_t rows, int64_t cols, int64_t depth, const T* left, int64_t row_stride,
-                        int64_t depth_stride, const T* right, int64_t ldright, T scale, bool accumulate, T* out,
-                        int64_t ldout);
+  // For r < rows and k < cols, where all of it is in cache.
+  void (*dense_product)(int64_t rows, int64_t cols, const DenseProduct<T>& of);
+  // to[k][r] = phi(from[r][k]) for r in rows, k < cols.
+  void (*transpose)(Range rows, int64_t cols, const T* from, int64_t ldfrom, T* to, int64_t ldto, bool rectify);
   // The inverse of m (n, n), which is overwritten; scratch is room for 17 n numbers.
   void (*gauss_jordan)(int64_t n, T* m, T* inverse, T* scratch);
   // A time step of leaky integrate-and-fire neurons, and the gradient of one.
@@ -50,6 +70,7 @@ struct Kernels {
   // Of a sparse matrix, whose vectors are stored unit by unit.
   void (*sparse_product)(const SparseProduct<T>& product);
   void (*sparse_gradient)(const SparseGradient<T>& gradient);
+  int64_t transposed_bytes;  // up to which a transposed copy of W is worth its making; at most kNearBytes
   const char* isa;
 };
 

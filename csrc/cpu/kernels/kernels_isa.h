@@ -6,15 +6,18 @@
 #include "cpu/kernels/product.h"
 #include "cpu/kernels/sparse_gradient.h"
 #include "cpu/kernels/sparse_product.h"
+#include "cpu/kernels/transpose.h"
 #include "cpu/kernels/two_sided_product.h"
 
 namespace RRNN_ISA {
 
+inline constexpr int64_t kTransposedBytes = kRegisters == 32 ? rrnn::cpu::kNearBytes : 1 << 15;
+
 template <typename T>
 extern const rrnn::cpu::Kernels<T> table{
-    product<T>,        product_transposed<T>, outer_product<T>, two_sided_product<T>, dense_product<T>,
-    gauss_jordan<T>,   lif_forward<T>,        lif_backward<T>,  add_rows<T>,          add_to_rows<T>,
-    sparse_product<T>, sparse_gradient<T>,    RRNN_ISA_NAME};
+    product<T>,     product_transposed<T>, outer_product<T>,   two_sided_product<T>, dense_product<T>,
+    transpose<T>,   gauss_jordan<T>,       lif_forward<T>,     lif_backward<T>,      add_rows<T>,
+    add_to_rows<T>, sparse_product<T>,     sparse_gradient<T>, kTransposedBytes,     RRNN_ISA_NAME};
 
 template const rrnn::cpu::Kernels<float> table<float>;
 template const rrnn::cpu::Kernels<double> table<double>;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/edge.h"
+#include "cpu/kernels/dense_product.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/simd.h"
 
@@ -230,7 +231,7 @@ void product_transposed_narrow(Range cols, int64_t rows, const T* w, int64_t ldw
 template <typename T, bool Rectify>
 void product_transposed_wide(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
                              T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
-  constexpr int V = kLanes<T>, VECTORS = kRegisters == 32 ? 3 : 2;
+  constexpr int V = kLanes<T>, VECTORS = kRegisters == 32 ? 3 : 2, PANEL = kRegisters == 32 ? 8 : 4;
   constexpr int64_t kStripe = VECTORS * V, kBlockRows = 96, kGroup = 32;
   alignas(kVectorBytes) T stripe[kBlockRows * kStripe];
   T packed[kBlockRows * kGroup];
@@ -240,9 +241,9 @@ void product_transposed_wide(Range cols, int64_t rows, const T* w, int64_t ldw, 
       const int64_t height = rows - r < kBlockRows ? rows - r : kBlockRows;
       const T* start = r == 0 ? add : y;
       const int64_t ldstart = r == 0 ? ldadd : ldy;
-      for_panels(group, [&](auto columns, int64_t c) {
-        pack_panel<T, columns()>(height, x + (g + c) * ldx + r, ldx, packed + c * height);
-      });
+      for (int64_t c = 0; c < group; ++c)
+        for (int64_t i = 0; i < height; ++i)
+          packed[c / PANEL * PANEL * height + i * PANEL + c % PANEL] = x[(g + c) * ldx + r + i];
       for (int64_t k = cols.begin; k < cols.end; k += kStripe) {
         const int64_t inside = cols.end - k < kStripe ? cols.end - k : kStripe;
         for (int64_t i = 0; i < height; ++i) {
@@ -255,20 +256,49 @@ void product_transposed_wide(Range cols, int64_t rows, const T* w, int64_t ldw, 
           else
             for (int64_t j = 0; j < inside; ++j) stripe[i * kStripe + j] = rrnn::phi(from[j], Rectify);
         }
-        for_panels(group, [&](auto columns, int64_t c) {
-          constexpr int COLUMNS = columns();
-          const auto tile = [&](auto vectors, auto partial, int64_t j, int rest) {
-            transposed_tile<T, vectors(), COLUMNS, false, partial(), false>(
-                height, rest, stripe + j, kStripe, packed + c * height, scale,
-                start ? start + (g + c) * ldstart + k + j : nullptr, ldstart, y + (g + c) * ldy + k + j, ldy);
-          };
-          if (inside == kStripe) return tile(std::integral_constant<int, VECTORS>{}, std::false_type{}, 0, V);
-          int64_t j = 0;
-          for (; j + V <= inside; j += V) tile(std::integral_constant<int, 1>{}, std::false_type{}, j, V);
-          if (j < inside) tile(std::integral_constant<int, 1>{}, std::true_type{}, j, static_cast<int>(inside - j));
-        });
+        for (int64_t c = 0; c < group; c += PANEL) {
+          const DenseProduct<T> part{.depth = height,
+                                     .left = packed + c * height,
+                                     .row_stride = 1,
+                                     .depth_stride = PANEL,
+                                     .right = stripe,
+                                     .ldright = kStripe,
+                                     .scale = scale,
+                                     .add = start ? start + (g + c) * ldstart + k : nullptr,
+                                     .ldadd = ldstart,
+                                     .out = y + (g + c) * ldy + k,
+                                     .ldout = ldy};
+          const int64_t panel = group - c < PANEL ? group - c : PANEL;
+          if (inside == kStripe)
+            product_stripe<T, VECTORS, false>(panel, part, 0, V);
+          else
+            dense_product<T>(panel, inside, part);
+        }
       }
     }
+  }
+}
+
+// Several vectors, of a W that needs no changes: from where it lies, by as many rows as the caches and the TLB follow.
+template <typename T>
+void product_transposed_plain(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
+                              T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
+  const int64_t bytes = rows * ldw * static_cast<int64_t>(sizeof(T));
+  const int64_t block = bytes <= rrnn::cpu::kNearBytes && rows > 0 ? rows : 128;
+  for (int64_t r = 0; r == 0 || r < rows; r += block) {
+    const T* start = r == 0 ? add : y;
+    dense_product<T>(width, cols.end - cols.begin,
+                     {.depth = rows - r < block ? rows - r : block,
+                      .left = x + r,
+                      .row_stride = ldx,
+                      .depth_stride = 1,
+                      .right = w + r * ldw + cols.begin,
+                      .ldright = ldw,
+                      .scale = scale,
+                      .add = start ? start + cols.begin : nullptr,
+                      .ldadd = r == 0 ? ldadd : ldy,
+                      .out = y + cols.begin,
+                      .ldout = ldy});
   }
 }
 
@@ -276,7 +306,12 @@ template <typename T>
 void product_transposed(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
                         T scale, const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify) {
   constexpr int kPanel = kRegisters == 32 ? 8 : 4;
-  const auto run = width > kPanel ? (rectify ? product_transposed_wide<T, true> : product_transposed_wide<T, false>)
+  constexpr int64_t kNearest = 1 << 15, kPage = 4096, kSize = sizeof(T);
+  // Very few vectors wait for the second level of the cache; many repay a copy of rows that lie a page apart.
+  const bool plain =
+      rows * ldw * kSize <= kNearest || (width >= 3 && (kRegisters == 32 || width <= 12 || ldw * kSize < kPage));
+  const auto run = plain && !rectify ? product_transposed_plain<T>
+                   : width > kPanel  ? (rectify ? product_transposed_wide<T, true> : product_transposed_wide<T, false>)
                    : width <= kFewVectors && rows > 0
                        ? (rectify ? product_transposed_few<T, true> : product_transposed_few<T, false>)
                        : (rectify ? product_transposed_narrow<T, true> : product_transposed_narrow<T, false>);

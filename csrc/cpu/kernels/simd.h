@@ -74,6 +74,15 @@ inline Vector<T> broadcast(T value) {
   return value - Vector<T>{};
 }
 
+// All bits of the first `count` lanes.
+template <typename T>
+inline typename VectorOf<T>::bits first_lanes(int count) {
+  typename VectorOf<T>::bits lanes{};
+#pragma GCC unroll 16
+  for (int lane = 0; lane < kLanes<T>; ++lane) lanes[lane] = lane;
+  return lanes < static_cast<decltype(lanes[0] + 0)>(count);
+}
+
 // The first `count` lanes from memory, zero in the others; nothing past them is touched.
 template <typename T>
 inline Vector<T> load_first(const T* from, int count) {
@@ -82,6 +91,11 @@ inline Vector<T> load_first(const T* from, int count) {
     return (Vector<T>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
   else
     return (Vector<T>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), from);
+#elif defined(__AVX2__)
+  if constexpr (std::is_same_v<T, float>)
+    return (Vector<T>)_mm256_maskload_ps(from, (__m256i)first_lanes<T>(count));
+  else
+    return (Vector<T>)_mm256_maskload_pd(from, (__m256i)first_lanes<T>(count));
 #else
   Vector<T> v{};
   for (int lane = 0; lane < count; ++lane) v[lane] = from[lane];
@@ -96,6 +110,11 @@ inline void store_first(T* to, Vector<T> v, int count) {
     _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
   else
     _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1), (__m512d)v);
+#elif defined(__AVX2__)
+  if constexpr (std::is_same_v<T, float>)
+    _mm256_maskstore_ps(to, (__m256i)first_lanes<T>(count), (__m256)v);
+  else
+    _mm256_maskstore_pd(to, (__m256i)first_lanes<T>(count), (__m256d)v);
 #else
   for (int lane = 0; lane < count; ++lane) to[lane] = v[lane];
 #endif
