@@ -2,6 +2,7 @@
 // dense_operand.h).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "common/walk_problem.h"
@@ -58,6 +59,39 @@ void advance_chain(const WalkProblem<T>& problem, const Operand& a, const T* fro
     a.product(part.units, width, from, add, to, reverse);
   else
     a.product_transposed(part.units, width, from, add, to, reverse);
+}
+
+// sum = sum over `hops` of their weights times their links (+ sum, unless these are the first hops), this member's
+// part. What has a weight of zero takes no part, whatever is there. `links` are those of `hops`.
+template <typename T>
+void add_links(const WalkProblem<T>& problem, const Kernels<T>& k, Range hops, const T* links, const ChainPart& part,
+               T* sum) {
+  const int64_t n = problem.n, bundle = problem.width() * n, units = part.units.end - part.units.begin;
+  const T one = 1;
+  const auto counts = [&](int64_t m) { return problem.hop_weight(m) != 0; };
+  bool begun = hops.begin > 0;
+  for (int64_t m = hops.begin; m < hops.end;) {
+    int64_t end = m;
+    while (end < hops.end && counts(end)) ++end;
+    for (int64_t c = part.vectors.begin; end > m && c < part.vectors.end; ++c) {
+      const int64_t at = c * n + part.units.begin;
+      k.dense_product(1, units,
+                      {.depth = end - m,
+                       .left = problem.hop_weights ? problem.hop_weights + m : &one,
+                       .row_stride = 0,
+                       .depth_stride = problem.hop_weights ? 1 : 0,
+                       .right = links + (m - hops.begin) * bundle + at,
+                       .ldright = bundle,
+                       .add = begun ? sum + at : nullptr,
+                       .ldadd = n,
+                       .out = sum + at,
+                       .ldout = n});
+    }
+    begun = begun || end > m;
+    m = std::max(end, m + 1);
+  }
+  for (int64_t c = part.vectors.begin; !begun && c < part.vectors.end; ++c)
+    std::fill(sum + c * n + part.units.begin, sum + c * n + part.units.end, T(0));
 }
 
 // Fills walks (terms, outputs, inputs). `chain` (hops, width, n), unless null, receives the narrower side's vectors.

@@ -29,24 +29,26 @@ void arrange_gradient(const WalkProblem<T>& problem, const T* grad_walks, T* arr
             grad_walks[m * term + (problem.from_inputs() ? q * width + c : c * other_width + q)];
 }
 
-// bundle = c phi(other)' gradient, this member's part.
+// Of other' as rows, where it is not stored so: the products that lift a gradient read it as they read W.
 template <typename T>
-void lift(const WalkProblem<T>& problem, const Kernels<T>& k, const T* gradient, const ChainPart& part, T* bundle) {
+bool lifts_a_copy(const WalkProblem<T>& problem) {
+  return problem.other() && !problem.from_inputs();
+}
+
+// bundle = c phi(other)' gradient, this member's part. `copy` (other_width, n) is phi(other)' where lifts_a_copy.
+template <typename T>
+void lift(const WalkProblem<T>& problem, const Kernels<T>& k, const T* gradient, const T* copy, const ChainPart& part,
+          T* bundle) {
   const int64_t n = problem.n, other_width = problem.other_width(), first = part.vectors.begin;
-  const int64_t count = part.vectors.end - first;
-  const T* other = problem.other();
-  const T* from = gradient + first * other_width;
-  if (!other) {
+  const bool copied = lifts_a_copy(problem);
+  if (problem.other())
+    k.product_transposed(part.units, other_width, copied ? copy : problem.other(), n, gradient + first * other_width,
+                         other_width, part.vectors.end - first, problem.edges(), nullptr, 0, bundle + first * n, n,
+                         problem.rectify && !copied);
+  else
     for (int64_t c = first; c < part.vectors.end; ++c)
       for (int64_t r = part.units.begin; r < part.units.end; ++r)
         bundle[c * n + r] = problem.edges() * gradient[c * n + r];
-  } else if (problem.from_inputs()) {
-    k.product_transposed(part.units, other_width, other, n, from, other_width, count, problem.edges(), nullptr, 0,
-                         bundle + first * n, n, problem.rectify);
-  } else {
-    k.product(part.units, other_width, other, other_width, from, other_width, count, problem.edges(), nullptr, 0,
-              bundle + first * n, n, problem.rectify);
-  }
 }
 
 template <typename T>
@@ -79,6 +81,7 @@ template <typename T>
 int64_t walk_backward_scratch(const WalkProblem<T>& problem) {
   const int64_t bundle = problem.width() * problem.n;
   return bundle * (block_hops(problem) + 3) + problem.terms() * problem.inputs * problem.outputs +
+         (lifts_a_copy(problem) ? problem.other_width() * problem.n : 0) +
          DenseOperand<T>::copy_size(problem.n, problem.n);
 }
 
@@ -93,15 +96,19 @@ void walk_backward(const WalkProblem<T>& problem, const Operand& weights, const 
   T* weighted = lifted + bundle;                   // the same times a hop weight; at last the sum of the chain
   T* first = weighted + bundle;                    // L_0
   T* gradient = first + bundle;                    // (terms, width, other_width)
+  T* copy = gradient + problem.terms() * term;     // phi(other)', where lifts_a_copy
   const ChainPart part = chain_part(problem, a, team);
   const Range rows = team.share(n, 8);
 
   arrange_gradient(problem, grad_walks, gradient, team);
+  if (lifts_a_copy(problem))
+    a.kernels().transpose(team.share(n, 16), problem.other_width(), problem.other(), problem.other_width(), copy, n,
+                          problem.rectify);
   team.wait();
-  if (!problem.per_hop) lift(problem, a.kernels(), gradient, part, lifted);
+  if (!problem.per_hop) lift(problem, a.kernels(), gradient, copy, part, lifted);
   const auto inflow = [&](int64_t m) -> const T* {
     if (problem.per_hop) {
-      lift(problem, a.kernels(), gradient + m * term, part, lifted);
+      lift(problem, a.kernels(), gradient + m * term, copy, part, lifted);
       return lifted;
     }
     if (!problem.hop_weights) return lifted;
@@ -146,13 +153,7 @@ void walk_backward(const WalkProblem<T>& problem, const Operand& weights, const 
   if (problem.per_hop) {
     grad_other(problem, a.kernels(), gradient, chain, hops * width, other_gradient, team);
   } else {
-    for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
-      for (int64_t r = part.units.begin; r < part.units.end; ++r) {
-        T sum = 0;
-        for (int64_t m = 0; m < hops; ++m)
-          if (problem.hop_weight(m) != 0) sum += problem.hop_weight(m) * chain[m * bundle + c * n + r];
-        weighted[c * n + r] = sum;
-      }
+    add_links(problem, a.kernels(), {0, hops}, chain, part, weighted);
     team.wait();
     grad_other(problem, a.kernels(), gradient, weighted, width, other_gradient, team);
   }

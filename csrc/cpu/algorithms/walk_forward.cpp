@@ -72,21 +72,15 @@ void walk_forward(const WalkProblem<T>& problem, const Operand& weights, T* walk
     const T* x = step(m);
     if (problem.per_hop) {
       read_out(problem, a.kernels(), x, walks + m * problem.outputs * problem.inputs, part.vectors, others, buffer);
-    } else {
-      const T weight = problem.hop_weight(m);
-      for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
-        if (weight == 0) {  // it takes no part, whatever is there
-          if (m == 0) std::fill(sum + c * n + part.units.begin, sum + c * n + part.units.end, T(0));
-        } else {
-          for (int64_t r = part.units.begin; r < part.units.end; ++r)
-            sum[c * n + r] = m == 0 ? weight * x[c * n + r] : sum[c * n + r] + weight * x[c * n + r];
-        }
+    } else if (!chain) {
+      add_links(problem, a.kernels(), {m, m + 1}, x, part, sum);
     }
     if (m + 1 == problem.hops) break;
     advance_chain<Operand, T>(problem, a, x, nullptr, step(m + 1), problem.from_inputs(), m % 2, part);
     exchange();
   }
   if (!problem.per_hop) {
+    if (chain) add_links(problem, a.kernels(), {0, problem.hops}, chain, part, sum);
     exchange();
     read_out(problem, a.kernels(), sum, walks, part.vectors, others, buffer);
   }

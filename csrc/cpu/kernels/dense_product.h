@@ -23,13 +23,13 @@ inline DenseProduct<T> part_of(const DenseProduct<T>& whole, int64_t r, int64_t 
 // A tile of ROWS x VECTORS sums is kept in registers. Of a Partial one, only the first `rest` lanes of the last vector
 // are inside.
 template <typename T, int ROWS, int VECTORS, bool Partial>
-inline void product_tile(const DenseProduct<T>& of, int rest) {
+inline void product_tile(const DenseProduct<T>& of, int64_t first_row, int64_t first_col, int rest) {
   constexpr int V = kLanes<T>;
   const auto read = [&](const T* from, int v) {
     return Partial && v == VECTORS - 1 ? load_first(from + v * V, rest) : load(from + v * V);
   };
   Vector<T> sum[ROWS][VECTORS] = {};
-  const T *left = of.left, *right = of.right;
+  const T *left = of.left + first_row * of.row_stride, *right = of.right + first_col;
   for (int64_t c = 0; c < of.depth; ++c, left += of.depth_stride, right += of.ldright) {
     Vector<T> wide[VECTORS];
 #pragma GCC unroll 8
@@ -43,14 +43,19 @@ inline void product_tile(const DenseProduct<T>& of, int rest) {
     }
   }
   const Vector<T> scales = broadcast(of.scale);
+  const auto beside = [&](const T* matrix, int64_t ld) {
+    return matrix ? matrix + first_row * ld + first_col : nullptr;
+  };
+  const T *sign_of = beside(of.sign_of, of.ldsign), *add = beside(of.add, of.ldadd);
+  T* out = of.out + first_row * of.ldout + first_col;
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < VECTORS; ++v) {
-      T* to = of.out + r * of.ldout + v * V;
+      T* to = out + r * of.ldout + v * V;
       Vector<T> value = scales * sum[r][v];
-      if (of.sign_of) value = rrnn::times_sign(value, read(of.sign_of + r * of.ldsign, v));
-      if (of.add) value += read(of.add + r * of.ldadd, v);
+      if (sign_of) value = rrnn::times_sign(value, read(sign_of + r * of.ldsign, v));
+      if (add) value += read(add + r * of.ldadd, v);
       if (Partial && v == VECTORS - 1)
         store_first(to, value, rest);
       else
@@ -72,8 +77,7 @@ inline void product_stripe(int64_t rows, const DenseProduct<T>& of, int64_t k, i
   const int64_t tiles = (rows + kMost - 1) / kMost;  // of nearly the same height: a low one waits for its sums
   for (int64_t tile = 0, r = 0; tile < tiles; ++tile) {
     const int64_t height = (rows - r) / (tiles - tile);
-    with_constant<kMost>(
-        height, [&](auto constant) { product_tile<T, constant(), VECTORS, Partial>(part_of(of, r, k), rest); });
+    with_constant<kMost>(height, [&](auto constant) { product_tile<T, constant(), VECTORS, Partial>(of, r, k, rest); });
     r += height;
   }
 }

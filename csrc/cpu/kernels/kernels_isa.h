@@ -11,7 +11,7 @@
 
 namespace RRNN_ISA {
 
-inline constexpr int64_t kTransposedBytes = kRegisters == 32 ? rrnn::cpu::kNearBytes : 1 << 15;
+inline constexpr int64_t kTransposedBytes = kRegisters == 32 ? rrnn::cpu::kNearBytes : 1 << 16;
 
 template <typename T>
 extern const rrnn::cpu::Kernels<T> table{

@@ -25,12 +25,12 @@ CPU = (
         name="signs-at-every-block",
         file="csrc/cpu/kernels/dense_product.h",
         text="""\
-      if (of.sign_of) value = rrnn::times_sign(value, read(of.sign_of + r * of.ldsign, v));
-      if (of.add) value += read(of.add + r * of.ldadd, v);
+      if (sign_of) value = rrnn::times_sign(value, read(sign_of + r * of.ldsign, v));
+      if (add) value += read(add + r * of.ldadd, v);
 """,
         instead="""\
-      if (of.add) value += read(of.add + r * of.ldadd, v);
-      if (of.sign_of) value = rrnn::times_sign(value, read(of.sign_of + r * of.ldsign, v));
+      if (add) value += read(add + r * of.ldadd, v);
+      if (sign_of) value = rrnn::times_sign(value, read(sign_of + r * of.ldsign, v));
 """,
         breaks="where the depth of the weights' gradient is more than one block, its sign is applied again and again",
         tests=("native::test_sizes_for_two_threads", "native::test_batches"),
