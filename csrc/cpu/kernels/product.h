@@ -12,7 +12,7 @@ using rrnn::cpu::Range;
 
 // A tile of ROWS x COLUMNS sums is kept in registers, each a vector along k: every weight that is loaded
 // meets COLUMNS vectors, every element of those meets ROWS rows.
-template <typename T, int ROWS, int COLUMNS, bool Rectify>
+template <typename T, int ROWS, int COLUMNS, bool Rectify, bool Prefetch>
 inline void thin_tile(int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, T scale, const T* add,
                       int64_t ldadd, T* y, int64_t ldy) {
   constexpr int V = kLanes<T>;
@@ -23,7 +23,7 @@ inline void thin_tile(int64_t cols, const T* w, int64_t ldw, const T* x, int64_t
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
       row[r] = rectified<Rectify, T>(load(w + r * ldw + k));
-      __builtin_prefetch(w + (r + ROWS) * ldw + k, 0, 2);  // the next tile's, into the second level
+      if constexpr (Prefetch) __builtin_prefetch(w + (r + ROWS) * ldw + k, 0, 2);  // the next tile's
     }
 #pragma GCC unroll 8
     for (int c = 0; c < COLUMNS; ++c) {
@@ -46,17 +46,17 @@ inline void thin_tile(int64_t cols, const T* w, int64_t ldw, const T* x, int64_t
     for (int r = 0; r < ROWS; ++r) y[c * ldy + r] = scale * sums[c * ROWS + r] + (add ? add[c * ldadd + r] : T(0));
 }
 
-template <typename T, int COLUMNS, bool Rectify>
+template <typename T, int COLUMNS, bool Rectify, bool Prefetch>
 inline void thin_panel(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, T scale,
                        const T* add, int64_t ldadd, T* y, int64_t ldy) {
   constexpr int ROWS = kRegisters == 32 ? (COLUMNS == 8 ? 3 : COLUMNS == 4 ? 6 : 8) : (COLUMNS == 4 ? 2 : 4);
   int64_t r = rows.begin;
   for (; r + ROWS <= rows.end; r += ROWS)
-    thin_tile<T, ROWS, COLUMNS, Rectify>(cols, w + r * ldw, ldw, x, ldx, scale, add ? add + r : nullptr, ldadd, y + r,
-                                         ldy);
+    thin_tile<T, ROWS, COLUMNS, Rectify, Prefetch>(cols, w + r * ldw, ldw, x, ldx, scale, add ? add + r : nullptr,
+                                                   ldadd, y + r, ldy);
   for (; r < rows.end; ++r)
-    thin_tile<T, 1, COLUMNS, Rectify>(cols, w + r * ldw, ldw, x, ldx, scale, add ? add + r : nullptr, ldadd, y + r,
-                                      ldy);
+    thin_tile<T, 1, COLUMNS, Rectify, Prefetch>(cols, w + r * ldw, ldw, x, ldx, scale, add ? add + r : nullptr, ldadd,
+                                                y + r, ldy);
 }
 
 // Calls panel(std::integral_constant<int, COLUMNS>, c) for panels of 8 (where registers allow), 4, 2 and 1 columns.
@@ -70,7 +70,7 @@ inline void for_panels(int64_t width, F panel) {
   for (; c < width; ++c) panel(std::integral_constant<int, 1>{}, c);
 }
 
-template <typename T, bool Rectify>
+template <typename T, bool Rectify, bool Prefetch>
 void product_phi(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width, T scale,
                  const T* add, int64_t ldadd, T* y, int64_t ldy) {
   // A panel of eight vectors of one block stays in the first-level cache, a block of rows in the second.
@@ -82,18 +82,27 @@ void product_phi(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, 
     for (int64_t r = rows.begin; r < rows.end; r += kBlockRows) {
       const Range block{r, r + kBlockRows < rows.end ? r + kBlockRows : rows.end};
       for_panels(width, [&](auto columns, int64_t c) {
-        thin_panel<T, columns(), Rectify>(block, block_cols, w + k, ldw, x + c * ldx + k, ldx, scale,
-                                          start ? start + c * ldstart : nullptr, ldstart, y + c * ldy, ldy);
+        thin_panel<T, columns(), Rectify, Prefetch>(block, block_cols, w + k, ldw, x + c * ldx + k, ldx, scale,
+                                                    start ? start + c * ldstart : nullptr, ldstart, y + c * ldy, ldy);
       });
     }
   }
 }
 
+// Whether it helps to ask for the next rows: the processor by itself runs ahead in a row up to the end of a page.
+template <typename T>
+inline bool wants_prefetch(int64_t ldw, int64_t width) {
+  constexpr int64_t kPage = 4096;
+  return ldw * static_cast<int64_t>(sizeof(T)) > (width < 4 ? 2 * kPage : kPage);
+}
+
 template <typename T>
 void product(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width, T scale,
              const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify) {
-  (rectify ? product_phi<T, true> : product_phi<T, false>)(rows, cols, w, ldw, x, ldx, width, scale, add, ldadd, y,
-                                                           ldy);
+  const bool prefetch = wants_prefetch<T>(ldw, width);
+  const auto run = rectify ? (prefetch ? product_phi<T, true, true> : product_phi<T, true, false>)
+                           : (prefetch ? product_phi<T, false, true> : product_phi<T, false, false>);
+  run(rows, cols, w, ldw, x, ldx, width, scale, add, ldadd, y, ldy);
 }
 
 // A tile of VECTORS x COLUMNS sums, each a vector along k, to which the packed x[r][c] is broadcast. Where the
@@ -139,7 +148,7 @@ inline void pack_panel(int64_t rows, const T* x, int64_t ldx, T* packed) {
 }
 
 // A few rows times a few vectors, added to sums that stay in the first-level cache: W is read along its rows.
-template <typename T, int ROWS, int COLUMNS, bool Rectify>
+template <typename T, int ROWS, int COLUMNS, bool Rectify, bool Prefetch>
 inline void transposed_rows(Range cols, const T* w, int64_t ldw, const T* x, int64_t ldx, T scale, const T* add,
                             int64_t ldadd, T* y, int64_t ldy) {
   constexpr int V = kLanes<T>;
@@ -157,7 +166,7 @@ inline void transposed_rows(Range cols, const T* w, int64_t ldw, const T* x, int
       const T* from = w + r * ldw + k;
       Vector<T> row = rectified<Rectify, T>(PARTIAL ? load_first(from, rest) : load(from));
       hold<T>(row);
-      __builtin_prefetch(from + ROWS * ldw, 0, 3);
+      if constexpr (Prefetch) __builtin_prefetch(from + ROWS * ldw, 0, 3);
 #pragma GCC unroll 8
       for (int c = 0; c < COLUMNS; ++c) sum[c] += row * factor[r][c];
     }
@@ -173,7 +182,7 @@ inline void transposed_rows(Range cols, const T* w, int64_t ldw, const T* x, int
 // As many vectors as leave room in the registers for their factors in a few rows.
 inline constexpr int kFewVectors = kRegisters == 32 ? 4 : 2;
 
-template <typename T, bool Rectify>
+template <typename T, bool Rectify, bool Prefetch>
 void product_transposed_few(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
                             T scale, const T* add, int64_t ldadd, T* y, int64_t ldy) {
   constexpr int64_t kBlockColumns = 4096 / sizeof(T);
@@ -185,8 +194,8 @@ void product_transposed_few(Range cols, int64_t rows, const T* w, int64_t ldw, c
       const T* start = add ? add + c * ldadd : nullptr;
       int64_t ldstart = ldadd, r = 0;
       const auto run = [&](auto height) {
-        transposed_rows<T, height(), COLUMNS, Rectify>(block, w + r * ldw, ldw, x + c * ldx + r, ldx, scale, start,
-                                                       ldstart, y + c * ldy, ldy);
+        transposed_rows<T, height(), COLUMNS, Rectify, Prefetch>(block, w + r * ldw, ldw, x + c * ldx + r, ldx, scale,
+                                                                 start, ldstart, y + c * ldy, ldy);
         start = y + c * ldy;
         ldstart = ldy;
         r += height();
@@ -302,20 +311,25 @@ void product_transposed_plain(Range cols, int64_t rows, const T* w, int64_t ldw,
   }
 }
 
-template <typename T>
-void product_transposed(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
-                        T scale, const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify) {
+template <typename T, bool Rectify>
+auto way_of_product_transposed(int64_t rows, int64_t ldw, int64_t width) {
   constexpr int kPanel = kRegisters == 32 ? 8 : 4;
   constexpr int64_t kNearest = 1 << 15, kPage = 4096, kSize = sizeof(T);
   // Very few vectors wait for the second level of the cache; many repay a copy of rows that lie a page apart.
-  const bool plain =
-      rows * ldw * kSize <= kNearest || (width >= 3 && (kRegisters == 32 || width <= 12 || ldw * kSize < kPage));
-  const auto run = plain && !rectify ? product_transposed_plain<T>
-                   : width > kPanel  ? (rectify ? product_transposed_wide<T, true> : product_transposed_wide<T, false>)
-                   : width <= kFewVectors && rows > 0
-                       ? (rectify ? product_transposed_few<T, true> : product_transposed_few<T, false>)
-                       : (rectify ? product_transposed_narrow<T, true> : product_transposed_narrow<T, false>);
-  run(cols, rows, w, ldw, x, ldx, width, scale, add, ldadd, y, ldy);
+  if (!Rectify &&
+      (rows * ldw * kSize <= kNearest || (width >= 3 && (kRegisters == 32 || width <= 12 || ldw * kSize < kPage))))
+    return product_transposed_plain<T>;
+  if (width > kPanel) return product_transposed_wide<T, Rectify>;
+  if (width > kFewVectors || rows == 0) return product_transposed_narrow<T, Rectify>;
+  return wants_prefetch<T>(ldw, width) ? product_transposed_few<T, Rectify, true>
+                                       : product_transposed_few<T, Rectify, false>;
+}
+
+template <typename T>
+void product_transposed(Range cols, int64_t rows, const T* w, int64_t ldw, const T* x, int64_t ldx, int64_t width,
+                        T scale, const T* add, int64_t ldadd, T* y, int64_t ldy, bool rectify) {
+  const auto way = rectify ? way_of_product_transposed<T, true> : way_of_product_transposed<T, false>;
+  way(rows, ldw, width)(cols, rows, w, ldw, x, ldx, width, scale, add, ldadd, y, ldy);
 }
 
 }  // namespace RRNN_ISA

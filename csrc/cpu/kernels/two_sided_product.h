@@ -22,7 +22,6 @@ inline void two_sided_tile(int64_t cols, const T* w, int64_t ldw, const T* x, co
     for (int r = 0; r < ROWS; ++r) {
       Vector<T> row = rectified<Rectify, T>(load(w + r * ldw + k));
       hold<T>(row);
-      __builtin_prefetch(w + (r + ROWS) * ldw + k, 0, 2);  // the next tile's, into the second level
       sum[r] += row * source;
       target += row * factor[r];
     }
@@ -47,7 +46,7 @@ inline void two_sided_tile(int64_t cols, const T* w, int64_t ldw, const T* x, co
 template <typename T, bool Rectify>
 void two_sided_product_phi(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale,
                            T* x_next, T* y_next) {
-  constexpr int ROWS = kRegisters == 32 ? 8 : 4;
+  constexpr int ROWS = 8;
   int64_t r = rows.begin;
   for (; r + ROWS <= rows.end; r += ROWS)
     two_sided_tile<T, ROWS, Rectify>(cols, w + r * ldw, ldw, x, y + r, scale, x_next + r, y_next);
