@@ -41,6 +41,11 @@ def check_weight_hh(weight_hh: Tensor) -> None:
         raise ValueError(f"weight_hh must be square (..., n, n), got {_shape(weight_hh)}")
     if weight_hh.layout != torch.strided:
         raise TypeError(f"weight_hh must be dense (torch.strided), got {weight_hh.layout}")
+    check_numbers(weight_hh)
+
+
+def check_numbers(weight_hh: Tensor) -> None:
+    """Of recurrent weights, dense or the values of sparse ones."""
     if not weight_hh.is_floating_point():
         raise TypeError(f"weight_hh must be of a floating-point dtype, got {weight_hh.dtype}")
     device = weight_hh.device.type
@@ -104,15 +109,10 @@ def _only_valid(name: str, factors: Tensor, valid: Tensor, wanted: str) -> Tenso
 
 
 def check_pair_weights(
-    pair_weights: Tensor,
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    batch: tuple[int, ...],
+    pair_weights: Tensor, weight_hh: Tensor, pairs: tuple[int, int], batch: tuple[int, ...]
 ) -> Tensor:
+    """For so many outputs and inputs."""
     pair_weights = _check_factors("pair_weights", pair_weights, weight_hh)
-    n = weight_hh.shape[-1]
-    pairs = (n if weight_out is None else weight_out.shape[-2], n if weight_in is None else weight_in.shape[-1])
     fits = pair_weights.dim() >= 2 and all(
         size in (1, wanted) for size, wanted in zip(pair_weights.shape[-2:], pairs, strict=True)
     )

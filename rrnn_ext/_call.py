@@ -88,7 +88,9 @@ def prepare(
     if hop_weights is not None:
         hop_weights = check_hop_weights(hop_weights, weight_hh, hops, batch)
     if pair_weights is not None:
-        pair_weights = check_pair_weights(pair_weights, weight_hh, weight_in, weight_out, batch)
+        n = weight_hh.shape[-1]
+        pairs = n if weight_out is None else weight_out.shape[-2], n if weight_in is None else weight_in.shape[-1]
+        pair_weights = check_pair_weights(pair_weights, weight_hh, pairs, batch)
 
     if dtype in _HALVES:
         weight_hh = weight_hh.float()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from rrnn_ext import _route
 from rrnn_ext._call import prepare, unflatten
 from rrnn_ext._modes import without_autocast
 from rrnn_ext._options import Method, NormName, Reduction, check_finite_hops
+from rrnn_ext.sparse import route as sparse_route
+from rrnn_ext.sparse.call import is_sparse, prepare_sparse
+from rrnn_ext.sparse.pattern import SparseWeight
 
 
 def resolvent_penalty(
-    weight_hh: Tensor,
+    weight_hh: Tensor | SparseWeight,
     weight_in: Tensor | None = None,
     weight_out: Tensor | None = None,
     *,
@@ -38,7 +43,8 @@ def resolvent_penalty(
 
     Args:
         weight_hh: (..., n, n), column = source, row = target, as in nn.RNN. float16 and bfloat16 are computed in
-            float32.
+            float32. Or sparse, one (n, n) as CSR, CSC or COO tensor or a :class:`rrnn_ext.sparse.SparseWeight`: see
+            below.
         weight_in: (..., n, i). None: every hidden unit is an input.
         weight_out: (..., o, n). None: every hidden unit is an output. Without both, the walks of 1 .. hops edges
             between all pairs of units (the empty walk is none).
@@ -70,6 +76,15 @@ def resolvent_penalty(
     where hops=None, what the walks bring into each hidden unit is right to 2^-11 of the largest of them, and mostly to
     rounding: where float32 does not reach that, it is computed in float64, and where that does not, it is an error.
 
+    **Sparse weights.** Only stored values are edges and have gradients; the zeros that are stored count as edges.
+    weight_in and weight_out are (n, i) and (o, n), without a batch, or int64 (units,): the numbers of the units that
+    are sources or targets, which stand for those columns or rows of the identity and are one edge of each walk, as
+    dense ones are. One of them must be given; ``method="inverse"`` is an error, and hops must be finite. Vectors of the
+    narrower side are carried 16 at a time, so beside the weights, the sides and what is returned the memory is that of
+    16 x (hops + 5) numbers a unit, however many sources there are. Where a gradient is wanted, it is made with the
+    value. Indices are int32 within: the first call with a pattern of indices sorts them and checks them, and later ones
+    find it again. Walks that overflow on the way are not finite.
+
     On a CUDA device nothing waits for values: a diverging sum is NaN and its error comes with a later infinite sum on
     that device; a tensor alpha that is not positive, negative pair_weights and factors that are not finite give NaN.
     Infinite sums are factorised there whatever the method, in the dtype of the weights, and finite ones that overflow
@@ -77,20 +92,22 @@ def resolvent_penalty(
 
     Source: Sharma, Goodman & Akarca, "Resolvent-RNN", arXiv 2605.03598, for norm="l1", per_hop=False, rectify=False.
     """
-    call = prepare(
-        weight_hh,
-        weight_in,
-        weight_out,
-        alpha=alpha,
-        hops=hops,
-        rectify=rectify,
-        per_hop=per_hop,
-        norm=norm,
-        hop_weights=hop_weights,
-        pair_weights=pair_weights,
-        method=method,
-        reduction=reduction,
-    )
+    options: Any = {
+        "alpha": alpha,
+        "hops": hops,
+        "rectify": rectify,
+        "per_hop": per_hop,
+        "norm": norm,
+        "hop_weights": hop_weights,
+        "pair_weights": pair_weights,
+        "method": method,
+        "reduction": reduction,
+    }
+    if is_sparse(weight_hh):
+        sparse = prepare_sparse(weight_hh, weight_in, weight_out, **options)
+        with without_autocast(sparse.values.device.type):
+            return sparse_route.penalty(sparse).to(sparse.dtype)
+    call = prepare(weight_hh, weight_in, weight_out, **options)
     with without_autocast(weight_hh.device.type):
         value = _route.penalty(call)
     if call.batch:
@@ -99,7 +116,7 @@ def resolvent_penalty(
 
 
 def resolvent(
-    weight_hh: Tensor,
+    weight_hh: Tensor | SparseWeight,
     weight_in: Tensor | None = None,
     weight_out: Tensor | None = None,
     *,
@@ -113,22 +130,18 @@ def resolvent(
 
     Arguments and errors as of :func:`resolvent_penalty`.
     """
-    call = prepare(
-        weight_hh,
-        weight_in,
-        weight_out,
-        alpha=alpha,
-        hops=hops,
-        rectify=rectify,
-        hop_weights=hop_weights,
-        method=method,
-    )
+    options: Any = {"alpha": alpha, "hops": hops, "rectify": rectify, "hop_weights": hop_weights, "method": method}
+    if is_sparse(weight_hh):
+        sparse = prepare_sparse(weight_hh, weight_in, weight_out, **options)
+        with without_autocast(sparse.values.device.type):
+            return sparse_route.total(sparse).to(sparse.dtype)
+    call = prepare(weight_hh, weight_in, weight_out, **options)
     with without_autocast(weight_hh.device.type):
         return unflatten(_route.total(call), call, 2)
 
 
 def hop_decomposition(
-    weight_hh: Tensor,
+    weight_hh: Tensor | SparseWeight,
     weight_in: Tensor | None = None,
     weight_out: Tensor | None = None,
     *,
@@ -142,6 +155,11 @@ def hop_decomposition(
     Arguments and errors as of :func:`resolvent_penalty`.
     """
     hops = check_finite_hops(hops)
-    call = prepare(weight_hh, weight_in, weight_out, alpha=alpha, hops=hops, rectify=rectify, per_hop=True)
+    options: Any = {"alpha": alpha, "hops": hops, "rectify": rectify, "per_hop": True}
+    if is_sparse(weight_hh):
+        sparse = prepare_sparse(weight_hh, weight_in, weight_out, **options)
+        with without_autocast(sparse.values.device.type):
+            return sparse_route.hop_by_hop(sparse).to(sparse.dtype)
+    call = prepare(weight_hh, weight_in, weight_out, **options)
     with without_autocast(weight_hh.device.type):
         return unflatten(_route.hop_by_hop(call), call, 3)

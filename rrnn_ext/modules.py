@@ -20,6 +20,7 @@ from rrnn_ext.networks.running.network import Run, walks_of_run
 from rrnn_ext.networks.running.sequences import Sequences, State
 from rrnn_ext.networks.running.sizes import RunInfo, hops_of, info_of, penalty_of, sum_of
 from rrnn_ext.networks.sources import WeightSource, read_weight
+from rrnn_ext.sparse.call import is_sparse
 
 
 class ResolventPenalty(NetworkModule):
@@ -173,6 +174,7 @@ class ResolventPenalty(NetworkModule):
         Args:
             model: the nn.Module of the names. Needed for names alone.
             weight_hh: (..., n, n), column = source, row = target; leading dimensions are networks whose penalties add.
+                A sparse one as :func:`rrnn_ext.resolvent_penalty` takes it, without ``leak`` and ``gains``.
             weight_in: (..., n, i), or None for the identity, which a leak does not scale.
             weight_out: (..., o, n), or None for the identity.
             hops, options: as for the class. A ``leak`` is () or (..., n); with a model it and ``alpha`` may be names.
@@ -310,7 +312,10 @@ class ResolventPenalty(NetworkModule):
             return info_of(walks, options.hops)
         graphs, given = self._graphs()
         wanted = {name: given[name] for name in ("hops", "alpha", "rectify")}
-        return resolvent_info(graphs.weight_hh.expand(*graphs.batch(), *graphs.weight_hh.shape[-2:]), **wanted)
+        weight_hh = graphs.weight_hh
+        if not is_sparse(weight_hh):
+            weight_hh = weight_hh.expand(*graphs.batch(), *weight_hh.shape[-2:])
+        return resolvent_info(weight_hh, **wanted)
 
     def _runs(self, run: Run) -> bool:
         """Whether it is the network that ran that is asked for."""

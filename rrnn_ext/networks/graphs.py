@@ -20,6 +20,7 @@ from rrnn_ext.networks.leaks import in_layer, leaky, rows_of, widened
 from rrnn_ext.networks.readers import Layer, Reader, find_reader, read_layers
 from rrnn_ext.networks.readouts import READOUTS, find_readout, has_no_shape_yet, read_readout
 from rrnn_ext.networks.sources import WeightSource, check_name, check_source, describe, read_weight, step, unwrapped
+from rrnn_ext.sparse.call import is_sparse
 
 Gains: TypeAlias = int | Literal["mean"] | WeightSource | None
 
@@ -94,6 +95,10 @@ class GivenWeights:
     def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
         weight_hh, weight_in, weight_out = self.read()
         dtype = weight_hh.dtype
+        if leak is not None and is_sparse(weight_hh):
+            raise ValueError(
+                "leak must be None for a sparse weight_hh: give it with its leak, whose edges are self-loops"
+            )
         if leak is not None:
             for name, weight in (("weight_in", weight_in), ("weight_out", weight_out)):
                 if weight is not None and weight.dtype != dtype:

@@ -13,6 +13,8 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from rrnn_ext.sparse.pattern import SparseWeight
+
 WeightSource: TypeAlias = Tensor | Callable[[], Tensor] | str
 
 _FROM_MODEL = "ResolventPenalty.from_weights(model, ...) or ResolventPenalty.from_model(model, ...)"
@@ -59,9 +61,10 @@ def read(argument: str, source: object, model: nn.Module | None) -> Any:
     return source()
 
 
-def read_weight(argument: str, source: WeightSource, model: nn.Module | None) -> Tensor:
+def read_weight(argument: str, source: WeightSource, model: nn.Module | None) -> Any:
+    """A tensor, or what stands for a sparse one."""
     weight = read(argument, source, model)
-    if isinstance(weight, Tensor):
+    if isinstance(weight, (Tensor, SparseWeight)):
         return weight
     if isinstance(source, str):
         hint = f"; name its weight: {source + '.weight'!r}" if isinstance(weight, nn.Linear) else ""

@@ -120,6 +120,18 @@ class SparseWeight(NamedTuple):
     pattern: Pattern
     values: Tensor
 
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((self.pattern.units, self.pattern.units))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.values.device
+
 
 def edges_of(weight_hh: Tensor | SparseWeight) -> tuple[Pattern, Tensor]:
     """The pattern of a sparse weight and the values (edges,) of its edges, differentiable.

@@ -90,6 +90,7 @@ def test_opcheck(n: int, share: float) -> None:
     torch.library.opcheck(sparse_hop_gradient, (values.detach(), *pattern.indices, left, right, ALPHA, True))
 
 
+@pytest.mark.skipif(CUDA_EMULATED, reason="a fiber after the other has them anyway")
 def test_the_same_bits_again_and_with_more_threads() -> None:
     _, pattern, values = graph(900, 0.3, torch.float32)
     vectors = drawn(900, 16, dtype=torch.float32)

@@ -24,6 +24,8 @@ CALLED_BY_RULES = {
     "finite_walks_penalty_backward",
     "pathway",
     "pathway_backward",
+    "sparse_walks_backward",
+    "sparse_walks_penalty_backward",
 }
 # Where transforms and compilers see PyTorch's own operations in place of the op.
 IN_EAGER_MODE_ALONE = {"driven_walks", "driven_walks_backward"}

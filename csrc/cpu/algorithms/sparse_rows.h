@@ -1,4 +1,4 @@
-// A thread's part of the rows of a sparse matrix, and a copy of its values by columns.
+// A thread's part of the rows of a sparse matrix, and checks of where its values stand.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,12 @@ inline void check_rows(const char* name, const SparseRows& rows, int64_t edges) 
   const auto n = static_cast<uint32_t>(rows.n);
   for (int64_t k = 0; k < edges; ++k) inside &= static_cast<uint32_t>(rows.columns[k]) < n;
   STD_TORCH_CHECK(inside, name, " has a column or row outside 0 .. ", rows.n, " beside it");
+}
+
+inline void check_from(const int32_t* from, int64_t edges) {
+  bool inside = true;
+  for (int64_t k = 0; k < edges; ++k) inside &= static_cast<uint32_t>(from[k]) < static_cast<uint32_t>(edges);
+  STD_TORCH_CHECK(inside, "t_from must be from 0 to below the number of values, ", edges);
 }
 
 }  // namespace rrnn::cpu

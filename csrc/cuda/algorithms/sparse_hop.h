@@ -19,9 +19,10 @@ struct SparseMatrix {
   bool rectify;
 };
 
-// to (n, width) = A from (+ add_scale * add, unless add is null), vectors unit by unit.
+// to (n, width) = A from (+ *factor * add, unless add is null), vectors unit by unit. Without a factor it is 1; what
+// has one of 0 takes no part.
 template <typename T>
-void sparse_hop(const SparseMatrix<T>& a, int width, const T* from, const T* add, T add_scale, T* to,
+void sparse_hop(const SparseMatrix<T>& a, int width, const T* from, const T* add, const T* factor, T* to,
                 cudaStream_t stream);
 
 // grad[k] (+)= alpha phi'(values[k]) left[r] . right[columns[k]] for vectors (n, depth), for a matrix by rows.

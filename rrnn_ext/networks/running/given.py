@@ -10,6 +10,7 @@ from rrnn_ext.networks.leaks import rows_of, widened
 from rrnn_ext.networks.running.steps import Vectors
 from rrnn_ext.networks.running.walks import DrivenLayer, driven_walks, edge
 from rrnn_ext.ops._matrices import phi
+from rrnn_ext.sparse.call import is_sparse
 
 
 def walks_of_gains(
@@ -29,6 +30,8 @@ def walks_of_gains(
     """
     weight_hh, weight_in, weight_out = weights
     units = weight_hh.shape[-1]
+    if is_sparse(weight_hh):
+        raise TypeError("gains must be None for a sparse weight_hh; weight_hh.to_dense() may have them")
     if weight_hh.dim() != 2:
         raise ValueError(f"weight_hh must be (n, n) where gains are given, got {tuple(weight_hh.shape)}")
     if gains.dim() not in (2, 3) or gains.shape[-1] != units or gains.shape[-2] < 1:

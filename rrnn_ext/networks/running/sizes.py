@@ -41,7 +41,11 @@ def penalty_of(graphs: Sequence[Tensor], options: PenaltyOptions) -> Tensor:
     for walks in graphs:
         like = walks[0, 0]
         pairs = options.pair_weights
-        pairs = None if pairs is None else check_pair_weights(pairs, like, like, like, ()).to(like.dtype)
+        pairs = (
+            None
+            if pairs is None
+            else check_pair_weights(pairs, like, (like.shape[-2], like.shape[-1]), ()).to(like.dtype)
+        )
         weights = _hop_weights(like, options)
         walks = walks[: options.hops]
         if not options.per_hop:
