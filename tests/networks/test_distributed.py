@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -51,19 +52,26 @@ def worker(rank: int, folder: str) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     try:
-        inner = network()
-        model = nn.parallel.DistributedDataParallel(inner)
-        x, y = data()
-        half = slice(4 * rank, 4 * rank + 4)
-        optimizer = torch.optim.SGD(inner.parameters(), lr=0.1)
-        for _ in range(2):
-            optimizer.zero_grad()
-            loss(model, inner.penalty(), x[half], y[half]).backward()
-            optimizer.step()
-        gradients = {name: parameter.grad for name, parameter in inner.named_parameters()}
-        torch.save((gradients, inner.state_dict()), f"{folder}/{rank}.pt")
+        train(rank, folder)
+        # Gloo's threads end with the group's last owner, which is to be nobody that lives until the interpreter ends.
+        gc.collect()
+        torch.distributed.barrier()
     finally:
         torch.distributed.destroy_process_group()
+
+
+def train(rank: int, folder: str) -> None:
+    inner = network()
+    model = nn.parallel.DistributedDataParallel(inner)
+    x, y = data()
+    half = slice(4 * rank, 4 * rank + 4)
+    optimizer = torch.optim.SGD(inner.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss(model, inner.penalty(), x[half], y[half]).backward()
+        optimizer.step()
+    gradients = {name: parameter.grad for name, parameter in inner.named_parameters()}
+    torch.save((gradients, inner.state_dict()), f"{folder}/{rank}.pt")
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
