@@ -7,6 +7,7 @@ import sys
 OPTIONAL_PACKAGES = {
     "jinja2": "jinja2",
     "matplotlib": "matplotlib",
+    "pandas": "pandas",
     "rich": "rich",
     "safetensors": "safetensors",
     "scipy": "scipy",

@@ -12,15 +12,17 @@ from rich.console import Console
 from rich.progress import track
 
 from experiments.claims import summaries, tables
+from experiments.pages import connectome, reproduce, running, spiking
 from experiments.pages import demo as demonstration
 from experiments.pages import report as html_report
-from experiments.pages import reproduce, running, spiking
 from experiments.pages.beside_optimum import beside_optimum
 from experiments.tasks import modular, problems
-from experiments.tasks.spike_trains import MissingDataError
+from experiments.tasks.packages import MissingDataError
 from experiments.training import progress as progress_bar
 from experiments.training import regularisers, sweep
 from experiments.training import running as training_running
+from experiments.wiring.choice import chosen
+from experiments.wiring.connectome import ConnectomeError
 from rrnn_ext.reading import CheckpointError, Network, commands
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -188,6 +190,36 @@ def run_running(
     records = list(track(trained, "networks", total=len(settings), console=_console()))
     running.write(records, page, asked=len(settings))
     _console().print(f"Written: {page}", soft_wrap=True)
+
+
+@app.command(name="connectome")
+def run_connectome(
+    edges: Annotated[
+        Path | None,
+        typer.Option(
+            help="Connections: a .csv table with the columns pre, post, weight and perhaps sign (1 or -1), or a .npz "
+            "matrix [pre, post] by scipy.sparse.save_npz. C. elegans if left out."
+        ),
+    ] = None,
+    sources: Annotated[
+        str | None,
+        typer.Option(help="Cells where signals come in, parted by commas, or a .txt file with one in each line."),
+    ] = None,
+    targets: Annotated[str | None, typer.Option(help="Cells where they go out, given in the same way.")] = None,
+    synapses: Annotated[int, typer.Option(min=1, help="The most synapses of a pathway.")] = connectome.SYNAPSES,
+    walks: Annotated[
+        int, typer.Option(min=1, help="How many of the strongest pathways to name, of each number of synapses.")
+    ] = connectome.WALKS,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the page, tables and figures.")] = Path(
+        "runs/connectome"
+    ),
+) -> None:
+    """How signals run through a connectome: over how many synapses, along which pathways, through which cells."""
+    with _refusing(MissingDataError, ConnectomeError):
+        reading = connectome.Reading(chosen(edges, sources, targets), synapses, walks)
+        connectome.tell(reading, _console())
+        page = connectome.write(reading, out)
+    _console().print(f"\nWritten: {page}, with its tables and figures beside it", soft_wrap=True)
 
 
 @app.command()

@@ -6,7 +6,6 @@ for each sign, where it can. Rates are given, and spikes are drawn from them at 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,13 +15,10 @@ import torch
 from torch import Tensor
 
 from experiments.tasks.datasets import digit_images
+from experiments.tasks.packages import folder_of
 
 DT = 1e-3  # seconds
 HIGHEST = 200.0  # Hz, of an input at the largest number
-
-
-class MissingDataError(RuntimeError):
-    """The package that brings a data set is not installed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +82,8 @@ SPIKE_TRAINS: Mapping[str, Callable[[], SpikeTrains]] = {
 
 
 def _of_series(name: str, *, hold: int) -> SpikeTrains:
-    parts = [read_series(_folder(name) / f"{name}_{part}.ts") for part in ("TRAIN", "TEST")]
+    folder = folder_of("aeon", name) / "datasets" / "data" / name
+    parts = [read_series(folder / f"{name}_{part}.ts") for part in ("TRAIN", "TEST")]
     (training, labels), (test, test_labels) = parts
     names = sorted(set(labels))
     frames = max(len(series) for series in (*training, *test))
@@ -118,11 +115,3 @@ def read_series(path: Path) -> tuple[list[Tensor], list[str]]:
             series.append(torch.tensor([[float(number) for number in channel.split(",")] for channel in channels]).T)
             classes.append(label.strip())
     return series, classes
-
-
-def _folder(name: str) -> Path:
-    """Where the package aeon keeps a data set; the package itself, and all that it would import, is not imported."""
-    found = importlib.util.find_spec("aeon")
-    if found is None or not found.submodule_search_locations:
-        raise MissingDataError(f"{name} comes inside the package aeon: pip install --no-deps aeon")
-    return Path(found.submodule_search_locations[0]) / "datasets" / "data" / name

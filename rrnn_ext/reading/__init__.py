@@ -6,11 +6,13 @@ from rrnn_ext.reading.lags import gini, hop_profile, hoyer, mean_lag, signal_sha
 from rrnn_ext.reading.maps import influence_map, single_hop_maps, unit_radius
 from rrnn_ext.reading.network import Network
 from rrnn_ext.reading.response import IMPULSE, lag_response_by_impulses, lag_response_by_jacobian
+from rrnn_ext.reading.strongest import Walk, strongest_walks
 
 __all__ = [
     "IMPULSE",
     "CheckpointError",
     "Network",
+    "Walk",
     "alignment",
     "communication_sparsity",
     "correlation",
@@ -23,5 +25,6 @@ __all__ = [
     "mean_lag",
     "signal_share",
     "single_hop_maps",
+    "strongest_walks",
     "unit_radius",
 ]

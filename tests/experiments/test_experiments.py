@@ -313,8 +313,8 @@ class TestCommandLine:
 
     def test_a_missing_package_names_the_extra(self, tmp_path: Path) -> None:
         packages = {
-            "jinja2": "jinja2", "matplotlib": "matplotlib", "rich": "rich", "scipy": "scipy", "sklearn": "scikit-learn",
-            "statsmodels": "statsmodels", "typer": "typer",
+            "jinja2": "jinja2", "matplotlib": "matplotlib", "pandas": "pandas", "rich": "rich", "scipy": "scipy",
+            "sklearn": "scikit-learn", "statsmodels": "statsmodels", "typer": "typer",
         }  # fmt: skip
         # sys.exit with a text prints it and ends with status 1; here one process meets every package's absence in turn.
         # The data sets' packages are missed when a data set is made.

@@ -11,7 +11,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from experiments.tasks import spike_trains
-from experiments.tasks.spike_trains import DT, HIGHEST, MissingDataError
+from experiments.tasks.packages import MissingDataError
+from experiments.tasks.spike_trains import DT, HIGHEST
 
 SERIES = {
     "TRAIN": "@data\n1.0,2.0,3.0:-1.0,0.0,1.0:b\n5.0,5.0:0.0,2.0:a\n",

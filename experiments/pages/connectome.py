@@ -1,0 +1,135 @@
+"""A connectome read: how its sources reach its targets, as tables, figures and one HTML page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.pages.figures import pathways as figures
+from experiments.pages.report import TEMPLATES
+from experiments.wiring.connectome import Connectome
+from experiments.wiring.pathways import Pathways
+from rrnn_ext.reading.exhibit import Exhibit
+from rrnn_ext.reading.page import render
+from rrnn_ext.reading.sheet import Sheet
+
+SYNAPSES, WALKS = 6, 5
+RELAYS = 15
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What is said of a connectome: ``count`` pathways of each number of synapses up to ``synapses``."""
+
+    connectome: Connectome
+    synapses: int = SYNAPSES
+    count: int = WALKS
+
+    @cached_property
+    def pathways(self) -> Pathways:
+        return Pathways(self.connectome, self.synapses)
+
+    @property
+    def about(self) -> str:
+        wiring = self.connectome.wiring
+        return (
+            f"{len(wiring.names):,} cells, {wiring.connections:,} connections, of which {wiring.inhibitory:,} inhibit; "
+            f"from {len(self.connectome.sources):,} source cells to {len(self.connectome.targets):,} target cells. "
+            f"{wiring.about}"
+        )
+
+    @cached_property
+    def by_synapses(self) -> Sheet:
+        exciting, inhibiting = self.pathways.exciting_and_inhibiting()
+        rows = [
+            [
+                str(m),
+                f"{100 * (up + down):.2f}",
+                f"{100 * up:.2f}",
+                f"{100 * down:.2f}",
+                f"{100 * (up - down):.2f}",
+            ]
+            for m, (up, down) in enumerate(zip(exciting.tolist(), inhibiting.tolist(), strict=True))
+            if m
+        ]
+        text = (
+            "Of a target's input so many synapses back, the per cent that come from the sources, mean over the "
+            "targets; along pathways that excite, and along those that inhibit, which have an odd number of inhibitory "
+            "connections; and exciting less inhibiting."
+        )
+        return Sheet("How far the sources reach", text, ["synapses", "all", "excites", "inhibits", "net"], rows)
+
+    @cached_property
+    def strongest(self) -> Sheet:
+        totals = self.pathways.totals.tolist()
+        rows = [
+            [
+                str(m),
+                self.pathways.named(walk),
+                f"{100 * abs(walk.weight):.3g}",
+                f"{100 * abs(walk.weight) / totals[m]:.2g}",
+            ]
+            for m, walks in enumerate(self.pathways.strongest(self.count))
+            for walk in walks
+            if m
+        ]
+        text = (
+            f"The {self.count} strongest pathways of each number of synapses, out of all that pass no cell twice: "
+            "A → B excites, A ⊣ B inhibits. Strength: the product of the shares that each connection has in the input "
+            "of its cell, in per cent. Of all: in per cent of the strength of all pathways of so many synapses."
+        )
+        return Sheet("The strongest pathways", text, ["synapses", "pathway", "strength", "of all"], rows)
+
+    @cached_property
+    def relays(self) -> Sheet:
+        shares, cells = self.pathways.relays.topk(min(RELAYS, len(self.pathways.relays)))
+        names = self.connectome.wiring.names
+        rows = [
+            [names[cell], f"{100 * share:.1f}"] for share, cell in zip(shares.tolist(), cells.tolist(), strict=True)
+        ]
+        text = (
+            f"The per cent of all pathways of 2 to {self.synapses} synapses, by their strength, that pass a cell "
+            "between source and target."
+        )
+        return Sheet("Cells that pathways pass", text, ["cell", "passed by"], rows)
+
+    @property
+    def sheets(self) -> list[Sheet]:
+        return [self.by_synapses, self.strongest, self.relays]
+
+    def exhibits(self) -> list[Exhibit]:
+        """The figures, drawn anew."""
+        return [figures.by_synapses(self.pathways), figures.relays(self.pathways), figures.between(self.pathways)]
+
+
+def tell(reading: Reading, console: Console) -> None:
+    """Print the tables."""
+    console.print(reading.about)
+    for sheet in reading.sheets:
+        console.print()
+        console.print(sheet.rich())
+        console.print(sheet.text)
+
+
+def write(reading: Reading, folder: Path) -> Path:
+    """The page, whole in one file, and each table and figure with its data beside it. Returns the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    exhibits = reading.exhibits()
+    for sheet in reading.sheets:
+        sheet.write_csv(folder / f"{sheet.title.lower().replace(' ', '_')}.csv")
+    for exhibit in exhibits:
+        exhibit.save(folder)
+    text = render(
+        "connectome.html.jinja",
+        TEMPLATES,
+        title="A connectome by its pathways",
+        about=reading.about,
+        reading=reading,
+        exhibits={exhibit.name: exhibit for exhibit in exhibits},
+    )
+    page = folder / "report.html"
+    page.write_text(text, encoding="utf-8")
+    return page

@@ -1,0 +1,83 @@
+"""``python -m experiments connectome`` on a made-up diagram of twenty cells whose strongest pathways are known."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+from typer.testing import CliRunner, Result
+
+from experiments.cli import app
+from rrnn_ext.reading import exhibit
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# A strong chain S → A → B ⊣ M among weak connections of every cell with the next ones.
+CELLS = ["S", "T", "A", "B", "M", "N", *(f"c{number}" for number in range(14))]
+STRONG = {("S", "A"): 90, ("A", "B"): 95, ("B", "M"): -85}
+
+
+def diagram(folder: Path) -> Path:
+    weak = {(pre, post): 1 for at, pre in enumerate(CELLS) for post in CELLS[at + 1 : at + 8]}
+    path = folder / "edges.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["pre", "post", "weight"])
+        writer.writerows([*pair, weight] for pair, weight in (weak | STRONG).items())
+    return path
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["connectome", *arguments], env={"COLUMNS": "200"})
+
+
+def test_writes_the_page_its_tables_and_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exhibit, "DPI", 40)
+    out = tmp_path / "made" / "page"
+    ends = ("--sources", "S,T", "--targets", "M,N", "--synapses", "4", "--walks", "2")
+    result = invoke("--edges", str(diagram(tmp_path)), *ends, "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert "20 cells" in result.output
+    assert "from 2 source cells to 2 target cells" in result.output
+    assert "S → A → B ⊣ M" in result.output
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "S → A → B ⊣ M" in page
+    for name in ("by_synapses", "relays", "map"):
+        assert imread(out / f"{name}.png").shape[1] > 250
+    assert page.count("data:image/png;base64,") == len(list(out.glob("*.png")))
+    with (out / "the_strongest_pathways.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    (chain,) = [row for row in rows if row["pathway"] == "S → A → B ⊣ M"]
+    assert [row["synapses"] for row in rows].count("3") == 2
+    assert rows[[row["synapses"] for row in rows].index("3")] == chain
+    # A has input of S and T, B of S, T and A, M of S, T, A and B.
+    assert float(chain["strength"]) == pytest.approx(100 * 90 / 91 * 95 / 97 * 85 / 88, rel=1e-2)
+    with (out / "cells_that_pathways_pass.csv").open(encoding="utf-8") as file:
+        assert {row["cell"] for row in list(csv.DictReader(file))[:2]} == {"A", "B"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--targets", "M"], "--sources must be given with --edges"),
+        (["--sources", "S", "--targets", "nobody"], "--targets: no cell 'nobody' among the 20"),
+    ],
+)
+def test_refuses(tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = invoke("--edges", str(diagram(tmp_path)), *arguments, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_the_package_of_c_elegans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from experiments.wiring.celegans import celegans
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    celegans.cache_clear()
+    result = invoke("--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert "pip install --no-deps cect" in result.stderr
