@@ -20,7 +20,7 @@ from experiments.tasks import modular, problems
 from experiments.tasks.packages import MissingDataError
 from experiments.training import progress as progress_bar
 from experiments.training import regularisers, sweep
-from experiments.training import running as training_running
+from experiments.training.running import runs as running_networks
 from experiments.wiring.choice import chosen
 from experiments.wiring.connectome import ConnectomeError
 from rrnn_ext.reading import CheckpointError, Network, commands
@@ -173,23 +173,24 @@ def run_spiking(
 @app.command(name="running")
 def run_running(
     runs: Annotated[
-        Path, typer.Option(file_okay=False, help="Folder for the records; what it has is not trained again.")
+        Path, typer.Option(file_okay=False, help="Folder for the networks; what it has is not trained again.")
     ] = Path("runs/running"),
-    page: Annotated[Path, typer.Option(dir_okay=False, help="The page.")] = running.PAGE,
+    page: Annotated[Path, typer.Option(dir_okay=False, help="The page; its figures go beside it.")] = running.PAGE,
     seeds: Annotated[
         int, typer.Option(min=1, help="Networks for each kind, task, penalty and strength.")
     ] = running.SEEDS,
     updates: Annotated[int, typer.Option(min=1, help="Updates of the weights, for each network.")] = running.UPDATES,
     hidden: Annotated[int, typer.Option(min=1, help="Hidden units.")] = running.HIDDEN,
 ) -> None:
-    """RNNs, GRUs and LSTMs under a penalty of their weights and of themselves as they ran. RUNNING.md."""
-    settings = training_running.grid(
-        list(training_running.KINDS), running.TASKS, running.BETAS, seeds, hidden=hidden, updates=updates
-    )
-    trained = training_running.run(runs / "running.jsonl", settings)
-    records = list(track(trained, "networks", total=len(settings), console=_console()))
-    running.write(records, page, asked=len(settings))
-    _console().print(f"Written: {page}", soft_wrap=True)
+    """RNNs, GRUs and LSTMs under a penalty of their weights and of themselves as they ran. RUNNING.md, and what
+    RESULTS.md says of it."""
+    settings = running_networks.plan(seeds, hidden=hidden, updates=updates)
+    console = _console()
+    records = list(track(running_networks.run(runs, settings), "networks", total=len(settings), console=console))
+    claims = running.write(records, page, asked=len(settings))
+    if page == running.PAGE:
+        running.renew(reproduce.PAGE, page.parent / running.FIGURES)
+    html_report.tell(claims, page, running.FIGURES, console)
 
 
 @app.command(name="connectome")

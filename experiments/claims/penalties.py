@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.claims import intervals
+from experiments.claims import frontiers, intervals
+from experiments.claims.frontiers import Network
 from experiments.claims.limits import DOUBLING, MODULAR, PAPERS, RIVAL, SHARES, SPARSITIES, STRENGTH_RATIO
 from experiments.claims.summaries import Point, Table, error_ratios
 from experiments.claims.verdicts import Claim, Part, Verdict, at_least, below
@@ -122,22 +123,19 @@ def lower_error_at_equal_sparsity(table: Table) -> Claim:
 
 def _at_equal_sparsity(table: Table, task: str, name: str, measure: str, what: str) -> Part | None:
     """Penalty ``name`` against L1; None if there is no share that every seed of both reaches."""
-    ours, theirs = (_frontiers(table, task, one, measure) for one in (name, RIVAL))
-    seeds = sorted(ours[1.0].keys() & theirs[1.0].keys())
-    levels = [share for share in SHARES if all(seed in theirs[share] and seed in ours[share] for seed in seeds)]
-    if not levels:
+    ours, theirs = (_networks(table, task, one, measure) for one in (name, RIVAL))
+    found = frontiers.compare(ours, theirs, SHARES)
+    if found is None:
         return None
-    by_level = {share: [math.log(ours[share][seed] / theirs[share][seed]) for seed in seeds] for share in levels}
-    paired = [math.exp(sum(logs) / len(levels)) for logs in zip(*by_level.values(), strict=True)]
-    found = intervals.of_geometric_mean(paired)
-    note = ", ".join(f"{math.exp(sum(logs) / len(logs)):.3g} at {share:g}" for share, logs in by_level.items())
-    reached = ", ".join(f"{_sparsest(frontiers):g} ({one})" for one, frontiers in ((name, ours), (RIVAL, theirs)))
+    ratio = intervals.of_geometric_mean(found.by_seed)
+    note = ", ".join(f"{mean:.3g} at {share:g}" for share, mean in found.by_share.items())
+    reached = ", ".join(f"{share:g} ({one})" for one, share in zip((name, RIVAL), found.reached, strict=True))
     note += f"; all seeds reach {reached}"
     strengths, of_rival = (len(table.curve(task, one)) for one in (name, RIVAL))
     if strengths != of_rival:
         note += f"; {strengths} strengths against {of_rival}"
     judged = name == PAPERS and measure == "communication_sparsity"
-    return Part(what, found, below(found, 1) if judged else None, note)
+    return Part(what, ratio, below(ratio, 1) if judged else None, note)
 
 
 @dataclass(frozen=True)
@@ -178,25 +176,13 @@ def _crossing(errors: Sequence[tuple[float, float]], limit: float) -> Doubling:
     return Doubling(errors[-1][0], True, False)
 
 
-def _frontiers(table: Table, task: str, regulariser: str, measure: str) -> dict[float, dict[int, float]]:
-    """Of each share, the lowest error by seed among the networks whose ``measure`` is at most that share."""
+def _networks(table: Table, task: str, regulariser: str, measure: str) -> list[Network]:
+    """Those of a penalty at every strength, and those without one of the same seeds."""
     base = table.unpenalised(task)
     records: list[Record] = [record for point in table.curve(task, regulariser) for record in point.records]
     trained = {record.seed for record in records}
     records += [record for record in base.records if record.seed in trained] if base else []
-    frontiers: dict[float, dict[int, float]] = {}
-    for share in (1.0, *SHARES):
-        lowest: dict[int, float] = {}
-        for record in records:
-            if _number(record, measure) <= share:
-                lowest[record.seed] = min(record.test_error, lowest.get(record.seed, math.inf))
-        frontiers[share] = lowest
-    return frontiers
-
-
-def _sparsest(frontiers: dict[float, dict[int, float]]) -> float:
-    """The least share that every seed reaches."""
-    return min(share for share, lowest in frontiers.items() if lowest.keys() == frontiers[1.0].keys())
+    return [Network(record.seed, _number(record, measure), record.test_error) for record in records]
 
 
 def _compared(table: Table) -> list[str]:

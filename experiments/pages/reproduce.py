@@ -10,7 +10,7 @@ from rich.console import Console
 from experiments.claims import findings, limits, tables
 from experiments.claims.judge import judge
 from experiments.claims.summaries import Table
-from experiments.pages import exhibits, report
+from experiments.pages import exhibits, report, running
 from experiments.tasks.datasets import DATASETS
 from experiments.training import progress, sweep
 from experiments.training.regularisers import UNPENALISED
@@ -91,6 +91,7 @@ def run(
         findings=found,
         figures=_placed(drawn),
         folder=FIGURES,
+        running=running.section(),
     )
     page.write_text(text, encoding="utf-8")
     report.tell(judged, page, FIGURES, console)

@@ -219,8 +219,11 @@ class Multiplication(Task):
     """Products of the averages of two modules.
 
     With signals of mean 0 the mean Jacobian of a product would be 0. So the mean is the standard deviation of an
-    average: then a third of a product's variance is beyond every linear read-out, even without noise.
+    average over ``drive``: one module gates the other, by that much about what is common to all sequences. At a drive
+    of 1 a third of a product's variance is beyond every linear read-out, even without noise; at d, d^2 / (2 + d^2).
     """
+
+    drive: float = 1.0
 
     @property
     def outputs(self) -> int:
@@ -228,7 +231,16 @@ class Multiplication(Task):
 
     @property
     def signal_mean(self) -> float:
-        return self._average_variance[0].sqrt().item()
+        return self._average_variance[0].sqrt().item() / self.drive
+
+    @property
+    def spread(self) -> float:
+        """How far the best solution is from a linear one: the root mean square, over sequences, of the distance of its
+        Jacobian from the mean one, in units of the mean one's size.
+
+        The response to what tells of one average is the best guess of the other.
+        """
+        return self.drive * math.sqrt(self._signal_share)
 
     @property
     def bayes_mse(self) -> float:
@@ -268,11 +280,19 @@ def subtraction(sizes: Sizes = DEFAULT_SIZES, *, sparse: bool = False) -> Task:
     return LinearTask(_name("subtraction", sparse), sizes, counting, counting, _pairs(sizes.modules, -1))
 
 
-def multiplication(sizes: Sizes = DEFAULT_SIZES, *, sparse: bool = False) -> Task:
-    """The product of the averages of two modules."""
+def multiplication(sizes: Sizes = DEFAULT_SIZES, *, sparse: bool = False, drive: float = 1.0) -> Task:
+    """The product of the averages of two modules, whose standard deviation is ``drive`` times their mean."""
+    if not 0 < drive < math.inf:
+        raise ValueError(f"drive must be finite and above 0, got {drive}")
     _pairs(sizes.modules, 1)  # refuses modules that do not pair up
     counting = _counting(_every_lag(sizes), sparse)
-    return Multiplication(_name("multiplication", sparse), sizes, counting, counting)
+    name = "multiplication" if drive == 1 else driven(drive)
+    return Multiplication(_name(name, sparse), sizes, counting, counting, drive)
+
+
+def driven(drive: float) -> str:
+    """The name of multiplication at a drive other than 1."""
+    return f"multiplication, drive {drive:g}"
 
 
 def on_off(sizes: Sizes = DEFAULT_SIZES, *, sparse: bool = False) -> Task:

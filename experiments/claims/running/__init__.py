@@ -1,0 +1,1 @@
+"""What networks trained under penalties of their weights and of themselves as they ran say, claim by claim."""

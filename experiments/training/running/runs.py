@@ -1,0 +1,112 @@
+"""Which networks are trained, and what is kept of them in one folder: a line of records.jsonl, and the weights.
+
+Weights are kept so that a measure that is added later can be taken of networks that are there: without its records
+file, a folder is measured anew and nothing is trained again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from experiments.tasks.modular import driven
+from experiments.training.running import measures
+from experiments.training.running.measures import Record
+from experiments.training.running.networks import (
+    COMPARED,
+    DRIVES,
+    GAINS,
+    KINDS,
+    L1,
+    NETWORK_PER_HOP,
+    UNPENALISED,
+    Setting,
+    Trained,
+    train,
+    untrained,
+)
+
+TASKS = ("averaging", "addition", "subtraction", "on-off", "lagged", "multiplication")
+SOME_TASKS = ("on-off", "lagged", "multiplication")  # two sums whose lags differ, and a gate: of stacks and other gains
+BETAS = (0.003, 0.01, 0.03, 0.1)
+STRONG = 0.03  # at which there is everything
+L1_BELOW = 10  # times: L1 sums over all weights, and leaves nothing of a network at strengths that walks bear
+LAYERS = 2  # of stacks
+
+
+def plan(seeds: int, *, hidden: int, updates: int) -> list[Setting]:
+    """All settings, those first that most claims are about: what an unfinished run lacks is the last strengths."""
+
+    def networks(
+        tasks: Sequence[str], penalties: Sequence[str], beta: float = STRONG, *, layers: int = 1
+    ) -> list[Setting]:
+        return [
+            Setting(kind, task, penalty, strength(penalty, beta), seed, hidden, updates, layers=layers)
+            for seed in range(seeds)
+            for penalty in penalties
+            for task in tasks
+            for kind in KINDS
+        ]
+
+    stacked = partial(networks, SOME_TASKS, layers=LAYERS)
+    return [
+        *networks(TASKS, [UNPENALISED, *COMPARED]),
+        *networks([driven(drive) for drive in DRIVES], [UNPENALISED]),
+        *networks(SOME_TASKS, [*GAINS]),
+        *stacked([UNPENALISED, NETWORK_PER_HOP]),
+        *networks(TASKS, [*COMPARED], 0.01),
+        *stacked([penalty for penalty in COMPARED if penalty != NETWORK_PER_HOP]),
+        *(setting for beta in (0.1, 0.003) for setting in networks(TASKS, [*COMPARED], beta)),
+    ]
+
+
+def strength(penalty: str, beta: float) -> float:
+    """The factor of a penalty where those on walks have ``beta``."""
+    return {UNPENALISED: 0.0, L1: beta / L1_BELOW}.get(penalty, beta)
+
+
+def run(folder: Path, settings: Sequence[Setting]) -> Iterator[Record]:
+    """The records of the settings, one after another; what ``folder`` has of them is not trained again."""
+    path, weights = folder / "records.jsonl", folder / "weights"
+    weights.mkdir(parents=True, exist_ok=True)
+    done = {record.setting: record for record in read(path)} if path.exists() else {}
+    path.write_text("".join(map(_line, done.values())), encoding="utf-8")  # without what a killed run left half written
+    for setting in settings:
+        record = done.get(setting)
+        if record is None:
+            record = measures.of_network(setting, _network(weights / _file_name(setting), setting))
+            with path.open("a", encoding="utf-8") as file:
+                file.write(_line(record))
+        yield record
+
+
+def read(path: Path) -> list[Record]:
+    """What a file of records holds; a last line that was not finished is none."""
+    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+    lines = [json.loads(line) for line in whole.splitlines()]
+    return [Record(**{**line, "setting": Setting(**line["setting"])}) for line in lines]
+
+
+def _line(record: Record) -> str:
+    return json.dumps(asdict(record)) + "\n"
+
+
+def _network(path: Path, setting: Setting) -> Trained:
+    if path.exists():
+        network = untrained(setting)
+        network.load_state_dict(torch.load(path, weights_only=True))
+        return network
+    network = train(setting)
+    unfinished = path.with_suffix(".partial")
+    torch.save(network.state_dict(), unfinished)
+    unfinished.replace(path)  # a run that is killed leaves whole files
+    return network
+
+
+def _file_name(setting: Setting) -> str:
+    return ", ".join(f"{name}={value}" for name, value in asdict(setting).items()) + ".pt"
