@@ -79,16 +79,23 @@ def resolvent_penalty(
     **Sparse weights.** Only stored values are edges and have gradients; the zeros that are stored count as edges.
     weight_in and weight_out are (n, i) and (o, n), without a batch, or int64 (units,): the numbers of the units that
     are sources or targets, which stand for those columns or rows of the identity and are one edge of each walk, as
-    dense ones are. One of them must be given; ``method="inverse"`` is an error, and hops must be finite. Vectors of the
-    narrower side are carried 16 at a time, so beside the weights, the sides and what is returned the memory is that of
-    16 x (hops + 5) numbers a unit, however many sources there are. Where a gradient is wanted, it is made with the
-    value. Indices are int32 within: the first call with a pattern of indices sorts them and checks them, and later ones
-    find it again. Walks that overflow on the way are not finite.
+    dense ones are. One of them must be given, and ``method="inverse"`` is an error. Vectors of the narrower side are
+    carried 16 at a time, so beside the weights, the sides and what is returned the memory is that of 16 x (hops + 5)
+    numbers a unit, however many sources there are. Where a gradient is wanted, it is made with the value. Indices are
+    int32 within: the first call with a pattern of indices sorts them and checks them, and later ones find it again.
+    Walks that overflow on the way are not finite.
+
+    Where hops=None, the sum is made by iteration above 256 units, of 4 million numbers at a time (or 16 vectors), and
+    so is the gradient: some 3 GB at the most beside the weights, the sides and what is returned, but n numbers a source
+    where a gradient of :func:`resolvent` or a second derivative is wanted. That it converges is proved without
+    eigenvalues: by norms; for nonnegative or rectified weights by the bounds of Collatz and Wielandt within strongly
+    connected components, which are certain and decide; else by random vectors, but for a probability below 1e-10. What
+    is not proved is refused, and the error has what is known of the spectral radius.
 
     On a CUDA device nothing waits for values: a diverging sum is NaN and its error comes with a later infinite sum on
     that device; a tensor alpha that is not positive, negative pair_weights and factors that are not finite give NaN.
     Infinite sums are factorised there whatever the method, in the dtype of the weights, and finite ones that overflow
-    on the way are not finite.
+    on the way are not finite. Infinite sums of sparse weights are as on the CPU, and wait for the device.
 
     Source: Sharma, Goodman & Akarca, "Resolvent-RNN", arXiv 2605.03598, for norm="l1", per_hop=False, rectify=False.
     """

@@ -37,4 +37,24 @@ class SparseOperand:
         return SparseOperand(self._values, self._indices, self._alpha, True)
 
     def in_float64(self) -> SparseOperand:
+        if self.dtype == torch.float64:
+            return self
         return SparseOperand(self._values.to(torch.float64), self._indices, self._alpha, self._rectify)
+
+    def within(self, components: Tensor) -> SparseOperand:
+        """That of the edges between units (n,) of the same component."""
+        crow, columns, *_ = self._indices
+        rows = torch.repeat_interleave(components, crow.diff())
+        inside = torch.where(rows == components.index_select(0, columns), self._values, 0)
+        return SparseOperand(inside, self._indices, self._alpha, self._rectify)
+
+    def dense(self) -> Tensor:
+        """A, (n, n)."""
+        return self.forward(torch.eye(self.units, dtype=self.dtype, device=self._values.device))
+
+    def is_nonnegative(self) -> bool:
+        return self._rectify or not bool((self._values < 0).any())
+
+    def poison(self) -> Tensor:
+        """(1, 1): zero, or NaN where a value is no finite number."""
+        return (0 * self._values).sum().reshape(1, 1)

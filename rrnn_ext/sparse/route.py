@@ -6,11 +6,14 @@ from torch import Tensor
 
 from rrnn_ext._options import Norm
 from rrnn_ext.ops.sparse_walks import SparsePenalty, SparseWalks, sparse_walk_penalty, sparse_walk_sums
+from rrnn_ext.sparse import infinite
 from rrnn_ext.sparse.call import SparseCall
 
 
 def total(call: SparseCall) -> Tensor:
     """R, (o, i)."""
+    if call.hops is None:
+        return _of_edges(call, infinite.total(call))
     return _of_edges(call, sparse_walk_sums(_walks(call)).squeeze(0))
 
 
@@ -25,17 +28,19 @@ def penalty(call: SparseCall) -> Tensor:
         call = _single_pathway(call)
         if call.hop_weights is not None:  # unlike strengths of walks, these may be negative
             return total(call).squeeze()
-    walks = _walks(call)
-    value = sparse_walk_penalty(
-        SparsePenalty(*walks[:8], call.hop_weights, call.pair_weights, *walks[9:], norm=call.norm)
-    )
+    if call.hops is None:
+        value = infinite.penalty(call)
+    else:
+        walks = _walks(call)
+        value = sparse_walk_penalty(
+            SparsePenalty(*walks[:8], call.hop_weights, call.pair_weights, *walks[9:], norm=call.norm)
+        )
     value = _of_edges(call, value)
     return _of_edges(call, value) if call.norm is Norm.l2 else value
 
 
 def _walks(call: SparseCall) -> SparseWalks:
-    if call.hops is None:
-        raise ValueError("hops must be finite for a sparse weight_hh, got hops=None")
+    assert call.hops is not None
     return SparseWalks(
         call.values,
         *call.pattern.indices,

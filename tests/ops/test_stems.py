@@ -29,7 +29,9 @@ CALLED_BY_RULES = {
 }
 # Where transforms and compilers see PyTorch's own operations in place of the op.
 IN_EAGER_MODE_ALONE = {"driven_walks", "driven_walks_backward"}
-WITHOUT_RULES = CALLED_BY_RULES | IN_EAGER_MODE_ALONE
+# Of graphs, without numbers in it that a derivative could be of, and on the host wherever the weights are.
+OF_INDICES = {"sparse_infinite_walks_components"}
+WITHOUT_RULES = CALLED_BY_RULES | IN_EAGER_MODE_ALONE | OF_INDICES
 
 
 def registered() -> set[str]:
@@ -82,7 +84,7 @@ def lacks(stem: str) -> Iterator[str]:
             if not mentions(f"csrc/cpu/ops/{stem}.cpp", op, r'm\.impl\("{}",'):
                 yield f"an implementation of {op} in csrc/cpu/ops/{stem}.cpp"
             on_cuda = mentions(f"csrc/cuda/ops/{stem}.cpp", op, r'm\.impl\("{}",')
-            if not on_cuda and not has_kernel(op, "CompositeExplicitAutograd"):
+            if not on_cuda and op not in OF_INDICES and not has_kernel(op, "CompositeExplicitAutograd"):
                 yield f"an implementation of {op} in csrc/cuda/ops/{stem}.cpp"
 
 
