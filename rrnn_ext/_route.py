@@ -13,6 +13,7 @@ from rrnn_ext.ops._matrices import identity, pair_norm, phi
 from rrnn_ext.ops.all_pairs import all_pairs_penalty
 from rrnn_ext.ops.finite_pairs import finite_pairs
 from rrnn_ext.ops.finite_walks import PenaltyArguments, WalkArguments, walk_penalty, walk_sums
+from rrnn_ext.ops.infinite_pathways import infinite_transfer
 from rrnn_ext.ops.infinite_walks import infinite_sum
 from rrnn_ext.ops.pathway import pathway_penalty
 from rrnn_ext.ops.product import product
@@ -129,6 +130,12 @@ def _has_infinite_op(call: Call) -> bool:
     return call.hops is None and call.method == "auto"
 
 
+def _is_infinite_transfer(call: Call) -> bool:
+    """From inputs to outputs, both of them given, by factorisation."""
+    both_given = call.weight_in is not None and call.weight_out is not None
+    return call.hops is None and call.method != "series" and both_given
+
+
 def _is_finite_by_hops(call: Call) -> bool:
     return call.hops is not None and call.method != "inverse" and not _is_plain(call)
 
@@ -138,6 +145,7 @@ def _otherwise(call: Call) -> bool:
 
 
 _TOTALS: Rows = (
+    (_is_infinite_transfer, infinite_transfer),
     (lambda call: call.hops is None, infinite_sum),
     (lambda call: call.method == "inverse", _by_inverse),
     (_is_plain, _finite_pairs),

@@ -79,6 +79,5 @@ def _tail(a: Tensor, hops: int, converges: Tensor) -> Tensor:
     if a.numel() == 0:
         return torch.zeros(converges.shape, dtype=a.dtype, device=a.device)
     clean = torch.where(converges[..., None, None], a, 0).reshape(-1, *a.shape[-2:])
-    eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    left_out = lapack.factorised(eye - clean)(torch.linalg.matrix_power(clean, hops)).reshape(a.shape)
+    left_out = lapack.Factorised(clean).solve(torch.linalg.matrix_power(clean, hops)).reshape(a.shape)
     return torch.where(converges, torch.linalg.matrix_norm(left_out, ord=2), torch.inf)

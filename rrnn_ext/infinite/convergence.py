@@ -3,7 +3,7 @@
 The proofs there are, in the order in which they are tried, and their flops for a matrix of n units:
 
     norm          ||A||_1 or ||A||_inf < 1                                  2 n^2
-    images        ||A^k|| < 1 seen from a few vectors, k = 64, 256, 1024    16 k n^2
+    images        ||A^k|| < 1 seen from a few vectors, k from 16 to 1024    16 k n^2
     balance       ||D^{-1} A D|| < 1 for a diagonal D                       200 n^2
     eigenvalues   |lambda| < 1 by more than rounding can have moved it      some 50 n^3
 
@@ -40,14 +40,17 @@ from rrnn_ext.infinite.margins import (
     UNDERESTIMATE,
     norm_rounding,
 )
+from rrnn_ext.infinite.operands import DenseOperand
 from rrnn_ext.infinite.probes import gaussian
 from rrnn_ext.ops import native
 from rrnn_ext.ops.finite_walks import Chain
 
-_PROBED_HOPS = (64, 256, 1024)
+_PROBED_HOPS = (16, 64, 256, 1024)
+_HOPS_OF_AN_ESTIMATE = 64  # of the radius, at least
 _MOST_PROBED_HOPS = 2**15  # for a series, which needs a power of A that shrinks
 _MANY_UNITS = 256  # above this, eigenvalues are for matrices that probably converge
 _VERY_MANY_UNITS = 1024  # above this, so are long chains
+_AIM = 0.8  # of what is shrunk, where images are expected to be next
 _BALANCING_SWEEPS = 40
 _SQUARINGS = 16  # of A, on a GPU: walks of 2^16 edges
 
@@ -109,14 +112,16 @@ def prove_convergence(a: Tensor, source: Source) -> Proof:
     images = _Images(a if entries.numel() == a.shape[0] else a[entries], source.nonnegative)
     for hops in _PROBED_HOPS:
         images.advance(hops)
+        if images.expected_hops() < 2 * hops:
+            images.advance(images.expected_hops())
         left = images.factor >= SHRUNK
         if not bool(left.any()):
-            return Proof(norm, (hops, max(float(images.factor.max()), clear)))
+            return Proof(norm, (images.hops, max(float(images.factor.max()), clear)))
         is_last = hops == _PROBED_HOPS[-1]
-        if a.shape[-1] > (_MANY_UNITS if is_last else _VERY_MANY_UNITS):
+        if hops >= _HOPS_OF_AN_ESTIMATE and a.shape[-1] > (_MANY_UNITS if is_last else _VERY_MANY_UNITS):
             estimate = images.radius(left)
-            if float(estimate.max()) >= (HOPELESS_AT_FIRST if hops == _PROBED_HOPS[0] else HOPELESS):
-                upper = images.factor.double().log().div(hops).exp().minimum(norm[entries].double())
+            if float(estimate.max()) >= (HOPELESS_AT_FIRST if hops == _HOPS_OF_AN_ESTIMATE else HOPELESS):
+                upper = images.factor.double().log().div(images.hops).exp().minimum(norm[entries].double())
                 _refuse(estimate, upper[left], entries[left], source)
     balanced = _balanced(source.in_float64(entries[left]))
     still_open = ~(norm_of(balanced) < SHRUNK)
@@ -145,8 +150,9 @@ def shrinking_power(a: Tensor, proof: Proof, nonnegative: bool) -> tuple[int, fl
 
 def norm_of(a: Tensor) -> Tensor:
     """(b,): the smaller one of ||A||_1 and ||A||_inf."""
-    sizes = a.abs()
-    return torch.minimum(sizes.sum(-1).amax(-1), sizes.sum(-2).amax(-1))
+    ones = torch.ones(*a.shape[:-1], 1, dtype=a.dtype, device=a.device)
+    sizes = DenseOperand(a, a.double).absolute()  # its products read A once, where a sum of |A| would make it first
+    return torch.minimum(sizes.forward(ones).amax((-2, -1)), sizes.transposed(ones).amax((-2, -1)))
 
 
 def _refuse(estimate: Tensor, upper: Tensor, entries: Tensor, source: Source) -> None:
@@ -187,6 +193,8 @@ class _Images:
     def advance(self, hops: int) -> None:
         """To ``hops`` in all."""
         before, since = self.factor.double(), hops - self.hops
+        if since == 0:
+            return
         self.vectors = walks_in_blocks(self.a, self.vectors, since)[1]
         if self.a.dtype == torch.float32 and not bool(self.vectors.isfinite().all()):
             self.a, self.start = self.a.double(), self.start.double()
@@ -194,6 +202,12 @@ class _Images:
         self.hops = hops
         self.factor = self._factor()
         self.growth = (self.factor / before).log().div(since).exp()
+
+    def expected_hops(self) -> int:
+        """At which all have shrunk, if they go on as in the last hops; the same number where they have."""
+        more = (self.factor.double() / (_AIM * SHRUNK)).log() / -self.growth.log()
+        slowest = float(torch.where(self.factor < SHRUNK, 0, torch.where(self.growth < 1, more, math.inf)).max())
+        return self.hops + math.ceil(min(slowest, _MOST_PROBED_HOPS) / 8) * 8
 
     def _factor(self) -> Tensor:
         if self.nonnegative:
@@ -220,7 +234,7 @@ def walks_in_blocks(a: Tensor, vectors: Tensor, hops: int) -> tuple[Tensor, Tens
     """(sum of A^m V over m < hops, A^hops V) for (b, n, n) and (b, n, c)."""
     options = {"hop_weights": None, "alpha": 1.0, "hops": hops, "rectify": False, "per_hop": False}
     walks, chain = native.finite_walks(a, vectors, None, **options, chain_kind=Chain.narrow)
-    return walks.squeeze(-3), a @ chain[..., -1, :, :].mT
+    return walks.squeeze(-3), native.hop(a, chain[..., -1, :, :], 1.0, False, False).mT
 
 
 def _balanced(a: Tensor) -> Tensor:

@@ -6,13 +6,10 @@ or returns wrong numbers, once torch.set_num_threads was called (https://github.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-
-Solver: TypeAlias = Callable[[Tensor], Tensor]  # (b, n, c) -> (b, n, c)
 
 _SAFE_BATCH = 96  # the largest n that goes in as a batch
 
@@ -22,15 +19,40 @@ def inverse(matrices: Tensor) -> Tensor:
     return _joined([torch.linalg.inv_ex(part)[0] for part in _parts(matrices)])
 
 
-def factorised(matrices: Tensor) -> Solver:
-    """The solutions X of M X = B for each of ``matrices`` (b, n, n), from one LU factorisation of each."""
-    factors = [torch.linalg.lu_factor_ex(part)[:2] for part in _parts(matrices)]
+class Factorised:
+    """I - A for each of ``a`` (b, n, n), by one LU factorisation of each: solutions from both sides."""
 
-    def solve(right: Tensor) -> Tensor:
-        sides = [right] if len(factors) == 1 else right.split(1)
-        return _joined([torch.linalg.lu_solve(*lu, side) for lu, side in zip(factors, sides, strict=True)])
+    def __init__(self, a: Tensor) -> None:
+        self._parts = [_factors(part) for part in _parts(a)]
 
-    return solve
+    def solve(self, right: Tensor) -> Tensor:
+        """X (b, n, c) with (I - A) X = ``right``."""
+        return self._solve(right, adjoint=True)
+
+    def solve_transposed(self, right: Tensor) -> Tensor:
+        """Y (b, n, c) with (I - A') Y = ``right``."""
+        return self._solve(right, adjoint=False)
+
+    def _solve(self, right: Tensor, adjoint: bool) -> Tensor:
+        sides = [right] if len(self._parts) == 1 else right.split(1)
+        return _joined(
+            [torch.linalg.lu_solve(*lu, side, adjoint=adjoint) for lu, side in zip(self._parts, sides, strict=True)]
+        )
+
+
+def one_minus(a: Tensor) -> Tensor:
+    """I - A."""
+    matrices = a.neg()
+    matrices.diagonal(dim1=-2, dim2=-1).add_(1)
+    return matrices
+
+
+def _factors(a: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of (I - A)', which lies as LAPACK wants it: they take its place."""
+    columns = one_minus(a).mT
+    pivots = torch.empty(a.shape[:-1], dtype=torch.int32, device=a.device)
+    status = torch.empty(a.shape[:-2], dtype=torch.int32, device=a.device)
+    return torch.linalg.lu_factor_ex(columns, out=(columns, pivots, status))[:2]
 
 
 def _parts(matrices: Tensor) -> Sequence[Tensor]:

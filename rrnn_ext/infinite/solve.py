@@ -13,8 +13,8 @@ the solver: by factorisation, as a series, or by products (rrnn_ext.infinite.kry
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ from rrnn_ext.infinite.margins import (
     SMALL_NORM,
     TERM_ROUNDINGS,
 )
-from rrnn_ext.infinite.operands import DenseOperand, Operand
+from rrnn_ext.infinite.operands import DenseOperand, Mirrored, Operand
 from rrnn_ext.infinite.probes import gaussian
 
 _REFINEMENTS = 2
@@ -52,9 +52,23 @@ class Solver(Protocol):
         ...
 
 
+class BothEnds(NamedTuple):
+    """Solvers with I - A and with I - A'."""
+
+    forward: Solver
+    transposed: Solver
+
+
 def by_factorisation(operand: DenseOperand) -> Solver:
-    solve_exactly = lapack.factorised(one_minus(operand.matrix))
-    return lambda right, rough=False: solve_exactly(right)
+    return both_by_factorisation(operand).forward
+
+
+def both_by_factorisation(operand: DenseOperand) -> BothEnds:
+    factorised = lapack.Factorised(operand.matrix)
+    return BothEnds(
+        lambda right, rough=False: factorised.solve(right),
+        lambda right, rough=False: factorised.solve_transposed(right),
+    )
 
 
 def by_products(operand: Operand, most_products: int = MOST_PRODUCTS) -> Solver:
@@ -65,10 +79,6 @@ def by_products(operand: Operand, most_products: int = MOST_PRODUCTS) -> Solver:
         return solve_by_products(operand, right, tolerance=tolerance, most_products=most_products)
 
     return solver
-
-
-def one_minus(a: Tensor) -> Tensor:
-    return torch.eye(a.shape[-1], dtype=a.dtype, device=a.device) - a
 
 
 def by_series(power: int, factor: float) -> Callable[[DenseOperand], Solver]:
@@ -83,14 +93,15 @@ def by_series(power: int, factor: float) -> Callable[[DenseOperand], Solver]:
 
         def solve(right: Tensor, rough: bool = False) -> Tensor:
             total, vectors, hops = torch.zeros_like(right), right, 0
-            # Powers, blocks and chunks are powers of two. Blocks grow: most sums are done in the first one.
+            # Blocks grow: most sums are done in the first one.
             largest = 2 ** max(6, min(12, (_CHUNK_ELEMENTS // max(1, right.numel())).bit_length() - 1))
             block_hops = max(power, _FIRST_HOPS)
             while hops < _MOST_HOPS:
-                block, chunk = torch.zeros_like(right), min(block_hops, largest)
-                for _ in range(block_hops // chunk):
-                    walks, vectors = walks_in_blocks(a, vectors, chunk)
-                    block, hops = block + walks, hops + chunk
+                block = torch.zeros_like(right)
+                for begin in range(0, block_hops, largest):
+                    walks, vectors = walks_in_blocks(a, vectors, min(largest, block_hops - begin))
+                    block = block + walks
+                hops += block_hops
                 block_hops = max(block_hops, min(2 * block_hops, largest))
                 total = total + block
                 left_out = block.abs().sum(-2) * (factor / (1 - factor))
@@ -116,27 +127,75 @@ def solve(
 ) -> Tensor:
     """X (..., n, c) for ||A|| <= ``norm``; NaN where A has NaN or Inf, and in a column whose B has.
 
-    ``right`` makes B and what it may be wrong by, and ``finish`` what is wanted of X, in the precision of the operand
-    that they are given. Raises ResolventConditionError, with ``advice``, where X cannot be had to 2^-11.
+    ``right`` makes B and what it may be wrong by (infinity where B overflows, NaN in a column that was given so), and
+    ``finish`` what is wanted of X, in the precision of the operand that they are given. Raises ResolventConditionError,
+    with ``advice``, where X cannot be had to 2^-11.
     """
     poison, given = operand.poison(), operand.dtype
-    if norm <= SMALL_NORM:
+    if _is_tame(norm):
         return finish(operand, make_solver(operand)(right(operand)[0])) + poison
     error = math.inf
-    for dtype in (given,) if given == torch.float64 else (given, torch.float64):
-        wide = operand if dtype == given else operand.in_float64()
-        b, noise = right(wide)
-        finite = poison.isfinite() & b.isfinite().all(-2, keepdim=True)
-        # Where B is exact and underflows, rounding cannot be told from the solution.
-        counted = finite & ~_underflows(b) if noise is None else finite
-        solver = make_solver(wide)
-        x, left, rounding = refined(wide, b, solver, counted, noise)
-        if dtype == torch.float64 and left <= LARGEST_ERROR / 2 < rounding:
-            rounding = _rounding_by_column(wide, x, solver, counted, noise)
-        error = left + rounding
+    for wide in _precisions(operand):
+        x, error = _with_error(wide, *right(wide), make_solver(wide), poison)
         if error <= LARGEST_ERROR:
             return finish(wide, x).to(given) + poison
-    raise ResolventConditionError(error / torch.finfo(torch.float64).eps, torch.float64, advice)
+    raise _ill_conditioned(error, advice)
+
+
+def solve_both_ends(
+    operand: Matrix,
+    sources: Tensor,
+    targets: Tensor,
+    make_solvers: Callable[[Matrix], BothEnds],
+    norm: float,
+    advice: str,
+) -> tuple[Tensor, Tensor]:
+    """X (..., n, i) and Y (..., n, o) with (I - A) X = ``sources`` and (I - A') Y = ``targets``, as ``solve`` has
+    them, but in the precision that it took: what is made of them may be there where they overflow in that of A."""
+    poison = operand.poison()
+    if _is_tame(norm):
+        solvers = make_solvers(operand)
+        return solvers.forward(sources) + poison, solvers.transposed(targets) + poison
+    error = math.inf
+    for wide in _precisions(operand):
+        solvers = make_solvers(wide)
+        x, error = _with_error(wide, sources.to(wide.dtype), None, solvers.forward, poison)
+        if error <= LARGEST_ERROR:
+            y, error = _with_error(Mirrored(wide), targets.to(wide.dtype), None, solvers.transposed, poison)
+            if error <= LARGEST_ERROR:
+                return x + poison, y + poison
+    raise _ill_conditioned(error, advice)
+
+
+def _is_tame(norm: float) -> bool:
+    """Whether nothing has to be estimated for an A of this norm."""
+    return norm <= SMALL_NORM
+
+
+def _precisions(operand: Matrix) -> Iterator[Matrix]:
+    """A as it is, and in float64 if it is not."""
+    yield operand
+    if operand.dtype != torch.float64:
+        yield operand.in_float64()
+
+
+def _ill_conditioned(error: float, advice: str) -> ResolventConditionError:
+    return ResolventConditionError(error / torch.finfo(torch.float64).eps, torch.float64, advice)
+
+
+def _with_error(
+    operand: Operand, b: Tensor, noise: Tensor | None, solver: Solver, poison: Tensor
+) -> tuple[Tensor, float]:
+    """X, and the largest error of a column of it; of those that are numbers."""
+    if noise is None:
+        # Where B is exact and underflows, rounding cannot be told from the solution.
+        counted = poison.isfinite() & b.isfinite().all(-2, keepdim=True) & ~_underflows(b)
+    else:
+        counted = poison.isfinite() & ~noise.isnan().any(-2, keepdim=True)
+    x, left, rounding = refined(operand, b, solver, counted, noise)
+    if operand.dtype == torch.float64 and left <= LARGEST_ERROR / 2 < rounding:
+        rounding = _rounding_by_column(operand, x, solver, counted, noise)
+    return x, left + rounding
 
 
 def _underflows(b: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from rrnn_ext.infinite.convergence import Source, prove_convergence, source_of
 from rrnn_ext.infinite.margins import INVERSE_ROUNDINGS, LARGEST_ERROR
 from rrnn_ext.infinite.operands import DenseOperand
 from rrnn_ext.infinite.probes import gaussian
-from rrnn_ext.infinite.solve import one_minus, refined
+from rrnn_ext.infinite.solve import refined
 from rrnn_ext.ops import native
 from rrnn_ext.ops._matrices import of_weight, pair_norm, phi, walk_size_derivative
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
@@ -175,7 +175,7 @@ def _inverse_by_halves(a: Tensor) -> Tensor:
     first. Mostly products, which run at twice the rate of a factorisation; without pivoting, so look at the result."""
     n = a.shape[-1]
     if n <= _LAPACK_GRAPH:
-        return lapack.inverse(one_minus(a))
+        return lapack.inverse(lapack.one_minus(a))
     half = n // 2
     into, out = a[..., :half, half:], a[..., half:, :half]
     first = _inverse_by_halves(a[..., :half, :half])

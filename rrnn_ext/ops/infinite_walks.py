@@ -24,7 +24,7 @@ from rrnn_ext.ops._matrices import identity, phi
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
 from rrnn_ext.ops.product import product
 
-_ADVICE = "take a smaller alpha or a finite number of hops"
+ADVICE = "take a smaller alpha or a finite number of hops"
 
 
 @python_op
@@ -67,7 +67,7 @@ def _sum(a: Tensor, b: Tensor | None, source: Source, series: bool, proved: bool
         lambda wide: (start.to(wide.dtype), None),
         make_solver,
         norm,
-        _ADVICE,
+        ADVICE,
         (lambda wide, x: without_the_empty_walk(wide.matrix, x)) if b is None else (lambda wide, x: x),
     ).contiguous()
 

@@ -14,6 +14,7 @@ from rrnn_ext.infinite import deferred
 from rrnn_ext.infinite.convergence import source_of
 from rrnn_ext.ops import native
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
+from rrnn_ext.ops.infinite_pathways import infinite_pathways
 from rrnn_ext.ops.infinite_walks import infinite_walks
 
 
@@ -46,7 +47,9 @@ def pathway_sum(
     if found.is_cuda:
         deferred.note(found)
     elif not bool(found.all()):
-        x, y = _solutions(weight_hh, sources, targets, alpha, given_hh, given_alpha, proved=False)
+        ends = sources.unsqueeze(-1), targets.unsqueeze(-2)
+        _, x, y = infinite_pathways(weight_hh, *ends, alpha, True, given_hh, given_alpha)
+        x, y = x.squeeze(-1), y.squeeze(-1)
     return alpha**2 * (targets * x).sum(-1), x, y
 
 
@@ -64,13 +67,12 @@ def _solutions(
     alpha: float,
     given_hh: Tensor | None,
     given_alpha: Tensor | None,
-    proved: bool,
 ) -> tuple[Tensor, Tensor]:
     """x = (I - A)^{-1} u and y = (I - A)^{-T} v by factorisation, differentiable any number of times."""
     source = source_of(weight_hh, alpha, given_hh, given_alpha, nonnegative=True)
     mirrored = source._replace(weights=source.weights.mT)
     a = alpha * weight_hh.abs()
-    x = infinite_walks(a, sources.unsqueeze(-1), *source, series=False, proved=proved)
+    x = infinite_walks(a, sources.unsqueeze(-1), *source, series=False, proved=True)
     y = infinite_walks(a.mT, targets.unsqueeze(-1), *mirrored, series=False, proved=True)
     return x.squeeze(-1), y.squeeze(-1)
 
@@ -95,7 +97,7 @@ class _PathwaySum(Differentiable):
         weight_hh, sources, targets, given_hh, given_alpha, x, y = ctx.saved_tensors
         alpha = ctx.alpha
         if torch.is_grad_enabled():  # a derivative of this gradient may be wanted
-            x, y = _solutions(weight_hh, sources, targets, alpha, given_hh, given_alpha, proved=True)
+            x, y = _solutions(weight_hh, sources, targets, alpha, given_hh, given_alpha)
             scale = (alpha**2 * grad).unsqueeze(-1)
             by_edge = (scale * y).unsqueeze(-1) * x.unsqueeze(-2)
             return alpha * weight_hh.sign() * by_edge, scale * y, scale * x, None, None, None
@@ -112,7 +114,7 @@ class _PathwaySum(Differentiable):
     def tangent(ctx: Any, saved: Any, *tangents: Any) -> Any:
         weight_hh, sources, targets, given_hh, given_alpha, *_ = saved
         d_hh, d_sources, d_targets, *_ = tangents
-        x, y = _solutions(weight_hh, sources, targets, ctx.alpha, given_hh, given_alpha, proved=True)
+        x, y = _solutions(weight_hh, sources, targets, ctx.alpha, given_hh, given_alpha)
         moved = []
         if d_hh is not None:
             d_a = ctx.alpha * weight_hh.sign() * d_hh

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from rrnn_ext.infinite.convergence import norm_of
+from rrnn_ext.infinite.lapack import one_minus
 from rrnn_ext.infinite.margins import POWER_ROUNDINGS
 from rrnn_ext.infinite.operands import DenseOperand
-from rrnn_ext.infinite.solve import by_factorisation, one_minus, solve
+from rrnn_ext.infinite.solve import by_factorisation, solve
 from rrnn_ext.ops._matrices import block_triangular, identity
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
 from rrnn_ext.ops.product import product
@@ -38,7 +39,11 @@ def truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
         start = b.to(a.dtype)
         sizes = start.abs()
         beyond = half.abs() @ (other.abs() @ sizes)
-        return start - half @ (other @ start), POWER_ROUNDINGS * torch.finfo(a.dtype).eps * (sizes + hops * beyond)
+        noise = POWER_ROUNDINGS * torch.finfo(a.dtype).eps * (sizes + hops * beyond)
+        given = sizes.isfinite().all(-2, keepdim=True)
+        return start - half @ (other @ start), torch.where(
+            given, noise.nan_to_num(nan=torch.inf, posinf=torch.inf), torch.nan
+        )
 
     if a.is_cuda:
         solution, info = torch.linalg.solve_ex(one_minus(a), right(DenseOperand(a, a.double))[0])

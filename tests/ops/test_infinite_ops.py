@@ -10,6 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from rrnn_ext._options import Norm
 from rrnn_ext.ops.all_pairs import all_pairs_norm
+from rrnn_ext.ops.infinite_pathways import infinite_pathways
 from rrnn_ext.ops.pathway import pathway_sum
 
 ALPHA = 0.9
@@ -27,6 +28,20 @@ def test_pathway_sum(units: int) -> None:
 
     def function(*graph: Tensor) -> Tensor:
         return pathway_sum(*graph, ALPHA, None, None)[0]
+
+    given = weight_hh, sources, targets
+    assert gradcheck(function, given, check_forward_ad=True, check_batched_grad=True)
+    assert gradgradcheck(function, given, check_fwd_over_rev=True)
+
+
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 3), (3, 2)])
+def test_infinite_pathways(inputs: int, outputs: int, rectify: bool) -> None:
+    weight_hh = (drawn(2, 4, 4, seed=0).detach() / 8).requires_grad_()
+    sources, targets = drawn(2, 4, inputs, seed=1), drawn(2, outputs, 4, seed=2)
+
+    def function(*graph: Tensor) -> Tensor:
+        return infinite_pathways(*graph, ALPHA, rectify, None, None)[0]
 
     given = weight_hh, sources, targets
     assert gradcheck(function, given, check_forward_ad=True, check_batched_grad=True)

@@ -147,6 +147,18 @@ def infinite_walks_of_edges(case: Case, dtype: torch.dtype) -> Iterator[Argument
         yield {name: each for name, each in arguments.items() if name != "b"}
 
 
+def infinite_pathways(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    graph = {name: case.graph(dtype)[name] for name in ("weight_hh", "weight_in", "weight_out")}
+    weight_hh = graph["weight_hh"]
+    graph["weight_in"] = weight_hh if case.i is None else graph["weight_in"]
+    graph["weight_out"] = weight_hh if case.o is None else graph["weight_out"]
+    weight_hh, sources, targets = (each if case.batch is not None else each.unsqueeze(0) for each in graph.values())
+    ends = {"sources": sources.clone(), "targets": targets.clone(), "rectify": case.rectify}
+    yield {"weight_hh": weight_hh, **ends, "alpha": ALPHA, "given_hh": None, "given_alpha": None}
+    given = {"given_hh": ALPHA * weight_hh, "given_alpha": torch.ones((), dtype=torch.float64, device=DEVICE)}
+    yield {"weight_hh": given["given_hh"], **ends, "alpha": 1.0, **given}
+
+
 def product(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     a = case.graph(dtype)["weight_hh"]
     yield {"left": a, "right": drawn(a.shape, dtype)}
@@ -216,7 +228,7 @@ CALLS: dict[str, Callable[[Case, torch.dtype], Iterator[Arguments]]] = {
     for make in (
         *(finite_walks, finite_walks_backward, finite_walks_penalty, finite_walks_penalty_backward, infinite_walks),
         *(pathway, pathway_backward, pathway_sum, all_pairs_penalty, all_pairs_penalty_backward, all_pairs_norm),
-        *(infinite_walks_of_edges, product, truncated_inverse, finite_pairs, finite_pairs_slope),
+        *(infinite_walks_of_edges, infinite_pathways, product, truncated_inverse, finite_pairs, finite_pairs_slope),
     )
 }
 

@@ -38,6 +38,14 @@ DERIVATIVES = (
         tests=("transforms::TestFunc::test_vmap_beside_a_batch",),
     ),
     Bug(
+        name="ends-mistaken-for-one-another",
+        file="rrnn_ext/ops/infinite_pathways.py",
+        text="left, right = (of_sources.mT, x.mT) if by_inputs else (y.mT, of_targets)",
+        instead="left, right = (x.mT, of_sources.mT) if by_inputs else (y.mT, of_targets)",
+        breaks="where there are fewer inputs, the gradient of an infinite sum by W is that by its transpose",
+        tests=("infinite_pathways", "infinite_ops"),
+    ),
+    Bug(
         name="adjoint-of-the-wrong-weights",
         file="rrnn_ext/ops/infinite_walks.py",
         text="adjoint = infinite_walks(a.mT, grad, weights.mT, alpha,",
