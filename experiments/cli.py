@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from experiments.claims import summaries, tables
-from experiments.pages import connectome, reproduce, running, spiking
+from experiments.pages import connectome, masked, reproduce, running, spiking
 from experiments.pages import demo as demonstration
 from experiments.pages import report as html_report
 from experiments.pages.beside_optimum import beside_optimum
@@ -221,6 +221,19 @@ def run_connectome(
         connectome.tell(reading, _console())
         page = connectome.write(reading, out)
     _console().print(f"\nWritten: {page}, with its tables and figures beside it", soft_wrap=True)
+
+
+@app.command(name="masked")
+def run_masked(
+    runs: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for the records; what it has is not trained again.")
+    ] = Path("runs/masked"),
+    page: Annotated[Path, typer.Option(dir_okay=False, help="The page; its figures go beside it.")] = masked.PAGE,
+    seeds: Annotated[int, typer.Option(min=2, help="Networks for each penalty and strength.")] = masked.SEEDS,
+) -> None:
+    """Networks with the connections of C. elegans alone, trained under penalties of their pathways. CONNECTOME.md."""
+    with _refusing(MissingDataError):
+        masked.run(runs, page, _console(), seeds=seeds)
 
 
 @app.command()

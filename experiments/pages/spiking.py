@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from experiments.pages.figures import spiking as figures
 from experiments.tasks.spike_trains import SPIKE_TRAINS
 from experiments.training import progress, spiking
 from experiments.training.initialisations import CALIBRATED, FLUCTUATION_DRIVEN, INITIALISATIONS, KAIMING
+from experiments.training.kept import kept
 from experiments.training.spiking import Reached, Trained
 from rrnn_ext.reading.page import render
 
@@ -60,13 +59,14 @@ def run(
         for data, count in PASSES.items()
         for name in TRAINED_FROM
     ]
-    folder.mkdir(parents=True, exist_ok=True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the layers are small
     try:
         with progress.counting(console, len(measured) + len(learnt)) as done:
-            reached = [Reached(**found) for found in _found(folder / "rates.jsonl", measured, spiking.measure, done)]
-            trained = [Trained(**found) for found in _found(folder / "training.jsonl", learnt, _train, done)]
+            rates = kept(folder / "rates.jsonl", measured, spiking.measure)
+            reached = [Reached(**found) for found in _told(measured, rates, done)]
+            curves = kept(folder / "training.jsonl", learnt, _train)
+            trained = [Trained(**found) for found in _told(learnt, curves, done)]
     finally:
         torch.set_num_threads(threads)
     write(page, reached, trained, console)
@@ -99,17 +99,10 @@ def _train(data: str, **options: Any) -> Trained:
     return spiking.train(SPIKE_TRAINS[data](), **options)
 
 
-def _found(
-    path: Path, jobs: Sequence[dict[str, Any]], work: Callable[..., Reached | Trained], done: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """What ``work`` finds of each job: read from ``path`` if it is there, and else added to it."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    known = {json.dumps(line["job"]): line["found"] for line in lines}
-    for job in jobs:
-        key = json.dumps(job)
-        if key not in known:
-            known[key] = json.loads(json.dumps(asdict(work(**job))))  # as a second run reads it
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"job": job, "found": known[key]}) + "\n")
+def _told(
+    jobs: Sequence[dict[str, Any]], found: Iterable[dict[str, Any]], done: Callable[[str], None]
+) -> Iterator[Any]:
+    """What was found, each with a word to the progress bar."""
+    for job, one in zip(jobs, found, strict=True):
         done(job["initialisation"])
-    return [known[json.dumps(job)] for job in jobs]
+        yield one
