@@ -37,6 +37,7 @@ def write(records: Sequence[Record], page: Path, *, asked: int) -> list[Claim]:
         tables.cures(records),
         tables.instead(records),
         tables.other_gains(records),
+        tables.by_penalty(records),
         tables.by_spread(records),
         tables.by_drive(records),
     ]

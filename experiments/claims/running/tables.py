@@ -11,7 +11,7 @@ from scipy import stats
 from experiments.claims import intervals
 from experiments.claims.running.curing import kept
 from experiments.claims.running.groups import Number, at, cells, ratios
-from experiments.claims.running.reading import RELATIVE_ERROR
+from experiments.claims.running.reading import CORRELATION, OF_LAYERS, RELATIVE_ERROR
 from experiments.claims.verdicts import listed
 from experiments.tasks import modular
 from experiments.training.running.measures import FEW, Record
@@ -23,6 +23,7 @@ from experiments.training.running.networks import (
     L1,
     NETWORK,
     NETWORK_PER_HOP,
+    PENALTIES,
     UNPENALISED,
     WEIGHTS,
     WEIGHTS_PER_HOP,
@@ -30,13 +31,43 @@ from experiments.training.running.networks import (
 from experiments.training.running.networks import (
     TASKS as ALL_TASKS,
 )
-from experiments.training.running.runs import SOME_TASKS, STRONG, TASKS
+from experiments.training.running.runs import LAYERS, SOME_TASKS, STRONG, TASKS
 from rrnn_ext.reading.sheet import Sheet
 
 SPREADS = (0.0, 0.1, 0.2, 0.5, 1.0, math.inf)
 LEARNT = (
     0.95  # of the variance of the targets: a network with a larger error has learnt nothing, and has nothing to read
 )
+
+
+def by_penalty(records: Sequence[Record]) -> Sheet:
+    """How right the walks of the mean gains are under each penalty, on all tasks and at all strengths."""
+    rows = []
+    for layers, what in OF_LAYERS.items():
+        limit = RELATIVE_ERROR[layers]
+        for penalty in (UNPENALISED, *PENALTIES):
+            row = []
+            for kind in KINDS:
+                found = cells(records, layers=layers, penalties=[penalty]).values()
+                own = [record for cell in found for record in cell if record.setting.kind == kind]
+                right = sum(record.correlation >= CORRELATION and record.relative_error <= limit for record in own)
+                row.append(
+                    f"{right} of {len(own)}; {min(record.correlation for record in own):.3f}, "
+                    f"{max(record.relative_error for record in own):.3f}, "
+                    f"{intervals.of_mean([record.scale for record in own]).mean:.2f}"
+                    if own
+                    else ""
+                )
+            if any(row):
+                rows.append([what, penalty, *row])
+    return Sheet(
+        "Reading by penalty",
+        f"Walks of the mean gains, on all tasks and at all strengths: how many networks have r ≥ {CORRELATION:g} and "
+        f"an error ≤ {RELATIVE_ERROR[1]:g} ({RELATIVE_ERROR[LAYERS]:g} of stacks); then the least r, the largest error, "
+        "and the mean of ⟨P, J⟩ / ⟨J, J⟩, which is below 1 where the walks have the right pattern and are too small.",
+        ["", "penalty", *KINDS],
+        rows,
+    )
 
 
 def by_spread(records: Sequence[Record]) -> Sheet:

@@ -139,6 +139,17 @@ def test_nothing_is_claimed_of_nothing() -> None:
 
 
 class TestTables:
+    def test_reading_by_penalty(self) -> None:
+        records = [
+            *seeds("RNN", "on-off", L1, noisy="scale", scale=0.9),
+            *seeds("RNN", "lagged", L1, 0.1, relative_error=0.06, correlation=0.995, scale=0.7),
+            *seeds("GRU", "lagged", L1, layers=2, relative_error=0.06),
+            *seeds("RNN", "multiplication, drive 2", L1, relative_error=0.5),
+        ]
+        one, two = tables.by_penalty(records).rows
+        assert one == ["one layer", L1, "3 of 6; 0.995, 0.060, 0.80", "", ""]
+        assert two == ["stacks", L1, "", "3 of 3; 0.999, 0.060, 0.99", ""]
+
     def test_where_the_mean_field_fails(self) -> None:
         records = [
             *seeds("RNN", "on-off", UNPENALISED, spread=0.05, relative_error=0.01),

@@ -58,6 +58,17 @@ def test_strongly_driven_ones_are_not(kind: str) -> None:
     assert strong.saturated > weak.saturated
 
 
+def test_gains_are_those_of_every_layer() -> None:
+    _, made = network("RNN", layers=2, scale=2.0)
+    x = torch.randn(3, 5, 16)
+    outputs, _ = made.rnn(x)
+    below = nn.RNN(16, 6, batch_first=True)
+    below.load_state_dict({name: weight for name, weight in made.rnn.state_dict().items() if name.endswith("l0")})
+    lower, upper = (1 - states.square() for states in (below(x)[0], outputs))
+    for found, expected in zip(measures.gains(made, x, outputs), (lower, lower, upper, upper), strict=True):
+        torch.testing.assert_close(found.flatten(2), expected)
+
+
 def test_measures_against_what_they_are() -> None:
     setting, made = network("RNN", scale=2.0)
     record = measures.of_network(setting, made)
