@@ -63,8 +63,8 @@ def by_penalty(records: Sequence[Record]) -> Sheet:
     return Sheet(
         "Reading by penalty",
         f"Walks of the mean gains, on all tasks and at all strengths: how many networks have r ≥ {CORRELATION:g} and "
-        f"an error ≤ {RELATIVE_ERROR[1]:g} ({RELATIVE_ERROR[LAYERS]:g} of stacks); then the least r, the largest error, "
-        "and the mean of ⟨P, J⟩ / ⟨J, J⟩, which is below 1 where the walks have the right pattern and are too small.",
+        f"an error ≤ {RELATIVE_ERROR[1]:g} ({RELATIVE_ERROR[LAYERS]:g} of stacks); then the least r, the largest "
+        "error, and the mean of ⟨P, J⟩ / ⟨J, J⟩, below 1 where walks have the right pattern and are too small.",
         ["", "penalty", *KINDS],
         rows,
     )
@@ -225,7 +225,7 @@ def _met(records: Sequence[Record], penalties: Sequence[str], tasks: Sequence[st
                     for ratio in ratios(at(own[task], penalty), at(own[task], UNPENALISED), number)
                 ]
                 row.append(f"{intervals.of_geometric_mean(values).mean:.2g}" if values else "")
-            row += [f"{intervals.of_mean([number(record) for record in found]).mean:.2g}" for number in MEANS.values()]
+            row += [f"{intervals.of_mean([number(record) for record in found]).mean:.3g}" for number in MEANS.values()]
             rows.append(row)
     return rows
 

@@ -43,24 +43,28 @@ LOOKS = {
 OF_KIND = {"RNN": "#0072B2", "GRU": "#D55E00", "LSTM": "#009E73"}
 MEASURES = [field.name for field in fields(Record) if field.name != "setting"]
 SPREADS = {"spread": "Spread of the response", "spread_of_gains": "Spread of the gains"}
-LEAST_SHARE = 1e-3
+LEAST_SHARE, LEAST_ERROR = 1e-3, 5e-4
 
 
 def error_by_spread(records: Sequence[Record]) -> Exhibit:
     """The relative error of the mean field against how far sequences differ, a mark for each setting."""
     groups = [list(own) for _, own in groupby(sorted(records, key=_place), key=_place)]
+    learnt = [own for own in groups if _mean(own, "error") < LEARNT]
     depths = sorted({record.setting.layers for record in records})
     places = [(layers, spread) for layers in depths for spread in SPREADS]
     with style.context():
         figure, panels = style.panels(len(places), columns=len(SPREADS), height=2.3)
         for axes, (layers, spread) in zip(panels, places, strict=True):
             axes.axhline(RELATIVE_ERROR[layers], color=style.PALE, linewidth=0.8, linestyle=":")
-            for own in groups:
-                if own[0].setting.layers == layers and _mean(own, "error") < LEARNT:
+            spreads = [_mean(own, spread) for own in learnt]
+            for own, far in zip(learnt, spreads, strict=True):
+                if own[0].setting.layers == layers:
                     gated = not isinstance(TASKS[own[0].setting.task](), LinearTask)
-                    mark = _mark(OF_KIND[own[0].setting.kind], gated=gated)
-                    axes.plot([_mean(own, spread)], [_mean(own, "relative_error")], **mark)
-            axes.set(xscale="log", yscale="log", xlabel=SPREADS[spread])
+                    error = max(_mean(own, "relative_error"), LEAST_ERROR)
+                    axes.plot([far], [error], **_mark(OF_KIND[own[0].setting.kind], gated=gated))
+            axes.set(xscale="log", yscale="log", xlabel=SPREADS[spread], ylim=(0.7 * LEAST_ERROR, 1.3))
+            if spreads:
+                axes.set_xlim(0.8 * min(spreads), 1.25 * max(spreads))
         for axes in panels[:: len(SPREADS)]:
             axes.set_ylabel("Relative error of the walks")
         style.letter(panels, [OF_LAYERS[layers] for layers, _ in places])
@@ -76,8 +80,8 @@ def error_by_spread(records: Sequence[Record]) -> Exhibit:
         "A mark is the mean over the seeds of one task, penalty and strength. Error: ‖P - J‖ / ‖J‖ of the walks of the "
         "mean gains. Spread: how far the response of single sequences is from the mean one, and how far the gains and "
         "carries of all steps are, each as a root mean square in units of the mean's size. Dotted: the limit claimed. "
-        f"Networks with an MSE above {LEARNT:g}, which have learnt nothing, are left out; the data has them, and every "
-        "other measure.",
+        f"Networks with an MSE above {LEARNT:g}, which have learnt nothing, are left out, and errors below "
+        f"{LEAST_ERROR:g} are drawn there; the data has all of it, and every other measure.",
         figure,
         [_row(own) for own in groups],
     )

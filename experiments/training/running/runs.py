@@ -60,8 +60,9 @@ def plan(seeds: int, *, hidden: int, updates: int) -> list[Setting]:
         *networks(SOME_TASKS, [*GAINS]),
         *stacked([UNPENALISED, NETWORK_PER_HOP]),
         *networks(TASKS, [*COMPARED], 0.01),
+        *networks(TASKS, [*COMPARED], 0.003),
         *stacked([penalty for penalty in COMPARED if penalty != NETWORK_PER_HOP]),
-        *(setting for beta in (0.1, 0.003) for setting in networks(TASKS, [*COMPARED], beta)),
+        *networks(TASKS, [*COMPARED], 0.1),
     ]
 
 
