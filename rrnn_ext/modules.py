@@ -92,8 +92,9 @@ class ResolventPenalty(NetworkModule):
             Jacobians, one network. None: 4. With from_weights a tensor (steps, n) or (sequences, steps, n), the last
             step last, a callable that returns one, or its name: ``penalty()`` is then that of these steps.
         detach_gains: whether gains are constants, so that gradients flow to the weights of the walks alone, not through
-            what the units did. In trials the walks then stayed what the network does, at a lower error; with gradients
-            through them training makes gains, in part, of what the penalty is to prevent (docs/running-network.md).
+            what the units did. In trials the walks then stayed what the network does, at a lower error on sums of
+            what came in; with gradients through them training makes gains, in part, of what the penalty is to prevent
+            (docs/running-network.md).
 
     Raises:
         TypeError: ``rnn``, ``readout`` or an option is of a kind not named above; among them a Parameter and a tensor
