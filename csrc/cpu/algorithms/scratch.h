@@ -1,24 +1,39 @@
 // Working memory of a kernel: uninitialised, aligned to a cache line, gone with its scope.
 #pragma once
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <new>
 
 namespace rrnn::cpu {
 
-inline constexpr std::align_val_t kCacheLine{64};
-
 struct FreeAligned {
-  void operator()(void* memory) const { ::operator delete(memory, kCacheLine); }
+  void operator()(void* memory) const { std::free(memory); }
 };
 
 template <typename T>
 using Scratch = std::unique_ptr<T[], FreeAligned>;
 
+// From 4 MB on the kernel is asked for large pages: touching memory for the first time in small ones takes as long as a
+// pass of some kernels over it.
 template <typename T>
 Scratch<T> scratch(int64_t count) {
-  return Scratch<T>(static_cast<T*>(::operator new(static_cast<size_t>(count) * sizeof(T) + 64, kCacheLine)));
+  constexpr size_t kLine = 64, kPage = 2 << 20;
+  const size_t bytes = static_cast<size_t>(count) * sizeof(T) + kLine;
+  const bool large = bytes >= 2 * kPage;
+  const size_t alignment = large ? kPage : kLine;
+  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, rounded);
+  if (!memory) throw std::bad_alloc();
+#if defined(__linux__)
+  if (large) madvise(memory, rounded, MADV_HUGEPAGE);  // which a kernel without them may refuse
+#endif
+  return Scratch<T>(static_cast<T*>(memory));
 }
 
 }  // namespace rrnn::cpu

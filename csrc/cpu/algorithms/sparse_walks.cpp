@@ -2,8 +2,10 @@
 //   L_{hops-1} = c phi(V)' G_{hops-1},  L_m = c phi(V)' G_m + A' L_{m+1}
 //   grad phi(W)(r, c) = alpha sum_m L_{m+1}[r] . X_m[c]   grad phi(U) = L_0   grad phi(V) = c sum_m G_m X_m'
 // or the mirror image. It is all done for a few vectors of the narrower side after the other: no column of a walk's sum
-// needs to know of the others. Vectors are stored unit by unit, and several hops of a unit together: of each stored
-// value's gradient they are then one dot product of neighbours in memory. L is made and used up in blocks of such hops.
+// needs to know of the others. Vectors are stored unit by unit, a hop's after those of the hop before: where a product
+// looks them up they are close together. For the gradient of the stored values a block of hops is put side by side,
+// unit by unit: of each value's it is then one dot product of neighbours in memory. L is made and used up in such
+// blocks.
 #include "cpu/algorithms/sparse_walks.h"
 
 #include <algorithm>
@@ -14,8 +16,9 @@
 namespace rrnn::cpu {
 namespace {
 
-// A block's chain is to be in the cache, where it is looked up for each stored value.
-constexpr int64_t kBlockBytes = 4 << 20;
+// What a unit has in a block at most: enough that looking it up is reading neighbours, and that the sum over a vector's
+// lanes in the end is little beside the dot product. Longer rows are no faster, and take memory.
+constexpr int64_t kBlockRowBytes = 512;
 
 int64_t padded(int64_t vectors) { return vectors <= 1 ? 1 : vectors <= 4 ? 4 : vectors <= 8 ? 8 : kMostVectors; }
 
@@ -26,25 +29,24 @@ template <typename T>
 struct Layout {
   int64_t width;  // numbers of a unit and hop: the vectors that are carried together, rounded up
   int64_t kept;   // hops whose vectors are kept for the gradient of the stored values
-  int64_t block;  // of them a unit's stand together
+  int64_t block;  // of them so many are put side by side
   int64_t bundle, ends;
 
   explicit Layout(const SparseWalksCall<T>& call) {
     const SparseWalkProblem<T>& problem = call.problem;
     width = padded(problem.start.count);
-    const int64_t n = std::max<int64_t>(1, problem.n());
     kept = call.gradients ? problem.hops - 1 : 0;
     // Whole cache lines; and L_{m+1} is not to be written over while L_m is made of it.
     const int64_t step = std::max<int64_t>(2, 64 / static_cast<int64_t>(sizeof(T)) / width);
-    const int64_t most = kBlockBytes / (n * width * static_cast<int64_t>(sizeof(T))) / step * step;
-    block = std::clamp(most, step, round_up(std::max<int64_t>(1, kept), step));
-    bundle = n * width;
+    const int64_t most = std::max<int64_t>(step, kBlockRowBytes / static_cast<int64_t>(sizeof(T)) / width);
+    const int64_t blocks = std::max<int64_t>(1, (kept + most - 1) / most);
+    block = round_up(std::max<int64_t>(1, (kept + blocks - 1) / blocks), step);
+    bundle = problem.n() * width;
     ends = problem.terms() * problem.other.count * width;
   }
 
-  int64_t blocks() const { return (kept + block - 1) / block; }
-  int64_t chain() const { return blocks() * block * bundle; }
-  int64_t reverse() const { return kept ? block * bundle : 0; }
+  int64_t chain() const { return kept * bundle; }
+  int64_t of_block() const { return kept ? block * bundle : 0; }
 };
 
 template <typename T, int W>
@@ -67,7 +69,7 @@ class Run {
       return taken;
     };
     chain_ = take(layout.chain());
-    reverse_ = take(layout.reverse());
+    for (T** block : {&reverse_, &reverse_block_, &chain_block_}) *block = take(layout.of_block());
     for (T*& bundle : spare_) bundle = take(layout.bundle);
     sum_ = take(layout.bundle);
     lifted_ = take(layout.bundle);
@@ -91,13 +93,9 @@ class Run {
 
  private:
   // X_m: kept in the chain, or in one of two places in turn.
-  Bundle<T> x(int64_t m) const {
-    if (m < layout_.kept) return in_block(chain_ + m / layout_.block * layout_.block * layout_.bundle, m);
-    return {spare_[m % 2], W};
-  }
+  Bundle<T> x(int64_t m) const { return {m < layout_.kept ? chain_ + m * layout_.bundle : spare_[m % 2], W}; }
   // L_{m+1} at the place of hop m.
-  Bundle<T> reverse(int64_t m) const { return in_block(reverse_, m); }
-  Bundle<T> in_block(T* block, int64_t m) const { return {block + m % layout_.block * W, layout_.block * W}; }
+  Bundle<T> reverse(int64_t m) const { return {reverse_ + m % layout_.block * layout_.bundle, W}; }
 
   void product(bool forth, Bundle<T> from, const T* add, T add_scale, Bundle<T> to) const {
     const SparseRows& rows = forth ? problem_.forth : problem_.back;
@@ -110,7 +108,6 @@ class Run {
   void forward() {
     const int64_t hops = problem_.hops;
     begin_bundle<W>(problem_.start, problem_.rectify, first_, last_, forth_, x(0));
-    clear_unused();
     team_.wait();
     for (int64_t m = 0; m < hops; ++m) {
       if (problem_.per_hop) {
@@ -142,13 +139,12 @@ class Run {
     }
   }
 
-  // The hops by which the last block is longer than the chain take part in the dot products.
-  void clear_unused() {
-    for (int64_t m = layout_.kept; m < layout_.blocks() * layout_.block; ++m)
-      for (int64_t r = forth_.begin; r < forth_.end; ++r) {
-        std::fill_n(in_block(chain_ + (layout_.blocks() - 1) * layout_.block * layout_.bundle, m).of(r), W, T(0));
-        std::fill_n(reverse(m).of(r), W, T(0));
-      }
+  // The bundles of some hops side by side in a block, at `units`.
+  void put_side_by_side(const T* bundles, int64_t hops, Range units, T* block) const {
+    for (int64_t r = units.begin; r < units.end; ++r)
+      for (int64_t hop = 0; hop < hops; ++hop)
+        for (int64_t c = 0; c < W; ++c)
+          block[(r * layout_.block + hop) * W + c] = bundles[hop * layout_.bundle + r * W + c];
   }
 
   // f(q, c, at, ours) for this member's pairs of each term: `at` in (terms, outputs, inputs), `ours` in (terms, q, c).
@@ -243,15 +239,16 @@ class Run {
         team_.wait();
         next = to;
       }
-      const T* links = chain_ + begin * layout_.bundle;
+      put_side_by_side(x(begin).data, end - begin, forth_, chain_block_);
+      put_side_by_side(reverse(begin).data, end - begin, back_, reverse_block_);
+      team_.wait();
       const bool last = begin == 0 && last_ == problem_.start.count;
-      kernels_.sparse_gradient({rows.begin, rows.end, call_.rows.crow, call_.rows.columns, block * W,
-                                problem_.from_inputs ? reverse_ : links, block * W,
-                                problem_.from_inputs ? links : reverse_, block * W, problem_.alpha, accumulate,
-                                last && problem_.rectify ? call_.values : nullptr, call_.grad_values});
+      kernels_.sparse_gradient({rows.begin, rows.end, call_.rows.crow, call_.rows.columns, (end - begin) * W,
+                                problem_.from_inputs ? reverse_block_ : chain_block_, block * W,
+                                problem_.from_inputs ? chain_block_ : reverse_block_, block * W, problem_.alpha,
+                                accumulate, last && problem_.rectify ? call_.values : nullptr, call_.grad_values});
       accumulate = true;
       end = begin;
-      if (begin > 0) team_.wait();  // the block is written over
     }
     if (call_.grad_start) {
       const Bundle<T> first{spare_[hops % 2], W};  // X_{hops-1} is in the other one
@@ -277,7 +274,7 @@ class Run {
   const Range forth_, back_, others_;  // this member's rows of the two matrices and its vectors of the other side
   double total_ = 0;                   // the leader's: the penalty so far
   int64_t first_ = 0, last_ = 0;       // vectors of the narrower side that are carried now
-  T *chain_, *reverse_, *spare_[2], *sum_, *lifted_, *walks_, *gradient_, *sizes_;
+  T *chain_, *reverse_, *reverse_block_, *chain_block_, *spare_[2], *sum_, *lifted_, *walks_, *gradient_, *sizes_;
 };
 
 }  // namespace
@@ -285,8 +282,8 @@ class Run {
 template <typename T>
 int64_t sparse_walks_scratch(const SparseWalksCall<T>& call) {
   const Layout<T> layout(call);
-  constexpr int64_t kPieces = 9, kLine = 64 / sizeof(T);
-  return layout.chain() + layout.reverse() + 4 * layout.bundle + 2 * layout.ends + 2 * call.problem.other.count +
+  constexpr int64_t kPieces = 11, kLine = 64 / sizeof(T);
+  return layout.chain() + 3 * layout.of_block() + 4 * layout.bundle + 2 * layout.ends + 2 * call.problem.other.count +
          kPieces * kLine;
 }
 

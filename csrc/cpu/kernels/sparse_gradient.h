@@ -4,6 +4,7 @@
 #include "common/edge.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/simd.h"
+#include "cpu/kernels/sparse_far.h"
 
 namespace RRNN_ISA {
 
@@ -37,12 +38,14 @@ inline void dots(const SparseGradient<T>& p, const T* left, int64_t k, int valid
 template <typename T>
 void sparse_gradient(const SparseGradient<T>& p) {
   constexpr int kTogether = 8;
+  const bool far = is_far(p);
   for (int64_t r = p.begin; r < p.end; ++r) {
     const T* left = p.left + r * p.ldleft;
     const int64_t end = p.crow[r + 1];
     for (int64_t k = p.crow[r]; k < end; k += kTogether) {
       const int valid = static_cast<int>(end - k < kTogether ? end - k : kTogether);
       T found[kTogether];
+      if (far) ask_for_edges(p.columns, p.grad, k);
       if (valid > 4)
         dots<T, 8>(p, left, k, valid, found);
       else
