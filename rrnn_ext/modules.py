@@ -19,6 +19,7 @@ from rrnn_ext.networks.running.given import walks_of_gains
 from rrnn_ext.networks.running.network import Run, walks_of_run
 from rrnn_ext.networks.running.sequences import Sequences, State
 from rrnn_ext.networks.running.sizes import RunInfo, hops_of, info_of, penalty_of, sum_of
+from rrnn_ext.networks.running.walks import Walks
 from rrnn_ext.networks.sources import WeightSource, read_weight
 from rrnn_ext.sparse.call import is_sparse
 
@@ -329,7 +330,7 @@ class ResolventPenalty(NetworkModule):
             raise TypeError(f"x and out must be given together, got {'x' if given[0] else 'out'} alone")
         return all(given)
 
-    def _walks(self, run: Run, gains: Any) -> tuple[list[Tensor], PenaltyOptions, torch.dtype]:
+    def _walks(self, run: Run, gains: Any) -> tuple[list[Walks], PenaltyOptions, torch.dtype]:
         """The walks (steps, k, o, i) of each graph of the network that ran."""
         network, (options, leak) = self._network, self._read_options()
         given, detached, alpha = self._options["gains"], self._options["detach_gains"], options.pop("alpha")

@@ -21,17 +21,17 @@ STEMS = sorted(path.stem for path in (ROOT / "rrnn_ext" / "ops").glob("[a-z]*.py
 CALLED_BY_RULES = {
     "all_pairs_penalty",
     "all_pairs_penalty_backward",
+    "driven_walks_backward",
+    "driven_walks_penalty_backward",
     "finite_walks_penalty_backward",
     "pathway",
     "pathway_backward",
     "sparse_walks_backward",
     "sparse_walks_penalty_backward",
 }
-# Where transforms and compilers see PyTorch's own operations in place of the op.
-IN_EAGER_MODE_ALONE = {"driven_walks", "driven_walks_backward"}
 # Of graphs, without numbers in it that a derivative could be of, and on the host wherever the weights are.
 OF_INDICES = {"sparse_infinite_walks_components"}
-WITHOUT_RULES = CALLED_BY_RULES | IN_EAGER_MODE_ALONE | OF_INDICES
+WITHOUT_RULES = CALLED_BY_RULES | OF_INDICES
 
 
 def registered() -> set[str]:
@@ -63,7 +63,7 @@ def lacks(stem: str) -> Iterator[str]:
     ops = ops_of(stem)
     if not ops:
         yield "an op of its name"
-    if not any(op in RULES for op in ops) and not set(ops) <= IN_EAGER_MODE_ALONE:
+    if ops and not any(op in RULES for op in ops):
         yield "an op with derivatives"
     for op in ops:
         if fakes.find(f"rrnn_ext::{op}").fake_impl.kernel is None:

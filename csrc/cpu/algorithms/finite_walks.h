@@ -17,12 +17,12 @@ double flops_of(const WalkProblem<T>& problem, double weights) {
   return 2.0 * weights * static_cast<double>(problem.width()) * static_cast<double>(problem.hops);
 }
 
-// `a`, made ready for the products of a chain. `copy` is room for a.copy_size() numbers.
+// `a`, made ready for so many products with vectors. `copy` is room for a.copy_size() numbers.
 template <typename Operand, typename T>
-Operand prepared(const WalkProblem<T>& problem, const Operand& a, bool forwards, Team& team, T* copy) {
+Operand prepared(int64_t products, const Operand& a, bool forwards, Team& team, T* copy) {
   constexpr int64_t kManyProducts = 8;
   Operand ready = a;
-  if (problem.width() * (problem.hops - 1) >= kManyProducts) ready.prepare(forwards, team, copy);
+  if (products >= kManyProducts) ready.prepare(forwards, team, copy);
   return ready;
 }
 
@@ -33,21 +33,28 @@ struct ChainPart {
   bool alone;  // no need to wait for the others after a hop
 };
 
-template <typename Operand, typename T>
-ChainPart chain_part(const WalkProblem<T>& problem, const Operand& a, const Team& team) {
+// Of so many vectors of n units, which are not to be parted within `together` of them.
+template <typename Operand>
+ChainPart chain_part(int64_t vectors, int64_t n, const Operand& a, const Team& team, int64_t together = 1) {
   // Eight vectors make full use of a weight that is loaded, and W is to stay in each core's own cache.
   constexpr int64_t kFullPanel = 8, kOwnCache = 1 << 20;
-  const int64_t enough = a.bytes() <= kNearBytes ? kFullPanel / 2 : kFullPanel;
-  if (team.items() == 1 || (a.bytes() <= kOwnCache && problem.width() / team.items() >= enough))
-    return {team.share(problem.width()), {0, problem.n}, true};
-  return {{0, problem.width()}, team.share(problem.n, 16), false};
+  const int64_t enough = std::max(together, a.bytes() <= kNearBytes ? kFullPanel / 2 : kFullPanel);
+  if (team.items() == 1 || (a.bytes() <= kOwnCache && vectors / team.items() >= enough))
+    return {team.share(vectors, together), {0, n}, true};
+  return {{0, vectors}, team.share(n, 16), false};
 }
 
-// to = A from (+ add), or A' from, for this member's part; bundles of width() vectors.
+// How many hops of the reverse chain one product for the gradient of W takes: enough to feed it, little beside W.
+inline int64_t hops_of_block(int64_t n, int64_t vectors, int64_t hops) {
+  const int64_t wanted = std::clamp<int64_t>(n / 32, 64, 256);
+  return std::clamp<int64_t>(wanted / std::max<int64_t>(1, vectors), 2, std::max<int64_t>(2, hops));
+}
+
+// to = A from (+ add), or A' from, for this member's part of bundles of vectors of n units.
 template <typename Operand, typename T>
-void advance_chain(const WalkProblem<T>& problem, const Operand& a, const T* from, const T* add, T* to, bool forwards,
-                   bool reverse, const ChainPart& part) {
-  const int64_t n = problem.n, own = part.vectors.begin * n, width = part.vectors.end - part.vectors.begin;
+void advance_chain(int64_t n, const Operand& a, const T* from, const T* add, T* to, bool forwards, bool reverse,
+                   const ChainPart& part) {
+  const int64_t own = part.vectors.begin * n, width = part.vectors.end - part.vectors.begin;
   from += own;
   to += own;
   if (add) add += own;

@@ -10,13 +10,6 @@
 namespace rrnn::cpu {
 namespace {
 
-// How many vectors of the reverse chain one product takes: enough to feed it, little beside W.
-template <typename T>
-int64_t block_hops(const WalkProblem<T>& problem) {
-  const int64_t vectors = std::clamp<int64_t>(problem.n / 32, 64, 256);
-  return std::clamp<int64_t>(vectors / std::max<int64_t>(1, problem.width()), 2, std::max<int64_t>(2, problem.hops));
-}
-
 // grad_walks as bundles of `width` vectors of the other side: (terms, width, other_width).
 template <typename T>
 void arrange_gradient(const WalkProblem<T>& problem, const T* grad_walks, T* arranged, Team& team) {
@@ -80,7 +73,8 @@ void grad_other(const WalkProblem<T>& problem, const Kernels<T>& k, const T* gra
 template <typename T>
 int64_t walk_backward_scratch(const WalkProblem<T>& problem) {
   const int64_t bundle = problem.width() * problem.n;
-  return bundle * (block_hops(problem) + 3) + problem.terms() * problem.inputs * problem.outputs +
+  return bundle * (hops_of_block(problem.n, problem.width(), problem.hops) + 3) +
+         problem.terms() * problem.inputs * problem.outputs +
          (lifts_a_copy(problem) ? problem.other_width() * problem.n : 0) +
          DenseOperand<T>::copy_size(problem.n, problem.n);
 }
@@ -89,15 +83,15 @@ template <typename Operand, typename T>
 void walk_backward(const WalkProblem<T>& problem, const Operand& weights, const T* grad_walks, const T* chain,
                    T* grad_hh, T* grad_in, T* grad_out, Team& team, T* shared) {
   const int64_t n = problem.n, width = problem.width(), bundle = width * n, hops = problem.hops;
-  const int64_t term = width * problem.other_width(), block = block_hops(problem);
-  const Operand a = prepared(problem, weights, !problem.from_inputs(), team, shared);
+  const int64_t term = width * problem.other_width(), block = hops_of_block(n, width, hops);
+  const Operand a = prepared(width * (hops - 1), weights, !problem.from_inputs(), team, shared);
   T* reverse = shared + Operand::copy_size(n, n);  // (block, width, n)
   T* lifted = reverse + block * bundle;            // c phi(other)' G
   T* weighted = lifted + bundle;                   // the same times a hop weight; at last the sum of the chain
   T* first = weighted + bundle;                    // L_0
   T* gradient = first + bundle;                    // (terms, width, other_width)
   T* copy = gradient + problem.terms() * term;     // phi(other)', where lifts_a_copy
-  const ChainPart part = chain_part(problem, a, team);
+  const ChainPart part = chain_part(width, n, a, team);
   const Range rows = team.share(n, 8);
 
   arrange_gradient(problem, grad_walks, gradient, team);
@@ -122,7 +116,7 @@ void walk_backward(const WalkProblem<T>& problem, const Operand& weights, const 
   const auto advance = [&](int64_t m, T* to) {
     const T* in = inflow(m);
     if (next)
-      advance_chain(problem, a, next, in, to, !problem.from_inputs(), m % 2, part);
+      advance_chain(n, a, next, in, to, !problem.from_inputs(), m % 2, part);
     else
       for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
         std::copy(in + c * n + part.units.begin, in + c * n + part.units.end, to + c * n + part.units.begin);

@@ -56,12 +56,12 @@ int64_t walk_forward_scratch(const WalkProblem<T>& problem, bool keeps_chain) {
 template <typename Operand, typename T>
 void walk_forward(const WalkProblem<T>& problem, const Operand& weights, T* walks, T* chain, Team& team, T* shared) {
   const int64_t n = problem.n, width = problem.width(), bundle = width * n;
-  const Operand a = prepared(problem, weights, problem.from_inputs(), team, shared);
+  const Operand a = prepared(width * (problem.hops - 1), weights, problem.from_inputs(), team, shared);
   T* sum = shared + Operand::copy_size(n, n);
   T* buffer = sum + bundle;
   T* ring = buffer + width * problem.other_width();  // two bundles in turn where no chain is kept
   const auto step = [&](int64_t m) { return chain ? chain + m * bundle : ring + m % 2 * bundle; };
-  const ChainPart part = chain_part(problem, a, team);
+  const ChainPart part = chain_part(width, n, a, team);
   const Range others = part.alone ? Range{0, problem.other_width()} : team.share(problem.other_width());
   const auto exchange = [&] {
     if (!part.alone) team.wait();
@@ -76,7 +76,7 @@ void walk_forward(const WalkProblem<T>& problem, const Operand& weights, T* walk
       add_links(problem, a.kernels(), {m, m + 1}, x, part, sum);
     }
     if (m + 1 == problem.hops) break;
-    advance_chain<Operand, T>(problem, a, x, nullptr, step(m + 1), problem.from_inputs(), m % 2, part);
+    advance_chain<Operand, T>(n, a, x, nullptr, step(m + 1), problem.from_inputs(), m % 2, part);
     exchange();
   }
   if (!problem.per_hop) {

@@ -33,6 +33,22 @@ struct DenseProduct {
   int64_t ldsign = 0;
 };
 
+// out[c][j] = scale * sum_t factors[t][j] from[c][t][j] (+ add[c][j], which may be out), c < vectors, t < terms,
+// j < units: a sum of elementwise products.
+template <typename T>
+struct HadamardSum {
+  int64_t units, vectors, terms;
+  const T* factors;
+  int64_t factor_stride;  // from term to term
+  const T* from;
+  int64_t vector_stride, term_stride;
+  T scale;
+  const T* add;  // or null
+  int64_t add_stride;
+  T* out;
+  int64_t out_stride;
+};
+
 // A matrix of so many bytes stays in the second-level cache while it is used.
 inline constexpr int64_t kNearBytes = 1 << 18;
 
@@ -54,6 +70,7 @@ struct Kernels {
                             T* x_next, T* y_next, bool rectify);
   // For r < rows and k < cols, where all of it is in cache.
   void (*dense_product)(int64_t rows, int64_t cols, const DenseProduct<T>& of);
+  void (*hadamard_sum)(const HadamardSum<T>& of);
   // to[k][r] = phi(from[r][k]) for r in rows, k < cols.
   void (*transpose)(Range rows, int64_t cols, const T* from, int64_t ldfrom, T* to, int64_t ldto, bool rectify);
   // The inverse of m (n, n), which is overwritten; scratch is room for 17 n numbers.

@@ -1,134 +1,98 @@
-// The ops of walks through a network that runs, on CPU tensors: checks and memory.
+// The ops of walks through a network that ran, on CPU tensors.
+#include "cpu/algorithms/driven_walks.h"
+
 #include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/tensor.h>
 
-#include <optional>
-#include <tuple>
+#include <algorithm>
+#include <vector>
 
-#include "common/checks.h"
-#include "common/tensors.h"
-#include "cpu/algorithms/driven_chain.h"
+#include "common/driven_ops.h"
+#include "cpu/algorithms/penalty.h"
 #include "cpu/algorithms/scratch.h"
+#include "cpu/algorithms/team.h"
 
 namespace rrnn::cpu {
 namespace {
 
-using torch::stable::Tensor;
-
-// What both ops are given, dense; `width` vectors of each of the networks.
-struct DrivenCall {
-  Tensor weight_hh, gains;
-  std::optional<Tensor> carries;
-  double alpha;
-  int64_t n, rows, hops, count, parts, width;
-
-  DrivenCall(const Tensor& hh, const Tensor& gain, const std::optional<Tensor>& carry, double alpha, int64_t width)
-      : weight_hh(dense(hh)), gains(dense(gain)), alpha(alpha), width(width) {
-    check_floating(hh);
-    check_like("gains", gain, hh);
-    STD_TORCH_CHECK(hh.dim() == 2 && hh.size(1) > 0 && hh.size(0) % hh.size(1) == 0,
-                    "weight_hh must be (gates x n, n), got ", shape_of(hh));
-    n = hh.size(1);
-    rows = hh.size(0);
-    STD_TORCH_CHECK(gain.dim() == 4 && gain.size(3) == rows, "gains must be (hops, count, parts, ", rows, "), got ",
-                    shape_of(gain));
-    hops = gain.size(0);
-    count = gain.size(1);
-    parts = gain.size(2);
-    if (!carry) return;
-    check_like("carries", *carry, hh);
-    STD_TORCH_CHECK(carry->dim() == 5 && carry->size(0) == hops && carry->size(1) == count && carry->size(2) == parts &&
-                        carry->size(3) == parts && carry->size(4) == n,
-                    "carries must be (", hops, ", ", count, ", ", parts, ", ", parts, ", ", n, "), got ",
-                    shape_of(*carry));
-    carries = dense(*carry);
-  }
-
-  Tensor links() const {
-    const int64_t sizes[] = {hops + 1, count, width, parts, n};
-    return empty_of(weight_hh, sizes, 5);
+struct DrivenOnCpu {
+  template <typename T>
+  static void forward(const Tensor&, DrivenProblem<T> problem, T* walks, T* chain) {
+    const int64_t hops = skip_weightless(problem);
+    const Scratch<T> shared = scratch<T>(driven_forward_scratch(problem));
+    run_team(flops_of(problem), [&](Team& team) { driven_forward(problem, walks, chain, team, shared.get()); });
+    const int64_t term = problem.vectors() * problem.inputs;
+    if (problem.per_hop) std::fill(walks + problem.hops * term, walks + hops * term, T(0));
+    if (chain) std::fill(chain + problem.hops * problem.link(), chain + hops * problem.link(), T(0));
   }
 
   template <typename T>
-  DrivenChain<T> problem() const {
-    const auto data = [](const Tensor& tensor) { return static_cast<const T*>(tensor.const_data_ptr()); };
-    return {n,
-            rows,
-            parts,
-            count,
-            width,
-            hops,
-            data(weight_hh),
-            data(gains),
-            carries ? data(*carries) : nullptr,
-            static_cast<T>(alpha)};
-  }
-};
-
-Tensor driven_walks(Tensor weight_hh, Tensor gains, std::optional<Tensor> carries, Tensor entering, double alpha) {
-  STD_TORCH_CHECK(entering.dim() == 4, "entering must be (1 or hops + 1, count, width, n), got ", shape_of(entering));
-  const DrivenCall call(weight_hh, gains, carries, alpha, entering.size(2));
-  check_like("entering", entering, weight_hh);
-  STD_TORCH_CHECK((entering.size(0) == 1 || entering.size(0) == call.hops + 1) && entering.size(1) == call.count &&
-                      entering.size(3) == call.n,
-                  "entering must be (1 or ", call.hops + 1, ", ", call.count, ", width, ", call.n, "), got ",
-                  shape_of(entering));
-  const Tensor from = dense(entering);
-  Tensor chain = call.links();
-  if (chain.numel() == 0) return chain;
-  dispatch(weight_hh, [&](auto zero) {
-    using T = decltype(zero);
-    const DrivenChain<T> problem = call.problem<T>();
-    const Scratch<T> shared = scratch<T>(driven_forward_scratch(problem));
-    run_team(problem.flops(), [&](Team& team) {
-      driven_chain_forward(problem, static_cast<const T*>(from.const_data_ptr()), from.size(0), at<T>(chain, 0, 0),
-                           team, shared.get());
-    });
-  });
-  return chain;
-}
-
-std::tuple<Tensor, Tensor, Tensor, Tensor> driven_walks_backward(Tensor grad_chain, Tensor chain, Tensor weight_hh,
-                                                                 Tensor gains, std::optional<Tensor> carries,
-                                                                 double alpha, bool of_gains) {
-  STD_TORCH_CHECK(chain.dim() == 5, "chain must come from the forward op, got ", shape_of(chain));
-  const DrivenCall call(weight_hh, gains, carries, alpha, chain.size(2));
-  Tensor grad_links = call.links(), grad_hh = empty_of(weight_hh, {call.rows, call.n});
-  for (const auto& [name, given] : {std::pair{"grad_chain", &grad_chain}, std::pair{"chain", &chain}}) {
-    check_like(name, *given, weight_hh);
-    STD_TORCH_CHECK(given->dim() == 5 && given->numel() == grad_links.numel() && given->size(0) == call.hops + 1, name,
-                    " must be ", shape_of(grad_links), ", got ", shape_of(*given));
-  }
-  const bool of_carries = of_gains && call.carries;
-  Tensor grad_gains =
-      of_gains ? empty_of(weight_hh, {call.hops, call.count, call.parts, call.rows}) : empty_of(weight_hh, {0});
-  const int64_t sizes[] = {call.hops, call.count, call.parts, call.parts, call.n};
-  Tensor grad_carries = of_carries ? empty_of(weight_hh, sizes, 5) : empty_of(weight_hh, {0});
-  const Tensor gradient = dense(grad_chain), links = dense(chain);
-  dispatch(weight_hh, [&](auto zero) {
-    using T = decltype(zero);
-    const DrivenChain<T> problem = call.problem<T>();
-    if (grad_links.numel() == 0) {
-      if (grad_hh.numel() > 0) std::fill_n(at<T>(grad_hh, 0, 0), grad_hh.numel(), T(0));
-      if (grad_gains.numel() > 0) std::fill_n(at<T>(grad_gains, 0, 0), grad_gains.numel(), T(0));
-      if (grad_carries.numel() > 0) std::fill_n(at<T>(grad_carries, 0, 0), grad_carries.numel(), T(0));
+  static void backward(const Tensor&, DrivenProblem<T> problem, const T* grad_walks, const T* chain,
+                       const DrivenGradients<T>& to) {
+    const int64_t hops = skip_weightless(problem);
+    const int64_t rows = problem.rows(), skipped = hops - problem.hops;
+    const auto clear = [](T* numbers, int64_t begin, int64_t count) {
+      if (numbers) std::fill_n(numbers + begin, count, T(0));
+    };
+    if (problem.vectors() * problem.inputs == 0) {
+      clear(to.weight_hh, 0, rows * problem.n);
+      clear(to.weight_ih, 0, rows * problem.inputs);
+      clear(to.entering, 0, problem.enters_each_hop ? hops * problem.bundle() : problem.width * problem.n);
+      for (T* each : {to.gains, to.input_gains}) clear(each, 0, hops * problem.gains_at(1, 0, 0));
+      clear(to.carries, 0, hops * problem.carries_at(1, 0, 0));
       return;
     }
     const Scratch<T> shared = scratch<T>(driven_backward_scratch(problem));
-    run_team(2 * problem.flops(), [&](Team& team) {
-      driven_chain_backward(problem, static_cast<const T*>(gradient.const_data_ptr()),
-                            static_cast<const T*>(links.const_data_ptr()), at<T>(grad_hh, 0, 0),
-                            at<T>(grad_gains, 0, 0), at<T>(grad_carries, 0, 0), at<T>(grad_links, 0, 0), team,
-                            shared.get());
-    });
-  });
-  return {grad_hh, grad_gains, grad_carries, grad_links};
-}
+    run_team(2 * flops_of(problem),
+             [&](Team& team) { driven_backward(problem, grad_walks, chain, to, team, shared.get()); });
+    for (T* each : {to.gains, to.input_gains})
+      clear(each, problem.gains_at(problem.hops, 0, 0), skipped * problem.gains_at(1, 0, 0));
+    clear(to.carries, problem.carries_at(problem.hops, 0, 0), skipped * problem.carries_at(1, 0, 0));
+    if (problem.enters_each_hop) clear(to.entering, problem.hops * problem.bundle(), skipped * problem.bundle());
+  }
+
+  template <typename T>
+  static void norm(const Tensor&, const DrivenNorm<T>& norm, T* value) {
+    const std::vector<T> weights = of_each_network(norm);
+    *value = penalty(norm.norm, norm.walks, norm.terms * norm.networks, norm.pairs,
+                     norm.term_weights ? weights.data() : nullptr, norm.pair_weights) /
+             static_cast<T>(norm.networks);
+  }
+
+  template <typename T>
+  static void slope(const Tensor&, const DrivenNorm<T>& norm, const T* grad_value, T* grad_walks) {
+    const std::vector<T> weights = of_each_network(norm);
+    penalty_backward(norm.norm, norm.walks, norm.terms * norm.networks, norm.pairs,
+                     norm.term_weights ? weights.data() : nullptr, norm.pair_weights,
+                     *grad_value / static_cast<T>(norm.networks), grad_walks);
+  }
+
+ private:
+  // Leaves out the hops at the end that have no weight, whose part of every result is zero. Returns how many there
+  // were.
+  template <typename T>
+  static int64_t skip_weightless(DrivenProblem<T>& problem) {
+    const int64_t hops = problem.hops;
+    problem.hops = problem.weighted_hops();
+    return hops;
+  }
+
+  // The weights of the terms, each as often as there are networks.
+  template <typename T>
+  static std::vector<T> of_each_network(const DrivenNorm<T>& norm) {
+    std::vector<T> weights;
+    for (int64_t m = 0; norm.term_weights && m < norm.terms; ++m)
+      weights.insert(weights.end(), norm.networks, norm.term_weights[m]);
+    return weights;
+  }
+};
 
 }  // namespace
 }  // namespace rrnn::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(rrnn_ext, CPU, m) {
-  m.impl("driven_walks", TORCH_BOX(&rrnn::cpu::driven_walks));
-  m.impl("driven_walks_backward", TORCH_BOX(&rrnn::cpu::driven_walks_backward));
+  using Ops = rrnn::DrivenOps<rrnn::cpu::DrivenOnCpu>;
+  m.impl("driven_walks", TORCH_BOX(&Ops::walks));
+  m.impl("driven_walks_backward", TORCH_BOX(&Ops::walks_backward));
+  m.impl("driven_walks_penalty", TORCH_BOX(&Ops::penalty));
+  m.impl("driven_walks_penalty_backward", TORCH_BOX(&Ops::penalty_backward));
 }

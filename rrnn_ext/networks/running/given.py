@@ -8,7 +8,7 @@ from torch import Tensor
 from rrnn_ext.networks.constants import Constant
 from rrnn_ext.networks.leaks import rows_of, widened
 from rrnn_ext.networks.running.steps import Vectors
-from rrnn_ext.networks.running.walks import DrivenLayer, driven_walks, edge
+from rrnn_ext.networks.running.walks import DrivenLayer, Edges, Walks, driven_walks
 from rrnn_ext.ops._matrices import phi
 from rrnn_ext.sparse.call import is_sparse
 
@@ -20,7 +20,7 @@ def walks_of_gains(
     alpha: float | Tensor,
     rectify: bool,
     leak: float | Tensor | Constant | None,
-) -> list[Tensor]:
+) -> list[Walks]:
     """P (steps, k, o, i) by lag, ``V A_T .. A_{T-m+1} diag(d_{T-m}) U`` with ``A_t = diag(d_t) W``; of a leak, with
     ``A_t = 1 - leak + leak diag(d_t) W`` and ``leak diag(d_{T-m}) U``.
 
@@ -53,10 +53,12 @@ def walks_of_gains(
         by_lag = rows * by_lag
         carries = ((1.0 - rows) * torch.ones_like(by_lag)).unsqueeze(-2)
     eye = torch.eye(units, dtype=weight_hh.dtype, device=weight_hh.device)
-    incoming = eye if weight_in is None else edge(weight_in.to(weight_hh.dtype), alpha, rectify)
-    readout = eye if weight_out is None else edge(weight_out.to(weight_hh.dtype), alpha, rectify)
-    vectors = Vectors(by_lag, by_lag, carries)
+    edges = Edges(alpha, rectify)
+    incoming = eye if weight_in is None else edges.of(weight_in.to(weight_hh.dtype))
+    readout = eye if weight_out is None else edges.of(weight_out.to(weight_hh.dtype))
+    vectors = Vectors(by_lag, None, carries)
     if rectify:
         vectors = vectors.mapped(torch.abs)
+    ends = (weight_in is not None) + (weight_out is not None)
     layer = DrivenLayer(weight_hh, incoming, None, vectors)
-    return driven_walks([[layer]], [readout], alpha=alpha, readout_lag=0)
+    return driven_walks([[layer]], [readout], edges=edges, ends=ends, readout_lag=0)

@@ -14,7 +14,7 @@ from rrnn_ext.networks.leaks import in_layer, rows_of
 from rrnn_ext.networks.readers import Layer, LayerRun, Reader
 from rrnn_ext.networks.running.sequences import Batch, Sequences, State, batch_of, mean_over_sequences, reverse
 from rrnn_ext.networks.running.steps import Vectors
-from rrnn_ext.networks.running.walks import DrivenLayer, driven_walks, edge
+from rrnn_ext.networks.running.walks import DrivenLayer, Edges, Walks, driven_walks
 from rrnn_ext.ops._matrices import phi
 
 _SEQUENCES = 4  # of a batch, where nothing is said
@@ -42,7 +42,7 @@ def walks_of_run(
     leak: float | Tensor | Constant | None,
     gains: int | Literal["mean"] | None,
     detached: bool,
-) -> list[Tensor]:
+) -> list[Walks]:
     """P (steps, k, o, i) by lag, of each choice of directions.
 
     Args:
@@ -65,19 +65,21 @@ def walks_of_run(
         vectors = _vectors(reader, layers, batch, rows, mean=mean)
     if rectify:
         vectors = [[each.mapped(torch.abs) for each in directions] for directions in vectors]
+    edges = Edges(alpha, rectify)
     driven = [
-        [_driven(layer, own, alpha, rectify, dtype) for layer, own in zip(directions, of_layer, strict=True)]
+        [_driven(layer, own, edges, dtype) for layer, own in zip(directions, of_layer, strict=True)]
         for directions, of_layer in zip(layers, vectors, strict=True)
     ]
     if weight_out is None:
-        edges = torch.eye(reader.size * reader.directions, dtype=dtype, device=like.device)
+        readout = torch.eye(reader.size * reader.directions, dtype=dtype, device=like.device)
     else:
-        edges = edge(weight_out.to(dtype), alpha, rectify)
-    readouts = [reader.columns_of(edges, direction) for direction in range(reader.directions)]
+        readout = edges.of(weight_out.to(dtype))
+    readouts = [reader.columns_of(readout, direction) for direction in range(reader.directions)]
     having = None
     if batch.lengths is not None and not mean:
         having = batch.lengths - torch.arange(batch.inputs.shape[1], device=like.device).unsqueeze(1)
-    return driven_walks(driven, readouts, alpha=alpha, readout_lag=readout_lag, having=having)
+    ends = 1 if weight_out is None else 2
+    return driven_walks(driven, readouts, edges=edges, ends=ends, readout_lag=readout_lag, having=having)
 
 
 def _batch(reader: Reader, first: Layer, run: Run) -> Batch:
@@ -155,9 +157,9 @@ def _initial(batch: Batch, at: int) -> tuple[Tensor, ...] | None:
     return None if batch.initial is None else tuple(each[at].to(batch.inputs) for each in batch.initial)
 
 
-def _driven(layer: Layer, vectors: Vectors, alpha: float | Tensor, rectify: bool, dtype: torch.dtype) -> DrivenLayer:
-    recurrent = phi(layer.recurrent.flatten(0, -2).to(dtype), rectify)
-    incoming = edge(layer.incoming.flatten(0, -2).to(dtype), alpha, rectify)
-    projection = None if layer.projection is None else edge(layer.projection.to(dtype), alpha, rectify)
+def _driven(layer: Layer, vectors: Vectors, edges: Edges, dtype: torch.dtype) -> DrivenLayer:
+    recurrent = phi(layer.recurrent.flatten(0, -2).to(dtype), edges.rectify)
+    incoming = edges.of(layer.incoming.flatten(0, -2).to(dtype))
+    projection = None if layer.projection is None else edges.whole(layer.projection.to(dtype))
     weight_hh = recurrent if projection is None else recurrent @ projection
     return DrivenLayer(weight_hh, incoming, projection, vectors)

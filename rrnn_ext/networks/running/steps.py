@@ -16,15 +16,18 @@ from torch import Tensor
 
 class Vectors(NamedTuple):
     """Of each sequence at each of its steps; the last dimensions are (parts, rows) for gains and (parts after the step,
-    parts before it, n) for carries."""
+    parts before it, n) for carries. Where input_gains are None they are the gains, where carries are None zeros."""
 
     gains: Tensor
-    input_gains: Tensor
+    input_gains: Tensor | None
     carries: Tensor | None
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Vectors:
-        carries = None if self.carries is None else change(self.carries)
-        return Vectors(change(self.gains), change(self.input_gains), carries)
+        return Vectors(
+            change(self.gains),
+            None if self.input_gains is None else change(self.input_gains),
+            None if self.carries is None else change(self.carries),
+        )
 
 
 def before_each(states: Tensor, initial: Tensor | None) -> Tensor:
@@ -42,11 +45,10 @@ def rnn_steps(states: Tensor, initial: Tensor | None, nonlinearity: str, leak: T
     else:
         slopes = (states > 0).to(states.dtype)
     if leak is None:
-        gains = slopes.unsqueeze(-2)
-        return Vectors(gains, gains, None)
+        return Vectors(slopes.unsqueeze(-2), None, None)
     gains = (leak * slopes).unsqueeze(-2)
     carries = (1 - leak) * torch.ones_like(slopes)
-    return Vectors(gains, gains, carries.unsqueeze(-2).unsqueeze(-2))
+    return Vectors(gains, None, carries.unsqueeze(-2).unsqueeze(-2))
 
 
 def gru_steps(of_inputs: Tensor, of_states: Tensor, before: Tensor) -> Vectors:
@@ -84,4 +86,4 @@ def lstm_steps(sums: Tensor, initial: Tensor | None) -> Vectors:
     to_h = *(shown * each for each in to_c), after * o * (1 - o)
     gains = torch.stack([torch.cat(to_h, -1), torch.cat([*to_c, zeros], -1)], -2)
     carries = torch.stack([zeros, shown * f, zeros, f], -2).unflatten(-2, (2, 2))
-    return Vectors(gains, gains, carries)
+    return Vectors(gains, None, carries)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from rrnn_ext.networks.running.steps import Vectors
+from rrnn_ext.ops._driven_by_hops import DrivenWalks
 from rrnn_ext.ops._matrices import phi
-from rrnn_ext.ops.driven_walks import driven_chain
+from rrnn_ext.ops.driven_walks import walk_sums
+
+#: The walks of one graph by lag, (steps, k, o, i): made, or what an op makes them from.
+Walks: TypeAlias = Tensor | DrivenWalks
 
 
 class DrivenLayer(NamedTuple):
-    """One layer in one direction: its weights, with absolute values taken and alpha multiplied in as an edge wants it,
-    and its vectors by lag, (steps, k, ...), lag 0 first."""
+    """One layer in one direction: its weights, with absolute values taken where they are wanted, and its vectors by
+    lag, (steps, k, ...), lag 0 first."""
 
     weight_hh: Tensor  # (g n, n), with the projection
     weight_ih: Tensor  # (g n, i)
@@ -23,25 +27,44 @@ class DrivenLayer(NamedTuple):
     vectors: Vectors
 
 
-def edge(weight: Tensor, alpha: float | Tensor, rectify: bool) -> Tensor:
-    """What a weight gives to a walk that passes it: alpha phi(weight)."""
-    weight = phi(weight, rectify)
-    return weight if isinstance(alpha, float) and alpha == 1.0 else alpha * weight
+class Edges(NamedTuple):
+    """The factor alpha of each edge: of a number the ops are told; a tensor is multiplied into the weights."""
+
+    alpha: float | Tensor
+    rectify: bool
+
+    def of(self, weight: Tensor) -> Tensor:
+        """phi(weight), for an op that multiplies by a number alpha by itself."""
+        weight = phi(weight, self.rectify)
+        return self.alpha * weight if isinstance(self.alpha, Tensor) else weight
+
+    def whole(self, weight: Tensor) -> Tensor:
+        """alpha phi(weight), for what no op of walks sees as an edge."""
+        weight = phi(weight, self.rectify)
+        return weight if isinstance(self.alpha, float) and self.alpha == 1.0 else self.alpha * weight
+
+
+def made(walks: Walks) -> Tensor:
+    return walk_sums(walks) if isinstance(walks, DrivenWalks) else walks
 
 
 def driven_walks(
     layers: Sequence[Sequence[DrivenLayer]],
     readouts: Sequence[Tensor],
     *,
-    alpha: float | Tensor,
+    edges: Edges,
+    ends: int,
     readout_lag: int | None,
     having: Tensor | None = None,
-) -> list[Tensor]:
+) -> list[Walks]:
     """P (steps, k, o, i) by lag, for each choice of a direction in each layer.
 
     Args:
         layers: of each layer its directions.
         readouts: (o, h) of each direction of the last layer.
+        edges: what each gives to a walk.
+        ends: how many edges a walk has in the last layer besides its hops: the read-out, unless there is none, and the
+            one that comes in.
         readout_lag: how many steps before the end the outputs are read; None: at every step, and P is the mean over
             those that have the lag.
         having: (steps, k), how many they are, where sequences differ in length.
@@ -49,20 +72,19 @@ def driven_walks(
     A walk in a layer that runs backwards comes from after the read-out: its lag counts in that direction. A choice of
     both directions has a graph of the walks from before and one of those from after.
     """
-    steps = len(layers[0][0].vectors.gains)
     if len(layers[0]) == 1 and readout_lag is not None:  # nothing comes from after the read-out
-        since = [
-            [layer._replace(vectors=layer.vectors.mapped(lambda each: each[readout_lag:])) for layer in directions]
-            for directions in layers
-        ]
-        count = layers[0][0].vectors.gains.shape[1]
-        entering = [readout.expand(1, count, *readout.shape) for readout in readouts]
-        return [walks for _, walks in _descend(since, entering, alpha)]
+        since = layers
+        if readout_lag > 0:
+            since = [
+                [layer._replace(vectors=layer.vectors.mapped(lambda each: each[readout_lag:])) for layer in directions]
+                for directions in layers
+            ]
+        return [walks for _, walks in _descend(since, readouts, edges, ends)]
     # At each position the outputs that are read there; for every step, a group of networks for each of them.
+    steps, count = layers[0][0].vectors.gains.shape[:2]
     positions = list(range(steps)) if readout_lag is None else [readout_lag]
     at = torch.zeros(steps, len(positions), device=readouts[0].device, dtype=readouts[0].dtype)
     at[positions, list(range(len(positions)))] = 1
-    count = layers[0][0].vectors.gains.shape[1]
     spread = [
         [
             layer._replace(vectors=layer.vectors.mapped(lambda each: each.repeat_interleave(len(positions), 1)))
@@ -73,8 +95,10 @@ def driven_walks(
     entering = [
         (at[:, None, :, None, None] * readout).expand(-1, count, -1, -1, -1).flatten(1, 2) for readout in readouts
     ]
-    found = []
-    for choice, walks in _descend(spread, entering, alpha):
+    found: list[Walks] = []
+    for choice, own_walks in _descend(spread, entering, edges, ends):
+        walks = made(own_walks)
+        walks = walks.flip(0) if choice[0] == 1 else walks
         by_position = walks.unflatten(1, (count, len(positions)))  # (steps, k, positions, o, i)
         past = by_position.new_zeros(steps, count, *walks.shape[-2:])
         future = torch.zeros_like(past)
@@ -100,29 +124,36 @@ def _from_lag(walks: Tensor, first: int, steps: int) -> Tensor:
 
 
 def _descend(
-    layers: Sequence[Sequence[DrivenLayer]], entering: Sequence[Tensor], alpha: float | Tensor
-) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    """The choices of directions and their (steps, k, w, i), from what reads the last layer's directions,
-    (1 or steps, k, w, h)."""
+    layers: Sequence[Sequence[DrivenLayer]], entering: Sequence[Tensor], edges: Edges, ends: int
+) -> Iterator[tuple[tuple[int, ...], DrivenWalks]]:
+    """The choices of directions and what makes their walks, from what reads the last layer's directions: (w, h) at the
+    first hop, or (steps, k, w, h). Where the first layer runs backwards, its first step is the first hop."""
     *below, last = layers
     for direction, (layer, reading) in enumerate(zip(last, entering, strict=True)):
         read = reading if layer.projection is None else reading @ layer.projection
         backwards = direction == 1
-        gains, input_gains, carries = layer.vectors.mapped(lambda each: each.flip(0)) if backwards else layer.vectors
-        chain = driven_chain(
-            layer.weight_hh,
-            gains[:-1],
-            None if carries is None else carries[:-1],
-            read.flip(0) if backwards else read,
-            alpha,
+        vectors = layer.vectors.mapped(lambda each: each.flip(0)) if backwards else layer.vectors
+        alpha, (gains, input_gains, carries) = edges.alpha, vectors
+        if isinstance(alpha, Tensor):  # autograd, vmap and the rest see it scale each hop
+            input_gains = gains if input_gains is None else input_gains
+            gains, carries, alpha = alpha * gains, None if carries is None else alpha * carries, 1.0
+        walks = DrivenWalks(
+            weight_hh=layer.weight_hh,
+            weight_ih=layer.weight_ih,
+            entering=read.flip(0) if backwards else read,
+            gains=gains,
+            input_gains=input_gains,
+            carries=carries,
+            hop_weights=None,
+            alpha=alpha,
+            edges=ends,
+            per_hop=True,
         )
-        read_inputs = input_gains.unflatten(-1, (-1, chain.shape[-1])).unsqueeze(2) * chain.unsqueeze(-2)
-        read_inputs = read_inputs.squeeze(-3) if chain.shape[-2] == 1 else read_inputs.sum(-3)
-        down = read_inputs.flatten(-2) @ layer.weight_ih
-        down = down.flip(0) if backwards else down
         if not below:
-            yield (direction,), down
+            yield (direction,), walks
             continue
+        down = walk_sums(walks)
+        down = down.flip(0) if backwards else down
         width = down.shape[-1] // len(below[-1])
-        for choice, walks in _descend(below, down.split(width, -1), alpha):
-            yield (*choice, direction), walks
+        for choice, found in _descend(below, down.split(width, -1), edges, 1):
+            yield (*choice, direction), found
