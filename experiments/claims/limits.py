@@ -8,6 +8,9 @@ SIGNAL_SHARE = 0.9
 DOUBLING = 2.0  # times the error without a penalty
 STRENGTH_RATIO = 10.0
 SPARING = 1.1  # times the error without a penalty: what a penalty may cost where its networks are looked at
+LEARNT_MSE = (
+    0.9  # of a target of variance 1: beyond that, a network's pathways are those of one that has learnt nothing
+)
 SHARES = (0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # of R_io off the optimum's support, at which penalties are compared
 
 LINEAR = ("averaging", "addition", "subtraction", "on-off", "lagged")

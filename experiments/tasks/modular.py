@@ -286,13 +286,12 @@ def multiplication(sizes: Sizes = DEFAULT_SIZES, *, sparse: bool = False, drive:
         raise ValueError(f"drive must be finite and above 0, got {drive}")
     _pairs(sizes.modules, 1)  # refuses modules that do not pair up
     counting = _counting(_every_lag(sizes), sparse)
-    name = "multiplication" if drive == 1 else driven(drive)
-    return Multiplication(_name(name, sparse), sizes, counting, counting, drive)
+    return Multiplication(_name(driven(drive), sparse), sizes, counting, counting, drive)
 
 
 def driven(drive: float) -> str:
-    """The name of multiplication at a drive other than 1."""
-    return f"multiplication, drive {drive:g}"
+    """The name of multiplication at a drive, which as a rule is 1."""
+    return "multiplication" if drive == 1 else f"multiplication, drive {drive:g}"
 
 
 def on_off(sizes: Sizes = DEFAULT_SIZES, *, sparse: bool = False) -> Task:

@@ -12,17 +12,15 @@ Number = Callable[[Record], float]
 JUDGED = (UNPENALISED, *COMPARED)  # the penalties that claims on every penalty are about
 
 
-def cells(records: Iterable[Record], *, layers: int = 1, penalties: Iterable[str] = JUDGED) -> dict[str, list[Record]]:
+def cells(records: Iterable[Record], *, layers: int = 1, penalties: Sequence[str] = JUDGED) -> dict[str, list[Record]]:
     """Networks of each kind on each of TASKS, at every strength, under one of these penalties: "GRU, lagged", ..."""
-    penalties, found = set(penalties), dict[str, list[Record]]()
-    for record in sorted(
-        records, key=lambda record: TASKS.index(record.setting.task) if record.setting.task in TASKS else -1
-    ):
+    found: dict[str, list[Record]] = {f"{kind}, {task}": [] for kind in KINDS for task in TASKS}
+    for record in records:
         setting = record.setting
-        if setting.task in TASKS and setting.layers == layers and setting.penalty in penalties:
-            found.setdefault(f"{setting.kind}, {setting.task}", []).append(record)
-    order = {kind: place for place, kind in enumerate(KINDS)}
-    return dict(sorted(found.items(), key=lambda cell: order[cell[1][0].setting.kind]))
+        cell = f"{setting.kind}, {setting.task}"
+        if cell in found and setting.layers == layers and setting.penalty in penalties:
+            found[cell].append(record)
+    return {cell: own for cell, own in found.items() if own}
 
 
 def by_seed(records: Iterable[Record]) -> dict[int, list[Record]]:

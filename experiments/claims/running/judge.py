@@ -18,6 +18,7 @@ def judge(records: Sequence[Record]) -> list[Claim]:
         reading.within(records, 1),
         reading.correlates(records, LAYERS),
         reading.within(records, LAYERS),
+        reading.under_its_own(records),
         reading.few_sequences(records),
         reading.whose_gains(records),
         curing.sparse(records),

@@ -68,6 +68,24 @@ def within(records: Sequence[Record], layers: int) -> Claim:
     )
 
 
+def under_its_own(records: Sequence[Record]) -> Claim:
+    limit, parts = RELATIVE_ERROR[1], []
+    for cell, own in cells(records, penalties=[NETWORK_PER_HOP]).items():
+        largest = extremes(own, max, lambda record: record.relative_error)
+        found = intervals.of_geometric_mean([record.relative_error for record in largest])
+        correlation = min(record.correlation for record in own)
+        parts.append(Part(cell, found, below(found, limit), f"least correlation {correlation:.4f}; {_named(largest)}"))
+    return Claim(
+        "Under the penalty of the network per hop they are right",
+        "A network of one layer that is trained under the penalty of itself as it runs, per hop, is one whose mean "
+        f"gains can be read (target of this project: correlation {CORRELATION:g}, relative error {limit:g}).",
+        f"‖P - J‖ / ‖J‖ at the strength that is furthest off for each seed, mean over the seeds, below {limit:g}.",
+        "relative error",
+        f"< {limit:g}",
+        parts,
+    )
+
+
 def few_sequences(records: Sequence[Record]) -> Claim:
     parts = []
     for cell, own in cells(records).items():

@@ -9,11 +9,13 @@ from itertools import pairwise
 from scipy import stats
 
 from experiments.claims import intervals
+from experiments.claims.limits import LEARNT_MSE
 from experiments.claims.running.curing import kept
 from experiments.claims.running.groups import Number, at, cells, ratios
 from experiments.claims.running.reading import CORRELATION, OF_LAYERS, RELATIVE_ERROR
 from experiments.claims.verdicts import listed
 from experiments.tasks import modular
+from experiments.training.running import networks
 from experiments.training.running.measures import FEW, Record
 from experiments.training.running.networks import (
     COMPARED,
@@ -28,16 +30,10 @@ from experiments.training.running.networks import (
     WEIGHTS,
     WEIGHTS_PER_HOP,
 )
-from experiments.training.running.networks import (
-    TASKS as ALL_TASKS,
-)
 from experiments.training.running.runs import LAYERS, SOME_TASKS, STRONG, TASKS
 from rrnn_ext.reading.sheet import Sheet
 
 SPREADS = (0.0, 0.1, 0.2, 0.5, 1.0, math.inf)
-LEARNT = (
-    0.95  # of the variance of the targets: a network with a larger error has learnt nothing, and has nothing to read
-)
 
 
 def by_penalty(records: Sequence[Record]) -> Sheet:
@@ -73,7 +69,7 @@ def by_penalty(records: Sequence[Record]) -> Sheet:
 def by_spread(records: Sequence[Record]) -> Sheet:
     """For how strongly gated a network the mean field holds."""
     limit, rows, remarks = RELATIVE_ERROR[1], [], []
-    learnt = [record for record in records if record.setting.layers == 1 and record.error < LEARNT]
+    learnt = [record for record in records if record.setting.layers == 1 and record.error < LEARNT_MSE]
     for kind in KINDS:
         of_kind = [record for record in learnt if record.setting.kind == kind]
         for low, high in pairwise(SPREADS):
@@ -116,7 +112,7 @@ def by_drive(records: Sequence[Record]) -> Sheet:
     """The same on one task, from nearly a sum to a gate."""
     rows = []
     for drive in sorted((*DRIVES, 1.0)):
-        task = "multiplication" if drive == 1 else modular.driven(drive)
+        task = modular.driven(drive)
         row = []
         for kind in KINDS:
             found = at([record for record in _of(records, kind, task) if record.setting.layers == 1], UNPENALISED)
@@ -240,7 +236,7 @@ def _of(records: Iterable[Record], kind: str, task: str) -> list[Record]:
 
 def _spread_of_optimum(task: str) -> float:
     """Of E[a b | x], whose response to what tells of a is the best guess of b."""
-    made = ALL_TASKS[task]()
+    made = networks.TASKS[task]()
     assert isinstance(made, modular.Multiplication)
     return made.spread
 

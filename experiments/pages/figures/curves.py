@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from experiments.claims.intervals import Interval
+from experiments.claims.limits import LEARNT_MSE
 from experiments.claims.summaries import Point, Table, has_classes
 from experiments.pages.figures import looks
 from experiments.tasks import modular
@@ -21,7 +22,6 @@ BAND = "Bands: 95 % confidence intervals of the mean over seeds."
 LEAST_SHARE = 1e-3
 JUMP = 10  # times the share at the strength before: there lags cancel or units saturate, and the line is broken
 FAR_BELOW = 2  # decades between the largest strengths of two regularisers; then they are drawn over one another
-LEARNT_MSE = 0.9  # of a target of variance 1: beyond that, a network's sparsity is that of one that has learnt nothing
 
 
 def error_by_strength(table: Table, names: Sequence[str], *, name: str = "error_by_strength") -> Exhibit:

@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 
 from experiments.claims import intervals
 from experiments.claims.intervals import Interval
+from experiments.claims.limits import LEARNT_MSE
 from experiments.claims.running.groups import at, cells
 from experiments.claims.running.reading import OF_LAYERS, RELATIVE_ERROR
-from experiments.claims.running.tables import LEARNT
 from experiments.tasks.modular import LinearTask
 from experiments.training.running.measures import Record
 from experiments.training.running.networks import (
@@ -49,7 +49,7 @@ LEAST_SHARE, LEAST_ERROR = 1e-3, 5e-4
 def error_by_spread(records: Sequence[Record]) -> Exhibit:
     """The relative error of the mean field against how far sequences differ, a mark for each setting."""
     groups = [list(own) for _, own in groupby(sorted(records, key=_place), key=_place)]
-    learnt = [own for own in groups if _mean(own, "error") < LEARNT]
+    learnt = [own for own in groups if _mean(own, "error") < LEARNT_MSE]
     depths = sorted({record.setting.layers for record in records})
     places = [(layers, spread) for layers in depths for spread in SPREADS]
     with style.context():
@@ -80,7 +80,7 @@ def error_by_spread(records: Sequence[Record]) -> Exhibit:
         "A mark is the mean over the seeds of one task, penalty and strength. Error: ‖P - J‖ / ‖J‖ of the walks of the "
         "mean gains. Spread: how far the response of single sequences is from the mean one, and how far the gains and "
         "carries of all steps are, each as a root mean square in units of the mean's size. Dotted: the limit claimed. "
-        f"Networks with an MSE above {LEARNT:g}, which have learnt nothing, are left out, and errors below "
+        f"Networks with an MSE above {LEARNT_MSE:g}, which have learnt nothing, are left out, and errors below "
         f"{LEAST_ERROR:g} are drawn there; the data has all of it, and every other measure.",
         figure,
         [_row(own) for own in groups],
@@ -102,7 +102,7 @@ def error_by_sparsity(records: Sequence[Record]) -> Exhibit:
             for penalty, look in LOOKS.items():
                 line = _points(own, penalty)
                 rows += [point.row(cell) for point in line]
-                shown = [point for point in (*base, *line) if point.error.mean < LEARNT]
+                shown = [point for point in (*base, *line) if point.error.mean < LEARNT_MSE]
                 shares = [max(point.share.mean, LEAST_SHARE) for point in shown]
                 axes.plot(shares, [point.error.mean for point in shown], **look.line)
             for point in base:
@@ -122,8 +122,8 @@ def error_by_sparsity(records: Sequence[Record]) -> Exhibit:
         "Test error against the sparsity of the Jacobians",
         "Each line starts at the networks without a penalty (star) and follows the strength of one penalty upwards, "
         "means over the seeds. The share of Σ_m ‖J_m‖₁ on pathways that the optimum does not have: further left is "
-        f"sparser, further down is better. Networks with an MSE above {LEARNT:g}, which have learnt nothing, are left "
-        f"out; shares below {LEAST_SHARE:g} are drawn there.",
+        f"sparser, further down is better. Networks with an MSE above {LEARNT_MSE:g}, which have learnt nothing, are "
+        f"left out; shares below {LEAST_SHARE:g} are drawn there.",
         figure,
         rows,
     )

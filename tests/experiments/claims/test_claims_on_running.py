@@ -56,6 +56,17 @@ def test_stacks_are_judged_apart_and_by_another_limit() -> None:
     assert claim(worse, "They are off by 10 % at most (stacks)").verdict is Verdict.REFUTED
 
 
+def test_its_own_penalty_alone() -> None:
+    title = "Under the penalty of the network per hop they are right"
+    right = seeds("LSTM", "on-off", NETWORK_PER_HOP, noisy="relative_error", relative_error=0.03)
+    others = seeds("LSTM", "on-off", UNPENALISED, relative_error=0.2)
+    assert claim([*right, *others], title).verdict is Verdict.SHOWN
+    wrong = seeds("LSTM", "on-off", NETWORK_PER_HOP, 0.1, noisy="relative_error", relative_error=0.08)
+    (part,) = claim([*right, *wrong], title).parts
+    assert part.verdict is Verdict.REFUTED
+    assert part.note == "least correlation 0.9990; R-RNN of the network, per hop, β = 0.1"
+
+
 def test_gains_by_the_task_that_is_furthest_off() -> None:
     records = [
         *seeds("GRU", "on-off", NETWORK_PER_HOP, correlation=0.999),
