@@ -21,18 +21,17 @@ class Comparison(NamedTuple):
     Attributes:
         by_seed: the geometric mean over those shares, for each seed.
         by_share: that over the seeds, for each share.
-        reached: the least share that every seed reaches, of the one and of the other.
     """
 
     by_seed: Sequence[float]
     by_share: dict[float, float]
-    reached: tuple[float, float]
 
 
 def compare(ours: Iterable[Network], theirs: Iterable[Network], shares: Sequence[float]) -> Comparison | None:
     """None if there is no share that every seed of both reaches."""
-    frontiers = [_lowest(networks, (1.0, *shares)) for networks in (ours, theirs)]
-    seeds = sorted(frontiers[0][1.0].keys() & frontiers[1][1.0].keys())
+    ours, theirs = list(ours), list(theirs)
+    frontiers = [_lowest(networks, shares) for networks in (ours, theirs)]
+    seeds = sorted({network.seed for network in ours} & {network.seed for network in theirs})
     common = [share for share in shares if all(seed in one[share] for one in frontiers for seed in seeds)]
     if not (common and seeds):
         return None
@@ -41,7 +40,7 @@ def compare(ours: Iterable[Network], theirs: Iterable[Network], shares: Sequence
     }
     by_seed = [math.exp(sum(of_seed) / len(common)) for of_seed in zip(*logs.values(), strict=True)]
     by_share = {share: math.exp(sum(of_share) / len(seeds)) for share, of_share in logs.items()}
-    return Comparison(by_seed, by_share, (_sparsest(frontiers[0]), _sparsest(frontiers[1])))
+    return Comparison(by_seed, by_share)
 
 
 def _lowest(networks: Iterable[Network], shares: Iterable[float]) -> dict[float, dict[int, float]]:
@@ -57,5 +56,9 @@ def _lowest(networks: Iterable[Network], shares: Iterable[float]) -> dict[float,
     return frontiers
 
 
-def _sparsest(frontiers: dict[float, dict[int, float]]) -> float:
-    return min(share for share, lowest in frontiers.items() if lowest.keys() == frontiers[1.0].keys())
+def sparsest(networks: Iterable[Network], shares: Sequence[float]) -> float | None:
+    """The least of the shares that every seed reaches; None if there is none."""
+    networks = list(networks)
+    seeds = {network.seed for network in networks}
+    reached = [share for share, lowest in _lowest(networks, shares).items() if lowest.keys() == seeds]
+    return min(reached, default=None)

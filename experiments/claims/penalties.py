@@ -129,8 +129,8 @@ def _at_equal_sparsity(table: Table, task: str, name: str, measure: str, what: s
         return None
     ratio = intervals.of_geometric_mean(found.by_seed)
     note = ", ".join(f"{mean:.3g} at {share:g}" for share, mean in found.by_share.items())
-    reached = ", ".join(f"{share:g} ({one})" for one, share in zip((name, RIVAL), found.reached, strict=True))
-    note += f"; all seeds reach {reached}"
+    reached = [(one, frontiers.sparsest(of_one, (1.0, *SHARES))) for one, of_one in ((name, ours), (RIVAL, theirs))]
+    note += f"; all seeds reach {', '.join(f'{share:g} ({one})' for one, share in reached)}"
     strengths, of_rival = (len(table.curve(task, one)) for one in (name, RIVAL))
     if strengths != of_rival:
         note += f"; {strengths} strengths against {of_rival}"

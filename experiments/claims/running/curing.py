@@ -78,16 +78,20 @@ def lower_error(records: Sequence[Record], rival: str, rival_in_total: str) -> C
         base = min((record.off_optimum for record in at(own, UNPENALISED).values()), default=0.0)
         shares = [share for share in ALL_SHARES if share < base]
         for ours, theirs in _pairs(rival, rival_in_total):
-            name = _against(cell, ours, theirs, rival)
-            found = frontiers.compare(_networks(own, ours), _networks(own, theirs), shares)
+            pair = _networks(own, ours), _networks(own, theirs)
+            reached = [frontiers.sparsest(networks, shares) for networks in pair]
+            reach = f"{reached[0] or 'none'}, with the other {reached[1] or 'none'}"
+            found = frontiers.compare(*pair, shares)
             if found is None:
-                apart.append(name)
+                apart += [f"{cell} ({reach})"] if ours == NETWORK_PER_HOP else []
                 continue
             ratio = intervals.of_geometric_mean(found.by_seed)
             note = ", ".join(f"{mean:.3g} at {share:g}" for share, mean in found.by_share.items())
-            note += f"; all seeds reach {found.reached[0]:g}, with the other {found.reached[1]:g}"
-            parts.append(Part(name, ratio, below(ratio, 1) if ours == NETWORK_PER_HOP else None, note))
-    remarks = [f"No share is reached by every seed of both: {'; '.join(apart)}."] if apart else []
+            verdict = below(ratio, 1) if ours == NETWORK_PER_HOP else None
+            parts.append(Part(_against(cell, ours, theirs, rival), ratio, verdict, f"{note}; all seeds reach {reach}"))
+    remarks = (
+        [f"Not compared, since all seeds of one of the two reach no such share: {'; '.join(apart)}."] if apart else []
+    )
     return Claim(
         f"Lower error than {rival} at equal sparsity of the Jacobians",
         "At the same share of Σ_m ‖J_m‖₁ off the optimum's pathways, the penalty of the network has a lower error than "

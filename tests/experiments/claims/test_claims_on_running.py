@@ -123,7 +123,7 @@ class TestAtEqualSparsity:
     def test_no_share_that_both_reach(self) -> None:
         found = claim(self.records(0.2, 0.4, share=0.39), self.title)
         assert found.parts == []
-        assert "No share is reached by every seed of both: GRU, lagged" in found.remarks[0]
+        assert found.remarks[0].endswith("reach no such share: GRU, lagged (0.05, with the other none).")
 
 
 def test_sparser_at_equal_error() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.claims.frontiers import Network, compare
+from experiments.claims.frontiers import Network, compare, sparsest
 
 SHARES = (0.3, 0.1, 0.01)
 
@@ -16,7 +16,7 @@ def test_the_lowest_error_up_to_each_share() -> None:
     assert found is not None
     assert found.by_share == pytest.approx({0.3: 0.5, 0.1: 0.25})
     assert found.by_seed == pytest.approx([(0.5 * 0.25) ** 0.5])
-    assert found.reached == (0.1, 0.1)
+    assert sparsest(ours, SHARES) == 0.1
 
 
 def test_a_share_counts_that_every_seed_of_both_reaches() -> None:
@@ -26,7 +26,8 @@ def test_a_share_counts_that_every_seed_of_both_reaches() -> None:
     assert found is not None
     assert list(found.by_share) == [0.3]
     assert found.by_seed == pytest.approx([0.5, 0.25]), "of the seeds that both have"
-    assert found.reached == (0.3, 0.1)
+    assert (sparsest(ours, SHARES), sparsest(theirs, SHARES)) == (0.3, 0.1)
+    assert sparsest(ours, (0.1, 0.01)) is None
 
 
 def test_none_in_common() -> None:
