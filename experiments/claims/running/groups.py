@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from experiments.claims.limits import LEARNT_MSE
 from experiments.training.running.measures import Record
 from experiments.training.running.networks import COMPARED, KINDS, UNPENALISED
 from experiments.training.running.runs import STRONG, TASKS, strength
@@ -21,6 +22,11 @@ def cells(records: Iterable[Record], *, layers: int = 1, penalties: Sequence[str
         if cell in found and setting.layers == layers and setting.penalty in penalties:
             found[cell].append(record)
     return {cell: own for cell, own in found.items() if own}
+
+
+def learnt(records: Iterable[Record]) -> list[Record]:
+    """Those that have learnt something: of the others there is nothing to read."""
+    return [record for record in records if record.error < LEARNT_MSE]
 
 
 def by_seed(records: Iterable[Record]) -> dict[int, list[Record]]:

@@ -9,9 +9,8 @@ from itertools import pairwise
 from scipy import stats
 
 from experiments.claims import intervals
-from experiments.claims.limits import LEARNT_MSE
 from experiments.claims.running.curing import kept
-from experiments.claims.running.groups import Number, at, cells, ratios
+from experiments.claims.running.groups import Number, at, cells, learnt, ratios
 from experiments.claims.running.reading import CORRELATION, OF_LAYERS, RELATIVE_ERROR
 from experiments.claims.verdicts import listed
 from experiments.tasks import modular
@@ -44,7 +43,7 @@ def by_penalty(records: Sequence[Record]) -> Sheet:
         for penalty in (UNPENALISED, *PENALTIES):
             row = []
             for kind in KINDS:
-                found = cells(records, layers=layers, penalties=[penalty]).values()
+                found = cells(learnt(records), layers=layers, penalties=[penalty]).values()
                 own = [record for cell in found for record in cell if record.setting.kind == kind]
                 right = sum(record.correlation >= CORRELATION and record.relative_error <= limit for record in own)
                 row.append(
@@ -58,9 +57,10 @@ def by_penalty(records: Sequence[Record]) -> Sheet:
                 rows.append([what, penalty, *row])
     return Sheet(
         "Reading by penalty",
-        f"Walks of the mean gains, on all tasks and at all strengths: how many networks have r ≥ {CORRELATION:g} and "
-        f"an error ≤ {RELATIVE_ERROR[1]:g} ({RELATIVE_ERROR[LAYERS]:g} of stacks); then the least r, the largest "
-        "error, and the mean of ⟨P, J⟩ / ⟨J, J⟩, below 1 where walks have the right pattern and are too small.",
+        "Walks of the mean gains, on all tasks and at all strengths: how many of the networks that learnt anything "
+        f"have r ≥ {CORRELATION:g} and an error ≤ {RELATIVE_ERROR[1]:g} ({RELATIVE_ERROR[LAYERS]:g} of stacks); then "
+        "the least r, the largest error, and the mean of ⟨P, J⟩ / ⟨J, J⟩, below 1 where walks have the right pattern "
+        "and are too small.",
         ["", "penalty", *KINDS],
         rows,
     )
@@ -69,9 +69,9 @@ def by_penalty(records: Sequence[Record]) -> Sheet:
 def by_spread(records: Sequence[Record]) -> Sheet:
     """For how strongly gated a network the mean field holds."""
     limit, rows, remarks = RELATIVE_ERROR[1], [], []
-    learnt = [record for record in records if record.setting.layers == 1 and record.error < LEARNT_MSE]
+    own_layer = [record for record in learnt(records) if record.setting.layers == 1]
     for kind in KINDS:
-        of_kind = [record for record in learnt if record.setting.kind == kind]
+        of_kind = [record for record in own_layer if record.setting.kind == kind]
         for low, high in pairwise(SPREADS):
             own = [record for record in of_kind if low <= record.spread < high]
             if own:

@@ -171,7 +171,7 @@ def _row(records: Sequence[Record]) -> Row:
 
 
 def _mean(records: Sequence[Record], measure: str) -> float:
-    mean = intervals.of_geometric_mean if measure in ("error", "relative_error") else intervals.of_mean
+    mean = intervals.of_geometric_mean if measure == "error" else intervals.of_mean
     return mean([getattr(record, measure) for record in records]).mean
 
 

@@ -48,6 +48,13 @@ def test_one_penalty_refutes_what_is_claimed_of_all(title: str, good: dict[str, 
     assert claim([*plain, *others], title).verdict is Verdict.SHOWN, "other gains are compared elsewhere"
 
 
+def test_networks_that_have_learnt_nothing_have_nothing_to_read() -> None:
+    dead = seeds("GRU", "lagged", L1, error=1.0, correlation=0.1, relative_error=0.0, of_few=0.1)
+    for title in ("Walks of the mean gains", "They are off", "Under the penalty", "The walks of 4 sequences"):
+        assert all(not found.parts for found in judge(dead) if found.title.startswith(title))
+    assert tables.by_penalty(dead).rows == tables.by_spread(dead).rows == []
+
+
 def test_stacks_are_judged_apart_and_by_another_limit() -> None:
     records = seeds("LSTM", "on-off", L1, layers=2, relative_error=0.08)
     assert claim(records, "They are off by 10 % at most (stacks)").verdict is Verdict.SHOWN
