@@ -148,17 +148,13 @@ def _measures(network: Network, walks: Tensor, graphs: list[str], remark: str) -
 
 
 def _remark(network: Network, *, ran: bool) -> str:
+    gates = " The walks through one gate's weights are not what a gated network does" if network.is_gated else ""
     if ran:
-        return (
+        return (f"{gates}; those of the network as it ran are." if gates else "") + (
             " As it ran: P_m by the step Jacobians along the sequences (of an nn.RNN out of a checkpoint those of "
             "tanh), which is the mean of dy_T / dx_{T-m}."
         )
-    if network.is_gated:
-        return (
-            " The walks through one gate's weights are not what a gated network does: give sequences that it ran on "
-            "(--data) for those that are."
-        )
-    return ""
+    return f"{gates}: give sequences that it ran on (--data) for those that are." if gates else ""
 
 
 def _lags(walks: Tensor, graphs: list[str]) -> Sheet:

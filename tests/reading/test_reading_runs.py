@@ -69,6 +69,8 @@ def test_the_command_reads_the_network_that_ran(tmp_path: Path, suffix: str, mon
     strengths = mean_jacobian(model, x).abs().sum((1, 2))
     shares = [float(ran[str(lag)]) for lag in range(STEPS)]
     assert shares == pytest.approx((100 * strengths / strengths.sum()).tolist(), abs=0.051)
+    output = " ".join(result.output.split())
+    assert "are not what a gated network does; those of the network as it ran are." in output
 
 
 def test_gates_are_not_passed_off_as_the_network(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -28,7 +28,9 @@ class Batch(NamedTuple):
         total = len(self.inputs)
         if count >= total:
             return self
-        chosen = (torch.arange(count, device=self.inputs.device) * total) // count
+        chosen: Any = slice(None, None, total // count)  # views, where they do
+        if total % count:
+            chosen = (torch.arange(count, device=self.inputs.device) * total) // count
         return Batch(
             self.inputs[chosen],
             self.outputs[chosen],

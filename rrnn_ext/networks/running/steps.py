@@ -51,15 +51,21 @@ def rnn_steps(states: Tensor, initial: Tensor | None, nonlinearity: str, leak: T
     return Vectors(gains, None, carries.unsqueeze(-2).unsqueeze(-2))
 
 
+def _tanh(values: Tensor) -> Tensor:
+    """By the sigmoid: PyTorch's own takes eight times as long on a CPU. The digits that are lost where it is small do
+    not matter to gains, which have 1 - tanh^2 of it and differences from states."""
+    return 2 * torch.sigmoid(2 * values) - 1
+
+
 def gru_steps(of_inputs: Tensor, of_states: Tensor, before: Tensor) -> Vectors:
     """dh' = z dh + (1 - z) (1 - n^2) (r W_n dh + U_n dx) + c_r (W_r dh + U_r dx) + c_z (W_z dh + U_z dx).
 
     ``of_inputs`` and ``of_states`` are what the inputs and the states ``before`` bring to the rows of the weights.
     """
-    in_r, in_z, in_n = of_inputs.chunk(3, -1)
-    re_r, re_z, re_n = of_states.chunk(3, -1)
-    r, z = torch.sigmoid(in_r + re_r), torch.sigmoid(in_z + re_z)
-    n = torch.tanh(in_n + r * re_n)
+    units = before.shape[-1]
+    in_n, re_n = of_inputs[..., 2 * units :], of_states[..., 2 * units :]
+    r, z = torch.sigmoid(of_inputs[..., : 2 * units] + of_states[..., : 2 * units]).chunk(2, -1)
+    n = _tanh(in_n + r * re_n)
     new = (1 - z) * (1 - n.square())
     reset = new * re_n * r * (1 - r)
     update = (before - n) * z * (1 - z)
@@ -74,12 +80,12 @@ def lstm_steps(sums: Tensor, initial: Tensor | None) -> Vectors:
     The c are made anew, step by step, from the gates: the module's output has none.
     """
     i, f, g, o = sums.chunk(4, -1)
-    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), _tanh(g), torch.sigmoid(o)
     entering = i * g
     cells = [torch.zeros_like(entering[:, 0]) if initial is None else initial]
     for step in range(sums.shape[1]):
         cells.append(f[:, step] * cells[-1] + entering[:, step])
-    before, after = torch.stack(cells[:-1], 1), torch.tanh(torch.stack(cells[1:], 1))
+    before, after = torch.stack(cells[:-1], 1), _tanh(torch.stack(cells[1:], 1))
     shown = o * (1 - after.square())  # dh' by dc'
     to_c = g * i * (1 - i), before * f * (1 - f), i * (1 - g.square())
     zeros = torch.zeros_like(o)
