@@ -140,20 +140,36 @@ class _Scaled:
         return self._operand.poison()
 
 
-def probed_powers(operand: Operand) -> Iterator[tuple[int, float]]:
-    """(k, log of a bound of ||A^k||_2) for k = 1, 2, 3, .. of an operand in float64; each but with a probability below
-    1e-12, and only where A was made without regard to the probes, which are the same at every call."""
-    vectors = gaussian(
-        operand.units, PROBE_COLUMNS, torch.empty(0, dtype=torch.float64, device=operand.poison().device)
-    )
-    scale, hops = math.log(PROBE_FACTOR), 0
+class Power(NamedTuple):
+    """A^hops as probes see it: ``images`` exp(``log_scale``) = A^hops Z for Gaussian Z (n, 16)."""
+
+    hops: int
+    images: Tensor
+    log_scale: float
+
+    @property
+    def log_bound(self) -> float:
+        """The logarithm of a bound of ||A^hops||_2, but with a probability below 1e-12; infinite where it overflows."""
+        size = largest_length(self.images)
+        if size == 0:
+            return -math.inf
+        return math.log(PROBE_FACTOR * size) + self.log_scale if math.isfinite(size) else math.inf
+
+
+def largest_length(vectors: Tensor) -> float:
+    """Of (n, c)."""
+    return float(torch.linalg.vector_norm(vectors, dim=0).amax()) if vectors.numel() else 0.0
+
+
+def probed_powers(operand: Operand) -> Iterator[Power]:
+    """A, A^2, A^3, .. of an operand in float64, without end. Where A was made with regard to the probes, which are the
+    same at every call, no probability holds."""
+    device = operand.poison().device
+    images = gaussian(operand.units, PROBE_COLUMNS, torch.empty(0, dtype=torch.float64, device=device))
+    log_scale, hops = 0.0, 0
     while True:
-        vectors, hops = operand.forward(vectors), hops + 1
-        size = float(torch.linalg.vector_norm(vectors, dim=0).amax()) if operand.units else 0.0
-        if not 0 < size < math.inf:
-            while True:  # nothing is left, or it overflowed within one hop
-                yield hops, -math.inf if size == 0 else math.inf
-                hops += 1
-        scale += math.log(size)
-        vectors = vectors / size
-        yield hops, scale
+        images, hops = operand.forward(images), hops + 1
+        yield Power(hops, images, log_scale)
+        size = largest_length(images)
+        if 0 < size < math.inf:
+            images, log_scale = images / size, log_scale + math.log(size)

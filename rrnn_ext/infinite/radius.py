@@ -17,6 +17,7 @@ from rrnn_ext.infinite.probes import gaussian
 _DENSE_UNITS = 200  # up to which the matrix itself is made
 _BASIS, _KEPT = 64, 24
 _MOST_PRODUCTS = 6000
+_NOTHING = 1e-14  # of a vector's length
 
 
 class Radius(NamedTuple):
@@ -48,6 +49,7 @@ def spectral_radius(operand: Operand, tolerance: float) -> Radius:
     while True:
         for step in range(kept, size):
             image = operand.forward(basis[step].unsqueeze(-1)).squeeze(-1)
+            before = torch.linalg.vector_norm(image)
             for _ in range(2):  # once leaves what rounding made of the rest
                 part = basis[: step + 1] @ image
                 image = image - part @ basis[: step + 1]
@@ -55,7 +57,7 @@ def spectral_radius(operand: Operand, tolerance: float) -> Radius:
             length = torch.linalg.vector_norm(image)
             between[step + 1, step] = length
             products += 1
-            if not float(length) > 1e-300:  # the space is one that A keeps, or there is no number
+            if not bool(length > _NOTHING * before):  # A keeps the space but for rounding, or there is no number
                 return _of_space(between[: step + 1, : step + 1])
             basis[step + 1] = image / length
         values, vectors = torch.linalg.eig(between[:size].cpu())

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rrnn_ext.infinite.operands import DenseOperand
 from rrnn_ext.infinite.solve import by_factorisation, by_products, solve
+from rrnn_ext.infinite.sweeps import by_sweeps
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, python_op
 from rrnn_ext.ops.sparse_hop import one_by_one, sparse_hop, sparse_hop_gradient, transposed
 from rrnn_ext.sparse.convergence import norm_of, prove_convergence
@@ -25,6 +26,12 @@ _FEW_UNITS = 256  # up to which a dense A is factorised: above that nothing of s
 @torch.library.register_fake("rrnn_ext::sparse_infinite_walks_components")
 def _components_fake(crow: Tensor, columns: Tensor) -> Tensor:
     return crow.new_empty(crow.shape[0] - 1)
+
+
+@torch.library.register_fake("rrnn_ext::sparse_infinite_walks_sweep")
+@torch.library.register_fake("rrnn_ext::sparse_infinite_walks_polynomial")
+def _sweeps_fake(values: Tensor, crow: Tensor, columns: Tensor, vectors: Tensor, *_: Any) -> Tensor:
+    return vectors.new_empty(vectors.shape)
 
 
 def columns_together(units: int) -> int:
@@ -65,7 +72,8 @@ def _solution(operand: SparseOperand, vectors: Tensor) -> Tensor:
     if operand.units <= _FEW_UNITS:
         dense = DenseOperand(operand.dense(), lambda: operand.in_float64().dense())
         return solve(dense, lambda wide: (vectors.to(wide.dtype), None), by_factorisation, norm, _ADVICE)
-    return solve(operand, lambda wide: (vectors.to(wide.dtype), None), by_products, norm, _ADVICE)
+    by_iteration = by_products if vectors.is_cuda else by_sweeps  # a sweep is no work for a GPU
+    return solve(operand, lambda wide: (vectors.to(wide.dtype), None), by_iteration, norm, _ADVICE)
 
 
 @torch.library.register_fake("rrnn_ext::sparse_infinite_walks")

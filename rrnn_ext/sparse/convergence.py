@@ -79,12 +79,14 @@ def prove_convergence(operand: SparseOperand, indices: Indices, alpha: float, re
         )
     least_bound = absolute.upper
     before = 0.0
-    for hops, log_bound in probed_powers(cycles.operand):
+    for power in probed_powers(cycles.operand):
+        hops = power.hops
         if hops & (hops - 1):
             continue
+        log_bound = power.log_bound
         if log_bound < math.log(SHRUNK):
             return
-        least_bound = min(least_bound, math.exp(log_bound / hops))
+        least_bound = min(least_bound, math.exp(min(log_bound / hops, 700.0)))
         growth = (log_bound - before) / max(1, hops // 2)
         before = log_bound
         if hops >= _MOST_HOPS or (hops >= _FIRST_LOOK and _is_hopeless(cycles.operand, hops, growth)):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._arguments import check_numbers
+from rrnn_ext.infinite.krylov import solve_by_products
 from rrnn_ext.infinite.radius import spectral_radius as estimated_radius
-from rrnn_ext.infinite.solve import by_products
+from rrnn_ext.infinite.sweeps import solve_by_sweeps
 from rrnn_ext.sparse.call import check_side, is_sparse
 from rrnn_ext.sparse.convergence import Cycles
 from rrnn_ext.sparse.operand import SparseOperand
@@ -90,7 +91,7 @@ def influence(
     drive = sources.double()
     if not sources.is_floating_point():
         drive = wide.new_zeros(pattern.units, len(sources)).scatter(0, sources.unsqueeze(0), 1.0)
-    return by_products(operand)(drive)
+    return (solve_by_products if drive.is_cuda else solve_by_sweeps)(operand, drive, tolerance=tol)
 
 
 def _radius(operand: SparseOperand, indices: tuple[Tensor, ...]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rrnn_ext.ops import native
 from rrnn_ext.ops.sparse_hop import Indices, sparse_hop
 
 
@@ -31,6 +32,20 @@ class SparseOperand:
     def transposed(self, vectors: Tensor) -> Tensor:
         """A' Y for Y (n, c)."""
         return sparse_hop(*self._by_columns, vectors, self._alpha, self._rectify)
+
+    def sweep(self, vectors: Tensor) -> Tensor:
+        """G V for V (n, c), on the CPU: rrnn_ext.infinite.sweeps says what G is."""
+        image: Tensor = native.sparse_infinite_walks_sweep(
+            self._values, *self._indices[:2], vectors, self._alpha, self._rectify
+        )
+        return image
+
+    def polynomial(self, right: Tensor, roots: Tensor) -> Tensor:
+        """Likewise, (n, c) of B (n, c) and the ``roots`` (k, 2) of a polynomial of G."""
+        sums: Tensor = native.sparse_infinite_walks_polynomial(
+            self._values, *self._indices[:2], right, roots, self._alpha, self._rectify
+        )
+        return sums
 
     def absolute(self) -> SparseOperand:
         """That of |A|."""

@@ -29,9 +29,13 @@ CALLED_BY_RULES = {
     "sparse_walks_backward",
     "sparse_walks_penalty_backward",
 }
-# Of graphs, without numbers in it that a derivative could be of, and on the host wherever the weights are.
-OF_INDICES = {"sparse_infinite_walks_components"}
-WITHOUT_RULES = CALLED_BY_RULES | OF_INDICES
+# What an op of the family is made of on the host alone: of a graph without numbers, or from unit to unit.
+ON_THE_HOST = {
+    "sparse_infinite_walks_components",
+    "sparse_infinite_walks_polynomial",
+    "sparse_infinite_walks_sweep",
+}
+WITHOUT_RULES = CALLED_BY_RULES | ON_THE_HOST
 
 
 def registered() -> set[str]:
@@ -84,7 +88,7 @@ def lacks(stem: str) -> Iterator[str]:
             if not mentions(f"csrc/cpu/ops/{stem}.cpp", op, r'm\.impl\("{}",'):
                 yield f"an implementation of {op} in csrc/cpu/ops/{stem}.cpp"
             on_cuda = mentions(f"csrc/cuda/ops/{stem}.cpp", op, r'm\.impl\("{}",')
-            if not on_cuda and op not in OF_INDICES and not has_kernel(op, "CompositeExplicitAutograd"):
+            if not on_cuda and op not in ON_THE_HOST and not has_kernel(op, "CompositeExplicitAutograd"):
                 yield f"an implementation of {op} in csrc/cuda/ops/{stem}.cpp"
 
 

@@ -8,6 +8,7 @@
 
 #include "cpu/kernels/lif_step.h"
 #include "cpu/kernels/sparse_step.h"
+#include "cpu/kernels/sweep_step.h"
 
 namespace rrnn::cpu {
 
@@ -87,6 +88,7 @@ struct Kernels {
   // Of a sparse matrix, whose vectors are stored unit by unit.
   void (*sparse_product)(const SparseProduct<T>& product);
   void (*sparse_gradient)(const SparseGradient<T>& gradient);
+  void (*sparse_sweep)(const SparseSweep<T>& sweep);
   int64_t transposed_bytes;  // up to which a transposed copy of W is worth its making; at most kNearBytes
   const char* isa;
 };
