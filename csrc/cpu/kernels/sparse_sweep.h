@@ -11,8 +11,8 @@ namespace RRNN_ISA {
 using rrnn::cpu::SparseSweep;
 using rrnn::cpu::Sweep;
 
-// Vectors of so many bytes stay in the second-level cache: there is no need to ask for them ahead.
-inline constexpr int64_t kStaysNear = 1 << 20;
+// Vectors of so many bytes stay in the second-level cache. Beyond, they are asked for so many stored values ahead.
+inline constexpr int64_t kStaysNear = 1 << 20, kSweptAhead = 24;
 
 // finish(r, i, z) for each row r and piece i of its vectors.
 template <typename T, int COUNT, bool Rectify, typename Finish>
@@ -36,7 +36,7 @@ inline void sweep_rows(const SparseSweep<T>& s, const Finish& finish) {
       }
     };
     const auto ask = [&](int64_t k) {
-      const int64_t ahead = k + kAhead < last ? k + kAhead : last;
+      const int64_t ahead = k + kSweptAhead < last ? k + kSweptAhead : last;
       __builtin_prefetch(s.swept + static_cast<int64_t>(s.columns[ahead]) * (2 * COUNT));
     };
     int64_t k = s.crow[r];
