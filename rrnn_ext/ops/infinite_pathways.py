@@ -55,7 +55,7 @@ def _scaled(weight_hh: Tensor, alpha: float, rectify: bool) -> Tensor:
 
 def _both(a: Tensor, sources: Tensor, targets: Tensor, source: Source) -> tuple[Tensor, Tensor]:
     proof = prove_convergence(a, source)
-    if a.numel() == 0:
+    if a.numel() == 0 or sources.numel() == 0 or targets.numel() == 0:
         return torch.zeros_like(sources), torch.zeros_like(targets.mT)
     norm = float(proof.norm.max())
     return solve_both_ends(DenseOperand(a, source.in_float64), sources, targets.mT, both_by_factorisation, norm, ADVICE)
