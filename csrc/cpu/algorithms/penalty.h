@@ -1,6 +1,7 @@
 // The norm of walks, and its derivative. What has a weight of zero takes no part: it may have overflowed.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -50,14 +51,18 @@ template <typename T, typename W>
 void penalty_backward(Norm norm, const T* walks, int64_t terms, int64_t pairs, const W* term_weights,
                       const W* pair_weights, T grad, T* grad_walks) {
   for (int64_t m = 0; m < terms; ++m) {
-    const T scale = term_weights ? grad * term_weights[m] : grad;
-    const bool takes_part = !term_weights || term_weights[m] != 0;
-    for (int64_t p = 0; p < pairs; ++p) {
-      const T walk = walks[m * pairs + p];
-      const T weight = pair_weights ? scale * pair_weights[p] : scale;
-      const T product = weight * walk_size_derivative(walk, norm);
-      grad_walks[m * pairs + p] = takes_part && !(pair_weights && pair_weights[p] == 0) ? product : T(0);
+    const T* term = walks + m * pairs;
+    T* grad_term = grad_walks + m * pairs;
+    if (term_weights && term_weights[m] == 0) {
+      std::fill_n(grad_term, pairs, T(0));
+      continue;
     }
+    const T scale = term_weights ? grad * term_weights[m] : grad;
+    if (pair_weights)
+      for (int64_t p = 0; p < pairs; ++p)
+        grad_term[p] = weighed(pair_weights[p], scale * walk_size_derivative(term[p], norm));
+    else
+      for (int64_t p = 0; p < pairs; ++p) grad_term[p] = scale * walk_size_derivative(term[p], norm);
   }
 }
 
