@@ -29,12 +29,17 @@ inline int64_t largest_open(int64_t n, const T* row, const T* open) {
     best = size > best ? size : best;
     here += broadcast(static_cast<T>(V));
   }
-  T sizes[V], columns[V], largest = 0;
+  T sizes[V], columns[V];
   store(sizes, best);
   store(columns, at);
-  for (const T size : sizes) largest = size > largest ? size : largest;
-  T found = -1;
-  for (int lane = 0; lane < V; ++lane) found = sizes[lane] == largest ? columns[lane] : found;
+#pragma GCC unroll 4
+  for (int half = V / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) {
+      const bool is_more = sizes[lane + half] > sizes[lane];
+      sizes[lane] = is_more ? sizes[lane + half] : sizes[lane];
+      columns[lane] = is_more ? columns[lane + half] : columns[lane];
+    }
+  T largest = sizes[0], found = columns[0];
   for (; j < n; ++j) {
     const T size = rrnn::magnitude(row[j]) * open[j];
     found = size > largest ? static_cast<T>(j) : found;
@@ -45,18 +50,35 @@ inline int64_t largest_open(int64_t n, const T* row, const T* open) {
   return j;
 }
 
-// to[s] += factors[s] * row for `rows` rows; VECTORS vectors of the row stay in registers.
+// In VECTORS vectors of columns from `first` on: row t of the panel (rows, n) exchanges its input `at` for its output,
+// and the other rows, which have `factors` there, take that in. All in vectors: a number stored just before the vector
+// around it is loaded would hold that up.
 template <typename T, int VECTORS>
-inline void add_multiples(int64_t rows, int64_t n, const T* factors, const T* row, T* to) {
+inline void exchange(int64_t rows, int64_t n, int64_t t, int64_t at, T scale, const T* factors, int64_t first,
+                     T* panel) {
   constexpr int V = kLanes<T>;
+  typename VectorOf<T>::bits lanes{}, is_input[VECTORS];
+#pragma GCC unroll 16
+  for (int lane = 0; lane < V; ++lane) lanes[lane] = lane;
   Vector<T> pivot[VECTORS];
+  T* row = panel + t * n + first;
 #pragma GCC unroll 4
-  for (int v = 0; v < VECTORS; ++v) pivot[v] = load(row + v * V);
-  for (int64_t s = 0; s < rows; ++s) {
-    const Vector<T> factor = broadcast(factors[s]);
-#pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; ++v) store(to + s * n + v * V, load(to + s * n + v * V) + factor * pivot[v]);
+  for (int v = 0; v < VECTORS; ++v) {
+    is_input[v] = lanes == static_cast<decltype(lanes[0] + 0)>(at - first - v * V);
+    pivot[v] = is_input[v] ? broadcast(scale) : load(row + v * V) * broadcast(-scale);
+    store(row + v * V, pivot[v]);
   }
+  const auto take_in = [&](int64_t begin, int64_t end) {
+    for (int64_t s = begin; s < end; ++s) {
+      const Vector<T> factor = broadcast(factors[s]);
+      T* to = panel + s * n + first;
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; ++v)
+        store(to + v * V, (is_input[v] ? Vector<T>{} : load(to + v * V)) + factor * pivot[v]);
+    }
+  };
+  take_in(0, t);
+  take_in(t + 1, rows);
 }
 
 // For y = M x, each step solves one equation for the input that it depends on most and puts that into the others:
@@ -77,19 +99,16 @@ void gauss_jordan(int64_t n, T* m, T* inverse, T* scratch) {
       pivots[t] = static_cast<int32_t>(p);
       open[p] = 0;
       const T scale = 1 / row[p];
-      for (int64_t j = 0; j < n; ++j) row[j] *= -scale;
-      row[p] = scale;
-      for (int64_t s = begin; s < end; ++s) factors[s - begin] = m[s * n + p];
-      factors[t - begin] = 0;
-      T* others = m + begin * n;
+      T* rows = m + begin * n;
+      for (int64_t s = 0; s < panel; ++s) factors[s] = rows[s * n + p];
       int64_t j = 0;
-      for (; j + 4 * V <= n; j += 4 * V) add_multiples<T, 4>(panel, n, factors, row + j, others + j);
-      for (; j + V <= n; j += V) add_multiples<T, 1>(panel, n, factors, row + j, others + j);
-      for (; j < n; ++j)
-        for (int64_t s = 0; s < panel; ++s) others[s * n + j] += factors[s] * row[j];
-      // Last: a number stored just before the vector around it is loaded holds that up.
-      for (int64_t s = 0; s < panel; ++s)
-        if (s != t - begin) others[s * n + p] = factors[s] * scale;
+      for (; j + 4 * V <= n; j += 4 * V) exchange<T, 4>(panel, n, t - begin, p, scale, factors, j, rows);
+      for (; j + V <= n; j += V) exchange<T, 1>(panel, n, t - begin, p, scale, factors, j, rows);
+      for (; j < n; ++j) {
+        row[j] = j == p ? scale : row[j] * -scale;
+        for (int64_t s = 0; s < panel; ++s)
+          if (s != t - begin) rows[s * n + j] = (j == p ? T(0) : rows[s * n + j]) + factors[s] * row[j];
+      }
     }
     const auto put_into = [&](int64_t first, int64_t last) {
       T* to = factors;
