@@ -232,7 +232,8 @@ void clear(const DrivenProblem<T>& p, const DrivenGradients<T>& to, cudaStream_t
   zero(to.weight_hh, p.rows() * p.n);
   zero(to.weight_ih, p.rows() * p.inputs);
   zero(to.entering, p.enters_each_hop ? p.hops * p.bundle() : p.width * p.n);
-  for (T* each : {to.gains, to.input_gains}) zero(each, p.gains_at(p.hops, 0, 0));
+  zero(to.gains, p.gains_at(p.hops, 0, 0));
+  zero(to.input_gains, p.gains_at(p.hops, 0, 0));
   zero(to.carries, p.carries_at(p.hops, 0, 0));
 }
 
