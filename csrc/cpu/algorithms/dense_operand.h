@@ -82,11 +82,11 @@ class DenseOperand {
   }
 
   // grad (+)= scale alpha phi'(W) sum_c left[c] right[c]' at `units` of left, for bundles whose vectors lie so far
-  // apart.
+  // apart, and rows of the gradient that lie so far apart.
   void gradient(Range units, int64_t depth, const T* left, int64_t left_stride, const T* right, int64_t right_stride,
-                T scale, bool accumulate, T* grad) const {
+                T scale, bool accumulate, T* grad, int64_t grad_stride) const {
     kernels_.outer_product(units, columns_, depth, left, left_stride, right, right_stride, alpha_ * scale, accumulate,
-                           rectify_ ? weights_ : nullptr, grad, columns_);
+                           rectify_ ? weights_ : nullptr, columns_, grad, grad_stride);
   }
 
  private:

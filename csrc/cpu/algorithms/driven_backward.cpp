@@ -184,7 +184,7 @@ class DrivenBackward {
   void weights_gradient(int64_t depth, bool accumulate) {
     for (int64_t gate = 0; gate < p_.gates; ++gate)
       ready_[gate].gradient(team_.share(p_.n, 8), depth, memory_.scaled + gate * memory_.block * p_.bundle(), p_.n,
-                            memory_.reverse, p_.n, p_.alpha, accumulate, to_.weight_hh + gate * p_.n * p_.n);
+                            memory_.reverse, p_.n, p_.alpha, accumulate, to_.weight_hh + gate * p_.n * p_.n, p_.n);
   }
 
   void input_weights_gradient() {
@@ -204,8 +204,8 @@ class DrivenBackward {
     team_.wait();
     for (int64_t gate = 0; gate < p_.gates; ++gate)
       k_.outer_product(team_.share(p_.n, 16), p_.inputs, hops * p_.vectors(), memory_.incoming + gate * hops * bundle,
-                       p_.n, grad_walks_, p_.inputs, p_.scale, false, nullptr, to_.weight_ih + gate * p_.n * p_.inputs,
-                       p_.inputs);
+                       p_.n, grad_walks_, p_.inputs, p_.scale, false, nullptr, p_.inputs,
+                       to_.weight_ih + gate * p_.n * p_.inputs, p_.inputs);
   }
 
   // What reads all networks at the first hop has the sum of their gradients. After the others are done.

@@ -107,12 +107,34 @@ void walk_forward(const WalkProblem<T>& problem, const Operand& a, T* walks, T* 
 template <typename T>
 int64_t walk_forward_scratch(const WalkProblem<T>& problem, bool keeps_chain);
 
-// From grad_walks (terms, outputs, inputs): the gradients of weight_hh, weight_in and weight_out (null: not given).
-template <typename Operand, typename T = typename Operand::Number>
-void walk_backward(const WalkProblem<T>& problem, const Operand& a, const T* grad_walks, const T* chain, T* grad_hh,
-                   T* grad_in, T* grad_out, Team& team, T* shared);
+// Where the gradient of a weight goes: rows so far apart, written or added to. Null: it is not wanted.
 template <typename T>
-int64_t walk_backward_scratch(const WalkProblem<T>& problem);
+struct GradientRows {
+  T* data = nullptr;
+  int64_t stride = 0;
+  bool adds = false;
+};
+
+// Of the weights of a graph.
+template <typename T>
+struct WalkGradients {
+  GradientRows<T> hh, in, out;
+  bool adds() const { return hh.adds || in.adds || out.adds; }
+};
+
+// Whether what scales the gradients leaves room to all_moderate numbers.
+template <typename T>
+bool scales_moderately(const WalkProblem<T>& problem) {
+  return problem.alpha <= 16;
+}
+
+// From grad_walks (terms, outputs, inputs), the gradients. Nothing can be taken back that has been added: where that is
+// asked for and a number might leave the range of T, false is returned to each member, and nothing has been added.
+template <typename Operand, typename T = typename Operand::Number>
+bool walk_backward(const WalkProblem<T>& problem, const Operand& a, const T* grad_walks, const T* chain,
+                   const WalkGradients<T>& to, Team& team, T* shared);
+template <typename T>
+int64_t walk_backward_scratch(const WalkProblem<T>& problem, bool adds);
 
 // The same for the sum of one input's walks to one output without hop weights, with the vectors of both sides in the
 // chain (hops, 2, n), which take one pass over W.
@@ -121,7 +143,7 @@ int64_t single_pathway_scratch(const WalkProblem<T>& problem, int64_t members);
 template <typename Operand, typename T = typename Operand::Number>
 void single_pathway_forward(const WalkProblem<T>& problem, const Operand& a, T* walks, T* chain, Team& team, T* shared);
 template <typename Operand, typename T = typename Operand::Number>
-void single_pathway_backward(const WalkProblem<T>& problem, const Operand& a, const T* grad_walks, const T* chain,
-                             T* grad_hh, T* grad_in, T* grad_out, Team& team, T* shared);
+bool single_pathway_backward(const WalkProblem<T>& problem, const Operand& a, const T* grad_walks, const T* chain,
+                             const WalkGradients<T>& to, Team& team, T* shared);
 
 }  // namespace rrnn::cpu

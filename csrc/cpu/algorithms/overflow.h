@@ -30,6 +30,23 @@ class OverflowWatch {
 #endif
 };
 
+// Whether a sum of a million products of two such numbers, times a thousand, is far from overflow. NaN is not.
+template <typename T>
+bool all_moderate(const T* numbers, int64_t count) {
+  using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+  constexpr T kMost = sizeof(T) == 4 ? T(0x1p46) : T(0x1p480);
+  constexpr Bits kMagnitude = ~Bits{0} >> 1;
+  Bits largest = 0, most;  // as bits, whose order is that of the magnitudes
+  for (int64_t i = 0; i < count; ++i) {
+    Bits bits;
+    std::memcpy(&bits, numbers + i, sizeof bits);
+    bits &= kMagnitude;
+    largest = bits > largest ? bits : largest;
+  }
+  std::memcpy(&most, &kMost, sizeof most);
+  return largest <= most;
+}
+
 template <typename T>
 bool all_finite(const T* numbers, int64_t count) {
   using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;

@@ -7,6 +7,7 @@
 
 #include "common/edge.h"
 #include "cpu/algorithms/finite_walks.h"
+#include "cpu/algorithms/overflow.h"
 
 namespace rrnn::cpu {
 
@@ -44,8 +45,8 @@ void single_pathway_forward(const WalkProblem<T>& problem, const Operand& a, T* 
 }
 
 template <typename Operand, typename T>
-void single_pathway_backward(const WalkProblem<T>& problem, const Operand& a, const T* grad_walks, const T* chain,
-                             T* grad_hh, T* grad_in, T* grad_out, Team& team, T* shared) {
+bool single_pathway_backward(const WalkProblem<T>& problem, const Operand& a, const T* grad_walks, const T* chain,
+                             const WalkGradients<T>& to, Team& team, T* shared) {
   const int64_t n = problem.n, hops = problem.hops, hop = 2 * n;
   const T* x = chain;
   const T* y = chain + n;
@@ -57,21 +58,34 @@ void single_pathway_backward(const WalkProblem<T>& problem, const Operand& a, co
   for (int64_t m = 1; m < hops; ++m)
     for (int64_t r = units.begin; r < units.end; ++r)
       sums[(hops - 1 - m) * n + r] = sums[(hops - m) * n + r] + x[m * hop + r];
+  if (to.adds()) {
+    bool moderate = scales_moderately(problem) && all_moderate(&scale, 1);
+    for (int64_t m = 0; m < hops; ++m)
+      moderate = moderate && all_moderate(y + m * hop + units.begin, units.end - units.begin) &&
+                 all_moderate(sums + m * n + units.begin, units.end - units.begin);
+    if (!team.agrees(moderate)) return false;
+  }
+  const auto give = [](T gradient, T* to, bool adds) { *to = adds ? *to + gradient : gradient; };
   for (int64_t r = units.begin; r < units.end; ++r) {
     T walks_out = 0;
     for (int64_t m = 0; m < hops; ++m) walks_out += y[m * hop + r];
-    grad_in[r] = times_phi_derivative(scale * walks_out, problem.weight_in[r], problem.rectify);
-    grad_out[r] = times_phi_derivative(scale * sums[r], problem.weight_out[r], problem.rectify);
+    if (to.in.data)
+      give(times_phi_derivative(scale * walks_out, problem.weight_in[r], problem.rectify),
+           to.in.data + r * to.in.stride, to.in.adds);
+    if (to.out.data)
+      give(times_phi_derivative(scale * sums[r], problem.weight_out[r], problem.rectify), to.out.data + r, to.out.adds);
   }
+  if (!to.hh.data) return true;
   team.wait();
-  a.gradient(units, hops - 1, y, hop, sums + n, n, scale, false, grad_hh);
+  a.gradient(units, hops - 1, y, hop, sums + n, n, scale, to.hh.adds, to.hh.data, to.hh.stride);
+  return true;
 }
 
-#define RRNN_INSTANTIATE(T)                                                                                            \
-  template int64_t single_pathway_scratch(const WalkProblem<T>&, int64_t);                                             \
-  template void single_pathway_forward(const WalkProblem<T>&, const DenseOperand<T>&, T*, T*, Team&, T*);              \
-  template void single_pathway_backward(const WalkProblem<T>&, const DenseOperand<T>&, const T*, const T*, T*, T*, T*, \
-                                        Team&, T*);
+#define RRNN_INSTANTIATE(T)                                                                                \
+  template int64_t single_pathway_scratch(const WalkProblem<T>&, int64_t);                                 \
+  template void single_pathway_forward(const WalkProblem<T>&, const DenseOperand<T>&, T*, T*, Team&, T*);  \
+  template bool single_pathway_backward(const WalkProblem<T>&, const DenseOperand<T>&, const T*, const T*, \
+                                        const WalkGradients<T>&, Team&, T*);
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)
 

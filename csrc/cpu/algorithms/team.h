@@ -17,8 +17,15 @@ namespace rrnn::cpu {
 // that got several items stands for as many at the barrier.
 class Team {
  public:
-  Team(int64_t first, int64_t last, int64_t count, std::atomic<int64_t>& arrived, std::atomic<int64_t>& phase)
-      : first_(first), last_(last), count_(count), arrived_(arrived), phase_(phase) {}
+  // What all members share.
+  struct Meeting {
+    alignas(64) std::atomic<int64_t> arrived{0};
+    alignas(64) std::atomic<int64_t> phase{0};
+    std::atomic<bool> refused{false};
+  };
+
+  Team(int64_t first, int64_t last, int64_t count, Meeting& meeting)
+      : first_(first), last_(last), count_(count), meeting_(meeting) {}
 
   // This member's part of `total` rows, in whole multiples of `step`.
   Range share(int64_t total, int64_t step = 1) const {
@@ -33,13 +40,14 @@ class Team {
 
   void wait() {
     if (last_ - first_ == count_) return;
-    const int64_t phase = phase_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(last_ - first_, std::memory_order_acq_rel) + last_ - first_ == count_) {
-      arrived_.store(0, std::memory_order_relaxed);
-      phase_.store(phase + 1, std::memory_order_release);
+    auto& [arrived, shared_phase, refused] = meeting_;
+    const int64_t phase = shared_phase.load(std::memory_order_acquire);
+    if (arrived.fetch_add(last_ - first_, std::memory_order_acq_rel) + last_ - first_ == count_) {
+      arrived.store(0, std::memory_order_relaxed);
+      shared_phase.store(phase + 1, std::memory_order_release);
       return;
     }
-    for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; ++spins) {
+    for (int spins = 0; shared_phase.load(std::memory_order_acquire) == phase; ++spins) {
 #if defined(__x86_64__)
       __builtin_ia32_pause();
 #endif
@@ -47,10 +55,18 @@ class Team {
     }
   }
 
+  // Waits for all, and tells each of them the same: whether all have agreed, here and before.
+  bool agrees(bool own) {
+    if (!own) meeting_.refused.store(true, std::memory_order_relaxed);
+    wait();
+    const bool all = !meeting_.refused.load(std::memory_order_relaxed);
+    wait();  // before anybody goes on to refuse something else
+    return all;
+  }
+
  private:
   int64_t first_, last_, count_;
-  std::atomic<int64_t>& arrived_;
-  std::atomic<int64_t>& phase_;
+  Meeting& meeting_;
 };
 
 // part(Range) for pieces of at most `step` of a range, from its end where `reverse`. Passes over the weights take turns
@@ -76,10 +92,9 @@ inline int64_t worthwhile_threads(double flops) {
 template <typename F>
 void run_team(double flops, const F& body) {
   const int64_t count = worthwhile_threads(flops);
-  alignas(64) std::atomic<int64_t> arrived{0};
-  alignas(64) std::atomic<int64_t> phase{0};
+  Team::Meeting meeting;
   const auto member = [&](int64_t first, int64_t last) {
-    Team team(first, last, count, arrived, phase);
+    Team team(first, last, count, meeting);
     body(team);
   };
   if (count == 1)

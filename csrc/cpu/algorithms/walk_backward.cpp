@@ -6,9 +6,17 @@
 
 #include "common/edge.h"
 #include "cpu/algorithms/finite_walks.h"
+#include "cpu/algorithms/overflow.h"
 
 namespace rrnn::cpu {
 namespace {
+
+// How many hops of the reverse chain are made before a product takes them. What is added in the end is looked at
+// before, all of it.
+template <typename T>
+int64_t block_hops(const WalkProblem<T>& problem, bool adds) {
+  return adds ? std::max<int64_t>(2, problem.hops) : hops_of_block(problem.n, problem.width(), problem.hops);
+}
 
 // grad_walks as bundles of `width` vectors of the other side: (terms, width, other_width).
 template <typename T>
@@ -45,45 +53,47 @@ void lift(const WalkProblem<T>& problem, const Kernels<T>& k, const T* gradient,
 }
 
 template <typename T>
-void grad_start(const WalkProblem<T>& problem, const T* bundle, const ChainPart& part, T* grad) {
+void grad_start(const WalkProblem<T>& problem, const T* bundle, const ChainPart& part, const GradientRows<T>& grad) {
   const int64_t n = problem.n, width = problem.width();
   const T* start = problem.start();
   for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
     for (int64_t r = part.units.begin; r < part.units.end; ++r) {
-      const int64_t at = problem.from_inputs() ? r * width + c : c * n + r;
-      grad[at] = times_phi_derivative(bundle[c * n + r], start[at], problem.rectify);
+      const int64_t row = problem.from_inputs() ? r : c, column = problem.from_inputs() ? c : r;
+      const T weight = start[row * (problem.from_inputs() ? width : n) + column];
+      const T gradient = times_phi_derivative(bundle[c * n + r], weight, problem.rectify);
+      T& to = grad.data[row * grad.stride + column];
+      to = grad.adds ? to + gradient : gradient;
     }
 }
 
 template <typename T>
 void grad_other(const WalkProblem<T>& problem, const Kernels<T>& k, const T* gradient, const T* bundles, int64_t depth,
-                T* grad, Team& team) {
+                const GradientRows<T>& grad, Team& team) {
   const int64_t n = problem.n, other_width = problem.other_width();
   const T* sign_of = problem.rectify ? problem.other() : nullptr;
   if (problem.from_inputs())
-    k.outer_product(team.share(other_width), n, depth, gradient, other_width, bundles, n, problem.edges(), false,
-                    sign_of, grad, n);
+    k.outer_product(team.share(other_width), n, depth, gradient, other_width, bundles, n, problem.edges(), grad.adds,
+                    sign_of, n, grad.data, grad.stride);
   else
-    k.outer_product(team.share(n, 16), other_width, depth, bundles, n, gradient, other_width, problem.edges(), false,
-                    sign_of, grad, other_width);
+    k.outer_product(team.share(n, 16), other_width, depth, bundles, n, gradient, other_width, problem.edges(),
+                    grad.adds, sign_of, other_width, grad.data, grad.stride);
 }
 
 }  // namespace
 
 template <typename T>
-int64_t walk_backward_scratch(const WalkProblem<T>& problem) {
+int64_t walk_backward_scratch(const WalkProblem<T>& problem, bool adds) {
   const int64_t bundle = problem.width() * problem.n;
-  return bundle * (hops_of_block(problem.n, problem.width(), problem.hops) + 3) +
-         problem.terms() * problem.inputs * problem.outputs +
+  return bundle * (block_hops(problem, adds) + 3) + problem.terms() * problem.inputs * problem.outputs +
          (lifts_a_copy(problem) ? problem.other_width() * problem.n : 0) +
          DenseOperand<T>::copy_size(problem.n, problem.n);
 }
 
 template <typename Operand, typename T>
-void walk_backward(const WalkProblem<T>& problem, const Operand& weights, const T* grad_walks, const T* chain,
-                   T* grad_hh, T* grad_in, T* grad_out, Team& team, T* shared) {
+bool walk_backward(const WalkProblem<T>& problem, const Operand& weights, const T* grad_walks, const T* chain,
+                   const WalkGradients<T>& to, Team& team, T* shared) {
   const int64_t n = problem.n, width = problem.width(), bundle = width * n, hops = problem.hops;
-  const int64_t term = width * problem.other_width(), block = hops_of_block(n, width, hops);
+  const int64_t term = width * problem.other_width(), block = block_hops(problem, to.adds());
   const Operand a = prepared(width * (hops - 1), weights, !problem.from_inputs(), team, shared);
   T* reverse = shared + Operand::copy_size(n, n);  // (block, width, n)
   T* lifted = reverse + block * bundle;            // c phi(other)' G
@@ -124,38 +134,56 @@ void walk_backward(const WalkProblem<T>& problem, const Operand& weights, const 
     next = to;
   };
 
-  bool accumulate = false;
-  for (int64_t end = hops - 1; end > 0;) {
-    // The short block comes first: a full one never writes over the L_{m+1} it starts from, which is in its first slot.
-    const int64_t begin = end - (end % block ? end % block : block), depth = (end - begin) * width;
-    for (int64_t m = end; m > begin; --m) advance(m, reverse + (m - 1 - begin) * bundle);
-    if (part.alone) team.wait();
+  const auto product = [&](int64_t begin, int64_t depth, bool adds) {
     const T* left = problem.from_inputs() ? reverse : chain + begin * bundle;
     const T* right = problem.from_inputs() ? chain + begin * bundle : reverse;
-    a.gradient(rows, depth, left, n, right, n, T(1), accumulate, grad_hh);
-    accumulate = true;
+    a.gradient(rows, depth, left, n, right, n, T(1), adds, to.hh.data, to.hh.stride);
+  };
+  const GradientRows<T>& to_start = problem.from_inputs() ? to.in : to.out;
+  const GradientRows<T>& to_other = problem.from_inputs() ? to.out : to.in;
+  bool begun = false;
+  for (int64_t end = hops - 1; end > 0;) {
+    // The short block comes first: a full one never writes over the L_{m+1} it starts from, which is in its first slot.
+    const int64_t begin = end - (end % block ? end % block : block);
+    for (int64_t m = end; m > begin; --m) advance(m, reverse + (m - 1 - begin) * bundle);
+    if (part.alone) team.wait();
+    if (to.hh.data && !to.adds()) product(begin, (end - begin) * width, begun);
+    begun = true;
     end = begin;
     team.wait();
   }
-  if (!accumulate) std::fill(grad_hh + rows.begin * n, grad_hh + rows.end * n, T(0));
   advance(0, first);
-
-  T* start_gradient = problem.from_inputs() ? grad_in : grad_out;
-  T* other_gradient = problem.from_inputs() ? grad_out : grad_in;
-  grad_start(problem, first, part, start_gradient);
-  if (!other_gradient) return;
-  if (problem.per_hop) {
-    grad_other(problem, a.kernels(), gradient, chain, hops * width, other_gradient, team);
-  } else {
-    add_links(problem, a.kernels(), {0, hops}, chain, part, weighted);
+  if (!problem.per_hop && to_other.data) add_links(problem, a.kernels(), {0, hops}, chain, part, weighted);
+  if (to.adds()) {
+    const auto moderate = [&](const T* numbers, int64_t count) {
+      const Range own = team.share(count);
+      return all_moderate(numbers + own.begin, own.end - own.begin);
+    };
     team.wait();
-    grad_other(problem, a.kernels(), gradient, weighted, width, other_gradient, team);
+    if (!team.agrees(scales_moderately(problem) && moderate(reverse, (hops - 1) * bundle) &&
+                     moderate(chain, hops * bundle) && moderate(first, bundle) &&
+                     moderate(gradient, problem.terms() * term) &&
+                     (problem.per_hop || !to_other.data || moderate(weighted, bundle))))
+      return false;
+    if (to.hh.data && hops > 1) product(0, (hops - 1) * width, to.hh.adds);
   }
+  if (to.hh.data && !to.hh.adds && hops == 1)
+    for (int64_t r = rows.begin; r < rows.end; ++r) std::fill_n(to.hh.data + r * to.hh.stride, n, T(0));
+  if (to_start.data) grad_start(problem, first, part, to_start);
+  if (!to_other.data) return true;
+  if (problem.per_hop) {
+    grad_other(problem, a.kernels(), gradient, chain, hops * width, to_other, team);
+  } else {
+    team.wait();
+    grad_other(problem, a.kernels(), gradient, weighted, width, to_other, team);
+  }
+  return true;
 }
 
-#define RRNN_INSTANTIATE(T)                                      \
-  template int64_t walk_backward_scratch(const WalkProblem<T>&); \
-  template void walk_backward(const WalkProblem<T>&, const DenseOperand<T>&, const T*, const T*, T*, T*, T*, Team&, T*);
+#define RRNN_INSTANTIATE(T)                                                                      \
+  template int64_t walk_backward_scratch(const WalkProblem<T>&, bool);                           \
+  template bool walk_backward(const WalkProblem<T>&, const DenseOperand<T>&, const T*, const T*, \
+                              const WalkGradients<T>&, Team&, T*);
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)
 

@@ -50,10 +50,13 @@ class Doubled {
     std::vector<double> chain(walks_.hops * walks_.width() * n), walks(walks_size);
     run(chain.data(), walks.data());
     std::vector<double> hh(n * n), in(n * walks_.inputs), out(walks_.outputs * n);
-    const Scratch<double> memory = scratch<double>(walk_backward_scratch(walks_));
+    const Scratch<double> memory = scratch<double>(walk_backward_scratch(walks_, false));
     run_team(2 * flops(), [&](Team& team) {
-      walk_backward(walks_, a_, given.data(), chain.data(), hh.data(), walks_.weight_in ? in.data() : nullptr,
-                    walks_.weight_out ? out.data() : nullptr, team, memory.get());
+      walk_backward(walks_, a_, given.data(), chain.data(),
+                    {{hh.data(), n},
+                     {walks_.weight_in ? in.data() : nullptr, walks_.inputs},
+                     {walks_.weight_out ? out.data() : nullptr, n}},
+                    team, memory.get());
     });
     const auto give = [](const std::vector<double>& from, float* to) {
       if (to) std::transform(from.begin(), from.end(), to, [](double number) { return static_cast<float>(number); });

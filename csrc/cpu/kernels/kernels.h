@@ -64,7 +64,8 @@ struct Kernels {
   // out[r][k] (+)= scale * sum_c left[c][r] right[c][k] for r in rows, k < cols, c < depth;
   // times sign(sign_of[r][k]), before it is added to what is there, where sign_of is given.
   void (*outer_product)(Range rows, int64_t cols, int64_t depth, const T* left, int64_t ldleft, const T* right,
-                        int64_t ldright, T scale, bool accumulate, const T* sign_of, T* out, int64_t ldout);
+                        int64_t ldright, T scale, bool accumulate, const T* sign_of, int64_t ldsign, T* out,
+                        int64_t ldout);
   // One pass over rows of w serves both chains of a single pathway: x_next[r] = scale * phi(w[r]) . x and
   // y_next += scale * phi(w[r]) y[r]. `y_next` is this thread's own partial sum.
   void (*two_sided_product)(Range rows, int64_t cols, const T* w, int64_t ldw, const T* x, const T* y, T scale,

@@ -56,7 +56,7 @@ void packed_outer_product(int64_t rows, int64_t cols, const DenseProduct<T>& of)
 
 template <typename T>
 void outer_product(Range rows, int64_t cols, int64_t depth, const T* left, int64_t ldleft, const T* right,
-                   int64_t ldright, T scale, bool accumulate, const T* sign_of, T* out, int64_t ldout) {
+                   int64_t ldright, T scale, bool accumulate, const T* sign_of, int64_t ldsign, T* out, int64_t ldout) {
   constexpr int64_t kNear = (kRegisters == 32 ? 1024 : 256) / sizeof(T);
   const auto run = ldleft <= kNear && ldright <= kNear ? dense_product<T> : packed_outer_product<T>;
   for (int64_t d = 0; d == 0 || d < depth; d += kBlockDepth) {
@@ -72,7 +72,7 @@ void outer_product(Range rows, int64_t cols, int64_t depth, const T* left, int64
                                 .out = out,
                                 .ldout = ldout,
                                 .sign_of = sign_of,
-                                .ldsign = ldout};
+                                .ldsign = ldsign};
     run(rows.end - rows.begin, cols, part_of(whole, rows.begin, 0));
   }
 }

@@ -131,7 +131,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(const WalkArguments& graphs, const T
   const Tensor kept = dense(chain);
   const int64_t walks_size = graphs.terms() * graphs.pairs(), bundle = graphs.chain_width(kind) * n;
   const WalkProblem<T> any = graphs.problem<T>(0);
-  const int64_t scratch_size = single ? single_pathway_scratch(any, 1) : walk_backward_scratch(any);
+  const int64_t scratch_size = single ? single_pathway_scratch(any, 1) : walk_backward_scratch(any, false);
   // Hops whose walks have a gradient.
   const auto walk_of = [&](int64_t index, const auto* gradient) {
     WalkProblem<T> walk = problem<T>(graphs, index);
@@ -152,7 +152,8 @@ std::tuple<Tensor, Tensor, Tensor> backward(const WalkArguments& graphs, const T
     const T* links = at<T>(kept, index, graphs.hops * bundle);
     bool finite = chain_is_finite(links, walk.hops, bundle, team);
     const auto gradients = single ? single_pathway_backward<DenseOperand<T>> : walk_backward<DenseOperand<T>>;
-    gradients(walk, a, gradient, links, to_hh(index), to_in(index), to_out(index), team, shared);
+    gradients(walk, a, gradient, links, {{to_hh(index), n}, {to_in(index), graphs.inputs}, {to_out(index), n}}, team,
+              shared);
     team.wait();
     // An infinite gradient of walks has spread to here.
     const T* start = walk.from_inputs() ? to_in(index) : to_out(index);

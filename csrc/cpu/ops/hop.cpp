@@ -58,7 +58,7 @@ Tensor hop_gradient(Tensor weight_hh, Tensor left, Tensor right, double alpha, b
     each_matrix<T>(hop, depth, [&](int64_t index, const DenseOperand<T>& a, Team& team) {
       a.gradient(team.share(hop.rows, 8), depth, at<T>(lefts, index, depth * hop.rows), hop.rows,
                  at<T>(rights, index, depth * hop.columns), hop.columns, T(1), false,
-                 at<T>(grad_hh, index, hop.rows * hop.columns));
+                 at<T>(grad_hh, index, hop.rows * hop.columns), hop.columns);
     });
   });
   return grad_hh;

@@ -51,7 +51,7 @@ Tensor pathway_backward(Tensor scale, Tensor weight_hh, Tensor x, Tensor y, doub
     run_batch<T>(graphs.count(), flops, 0, [&](int64_t index, Team& team, T*) {
       const DenseOperand<T> a(graphs.matrix<T>(index), n, static_cast<T>(alpha), true, flops);
       a.gradient(team.share(n, 8), 1, at<T>(left, index, n), n, at<T>(right, index, n), n, *at<T>(scales, index, 1),
-                 false, at<T>(grad_hh, index, n * n));
+                 false, at<T>(grad_hh, index, n * n), n);
     });
   });
   return grad_hh;
