@@ -2,7 +2,7 @@
 
 from rrnn_ext._errors import ResolventConditionError, ResolventDivergenceError
 from rrnn_ext.diagnostics import ResolventInfo, resolvent_info
-from rrnn_ext.functional import hop_decomposition, resolvent, resolvent_penalty
+from rrnn_ext.functional import accumulate_penalty_grad, hop_decomposition, resolvent, resolvent_penalty
 from rrnn_ext.modules import ResolventPenalty
 
 __version__ = "0.1.0"
@@ -12,6 +12,7 @@ __all__ = [
     "ResolventDivergenceError",
     "ResolventInfo",
     "ResolventPenalty",
+    "accumulate_penalty_grad",
     "hop_decomposition",
     "resolvent",
     "resolvent_info",

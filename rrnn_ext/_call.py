@@ -144,6 +144,13 @@ def _flatten(tensor: Tensor, batch: tuple[int, ...], dims: int) -> Tensor:
     return tensor.expand(*batch, *own).reshape(math.prod(batch), *own)
 
 
+def reduced(value: Tensor, call: Call, reduction: Reduction) -> Tensor:
+    """The penalties of a batch, put together, in the weights' dtype."""
+    if call.batch:
+        value = value.reshape(call.batch) if reduction == "none" else getattr(value, reduction)()
+    return value if value.dtype == call.dtype else value.to(call.dtype)
+
+
 def unflatten(result: Tensor, call: Call, dims: int) -> Tensor:
     """The batch's own dimensions before `dims` of the result's, and the weights' dtype."""
     if call.batch:

@@ -59,12 +59,21 @@ def _by_inverse(call: Call) -> Tensor:
     return walks if weight_out is None else product(alpha * phi(weight_out, rectify), walks)
 
 
-def _finite_penalty(call: Call) -> Tensor:
+def is_one_op(call: Call) -> bool:
+    """Whether the penalty, and its gradient by the weights as they were given, is that of one op of finite walks."""
+    if isinstance(call.given_alpha, Tensor) or is_between_all(call) or _cannot_cancel(call):
+        return False
+    return _is_finite_by_hops(call)
+
+
+def penalty_arguments(call: Call) -> PenaltyArguments:
     assert call.hops is not None
     weights, factors = _with_a_side(call), (call.hop_weights, call.pair_weights)
-    return walk_penalty(
-        PenaltyArguments(*weights, *factors, call.alpha, call.hops, call.rectify, call.per_hop, call.norm)
-    )
+    return PenaltyArguments(*weights, *factors, call.alpha, call.hops, call.rectify, call.per_hop, call.norm)
+
+
+def _finite_penalty(call: Call) -> Tensor:
+    return walk_penalty(penalty_arguments(call))
 
 
 def _norm_of_total(call: Call) -> Tensor:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rrnn_ext import _route
-from rrnn_ext._call import prepare, unflatten
+from rrnn_ext._accumulate import by_autograd, check_leaves, check_strength, directly
+from rrnn_ext._call import prepare, reduced, unflatten
 from rrnn_ext._modes import without_autocast
 from rrnn_ext._options import Method, NormName, Reduction, check_finite_hops
 from rrnn_ext.sparse import route as sparse_route
@@ -117,9 +119,78 @@ def resolvent_penalty(
     call = prepare(weight_hh, weight_in, weight_out, **options)
     with without_autocast(weight_hh.device.type):
         value = _route.penalty(call)
-    if call.batch:
-        value = value.reshape(call.batch) if reduction == "none" else getattr(value, reduction)()
-    return value if value.dtype == call.dtype else value.to(call.dtype)
+    return reduced(value, call, reduction)
+
+
+def accumulate_penalty_grad(
+    weight_hh: Tensor | SparseWeight,
+    weight_in: Tensor | None = None,
+    weight_out: Tensor | None = None,
+    *,
+    strength: float = 1.0,
+    alpha: float | Tensor = 1.0,
+    hops: int | None = None,
+    rectify: bool = False,
+    per_hop: bool = False,
+    norm: NormName = "l1",
+    hop_weights: Tensor | None = None,
+    pair_weights: Tensor | None = None,
+    method: Method = "auto",
+    reduction: Reduction = "sum",
+) -> Tensor:
+    """Adds ``strength`` times the gradient of :func:`resolvent_penalty` to ``.grad`` of the weights, without a graph.
+
+    What ``(strength * resolvent_penalty(...)).backward()`` would do (of ``reduction="none"``, of the sum), for less:
+    value and gradient of a finite sum are one native call, which adds to ``.grad`` as it multiplies.
+
+    ::
+
+        loss.backward()
+        W, U, V = rnn.weight_hh_l0, rnn.weight_ih_l0, readout.weight
+        value = rrnn_ext.accumulate_penalty_grad(W, U, V, strength=1e-4, hops=20)
+        optimiser.step()
+
+    Call it between ``backward`` and ``step``: after ``GradScaler.unscale_``, once per optimiser step where gradients of
+    several micro-batches are accumulated, and under DistributedDataParallel on every rank, where it is the same and is
+    not reduced again. It may come before or after clipping: before, the norm that is clipped has the penalty in it.
+
+    A ``.grad`` that is None is made; a weight that requires no gradient gets none, and a tensor ``alpha`` that does
+    gets its own. Weights may be tied. Hooks of ``Tensor.register_hook`` see the gradient before it is added; those of
+    ``register_post_accumulate_grad_hook`` do not run. It works under ``torch.no_grad`` too, is left out of graphs by
+    ``torch.compile`` (which breaks there), and there are no derivatives of it.
+
+    Args:
+        weight_hh, weight_in, weight_out: as of :func:`resolvent_penalty`; leaves, such as Parameters, or another shape
+            of one (``weight.view(gates, n, n)``), as far as they require a gradient.
+        strength: factor of the gradient, finite.
+        alpha, hops, rectify, per_hop, norm, hop_weights, pair_weights, method, reduction: as there.
+
+    Returns:
+        The penalty, without the strength, as :func:`resolvent_penalty` has it, detached.
+
+    Raises:
+        ValueError: a weight is no leaf, but computed, as a parametrised or pruned one is: its gradient belongs to what
+            it was computed from, and the way there is through the loss. And as :func:`resolvent_penalty`. Where an
+            error is raised, nothing has been added.
+    """
+    options: Any = {
+        "alpha": alpha,
+        "hops": hops,
+        "rectify": rectify,
+        "per_hop": per_hop,
+        "norm": norm,
+        "hop_weights": hop_weights,
+        "pair_weights": pair_weights,
+        "method": method,
+        "reduction": reduction,
+    }
+    weights = weight_hh, weight_in, weight_out
+    if torch.compiler.is_compiling():  # a graph has no .grad: it breaks here, or with fullgraph=True is refused
+        return torch.compiler.disable(accumulate_penalty_grad)(*weights, strength=strength, **options)
+    strength = check_strength(strength)
+    check_leaves(weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out, alpha=alpha)
+    value = directly(weights, strength, options)
+    return by_autograd(lambda: resolvent_penalty(*weights, **options), strength) if value is None else value
 
 
 def resolvent(

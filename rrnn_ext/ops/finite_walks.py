@@ -350,7 +350,12 @@ class _EagerPenalty(Function):
 
 
 def _kernel(weight_hh: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return _walk_penalty.redispatch(_CUDA if weight_hh.is_cuda else _CPU, weight_hh, *arguments)
+    return _walk_penalty.redispatch(below_autograd(weight_hh), weight_hh, *arguments)
+
+
+def below_autograd(tensor: Tensor) -> Any:
+    """The dispatch key of the kernels alone."""
+    return _CUDA if tensor.is_cuda else _CPU
 
 
 def walk_penalty(penalty: PenaltyArguments) -> Tensor:

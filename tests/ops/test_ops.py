@@ -132,6 +132,11 @@ def finite_walks_penalty_backward(case: Case, dtype: torch.dtype) -> Iterator[Ar
     yield {"grad_value": drawn(value.shape, dtype), "walks": walks, "chain": chain, **graph}
 
 
+def penalty_value_and_grad(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
+    graph = {**case.graph(dtype), **case.options()}
+    yield {"strength": 0.75, **graph, "pair_weights": case.factors_of_pairs(dtype), "norm": int(case.squared)}
+
+
 def infinite_walks(case: Case, dtype: torch.dtype) -> Iterator[Arguments]:
     graph = case.graph(dtype)
     a = ALPHA * (graph["weight_hh"].abs() if case.rectify else graph["weight_hh"])
@@ -229,6 +234,7 @@ CALLS: dict[str, Callable[[Case, torch.dtype], Iterator[Arguments]]] = {
         *(finite_walks, finite_walks_backward, finite_walks_penalty, finite_walks_penalty_backward, infinite_walks),
         *(pathway, pathway_backward, pathway_sum, all_pairs_penalty, all_pairs_penalty_backward, all_pairs_norm),
         *(infinite_walks_of_edges, infinite_pathways, product, truncated_inverse, finite_pairs, finite_pairs_slope),
+        penalty_value_and_grad,
     )
 }
 
@@ -252,7 +258,8 @@ def test_every_registered_op_is_tested() -> None:
     registered = {
         name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if name.startswith("rrnn_ext::")
     }
-    elsewhere = "lif", "hop", "driven_walks", "sparse"  # families with a file of tests of their own
+    # Families with a file of tests of their own, and an op that changes its arguments.
+    elsewhere = "lif", "hop", "driven_walks", "sparse", "penalty_value_and_grad_accumulate"
     assert {name for name in registered if not name.startswith(elsewhere)} == set(CALLS)
 
 
@@ -366,6 +373,7 @@ ALL_PAIRS: list[tuple[dict[str, Any], str]] = [
 WRONG = {
     "finite_walks": [*GRAPH, *KIND],
     "finite_walks_penalty": [*GRAPH, *KIND, *PAIRS, *NORM],
+    "penalty_value_and_grad": [*GRAPH, *PAIRS, *NORM],
     "finite_walks_backward": [
         *GRAPH,
         *CHAIN,

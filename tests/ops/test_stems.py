@@ -29,13 +29,15 @@ CALLED_BY_RULES = {
     "sparse_walks_backward",
     "sparse_walks_penalty_backward",
 }
+# Where nothing looks: transforms and compilers see finite_walks_penalty in their place.
+IN_EAGER_MODE_ALONE = {"penalty_value_and_grad", "penalty_value_and_grad_accumulate"}
 # What an op of the family is made of on the host alone: of a graph without numbers, or from unit to unit.
 ON_THE_HOST = {
     "sparse_infinite_walks_components",
     "sparse_infinite_walks_polynomial",
     "sparse_infinite_walks_sweep",
 }
-WITHOUT_RULES = CALLED_BY_RULES | ON_THE_HOST
+WITHOUT_RULES = CALLED_BY_RULES | IN_EAGER_MODE_ALONE | ON_THE_HOST
 
 
 def registered() -> set[str]:

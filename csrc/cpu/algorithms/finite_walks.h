@@ -7,6 +7,7 @@
 
 #include "common/walk_problem.h"
 #include "cpu/algorithms/dense_operand.h"
+#include "cpu/algorithms/overflow.h"
 #include "cpu/algorithms/team.h"
 
 namespace rrnn::cpu {
@@ -99,6 +100,26 @@ void add_links(const WalkProblem<T>& problem, const Kernels<T>& k, Range hops, c
   }
   for (int64_t c = part.vectors.begin; !begun && c < part.vectors.end; ++c)
     std::fill(sum + c * n + part.units.begin, sum + c * n + part.units.end, T(0));
+}
+
+// Without the hops at the end whose walks have no gradient: what comes of them may have overflowed.
+template <typename T, typename G>
+WalkProblem<T> without_idle_hops(const WalkProblem<T>& problem, const G* grad_walks) {
+  WalkProblem<T> counted = problem;
+  const auto is_idle = [&](int64_t hop) {
+    const G* of_hop = grad_walks + hop * problem.pairs();
+    return std::all_of(of_hop, of_hop + problem.pairs(), [](G gradient) { return gradient == 0; });
+  };
+  while (problem.per_hop && counted.hops > 1 && is_idle(counted.hops - 1)) --counted.hops;
+  return counted;
+}
+
+// Whether the chain, `bundle` numbers a hop, left the range of T, as far as this member's part tells: what has
+// overflowed spreads to every element from hop to hop.
+template <typename T>
+bool chain_is_finite(const T* chain, int64_t hops, int64_t bundle, const Team& team) {
+  const Range part = team.share(bundle);
+  return all_finite(chain + (hops - 1) * bundle + part.begin, part.end - part.begin);
 }
 
 // Fills walks (terms, outputs, inputs). `chain` (hops, width, n), unless null, receives the narrower side's vectors.

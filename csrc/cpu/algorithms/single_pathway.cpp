@@ -7,7 +7,6 @@
 
 #include "common/edge.h"
 #include "cpu/algorithms/finite_walks.h"
-#include "cpu/algorithms/overflow.h"
 
 namespace rrnn::cpu {
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/checks.h"
+#include "common/gradient_target.h"
 #include "common/pair_weights.h"
 #include "common/tensors.h"
 #include "common/walk_arguments.h"
@@ -21,27 +22,10 @@
 #include "cpu/algorithms/penalty.h"
 #include "cpu/algorithms/team.h"
 #include "cpu/algorithms/wide_walks.h"
+#include "cpu/ops/walk_graphs.h"
 
 namespace rrnn::cpu {
 namespace {
-
-// Without the hops at the end that no weight is given to; `terms_are_weighted` where that holds of each P_m too.
-template <typename T>
-WalkProblem<T> problem(const WalkArguments& graphs, int64_t index, bool terms_are_weighted = false) {
-  WalkProblem<T> walk = graphs.problem<T>(index);
-  if (!graphs.per_hop || terms_are_weighted) walk.hops = graphs.weighted_hops<T>(index);
-  return walk;
-}
-
-template <typename T>
-double flops_of(const WalkProblem<T>& walk) {
-  return cpu::flops_of(walk, static_cast<double>(walk.n) * static_cast<double>(walk.n));
-}
-
-template <typename T>
-DenseOperand<T> operand(const WalkArguments& graphs, const WalkProblem<T>& walk, int64_t index) {
-  return {graphs.matrix<T>(index), walk.n, walk.alpha, walk.rectify, flops_of(walk)};
-}
 
 // The chain of both sides takes one pass over W where each side is one vector.
 bool is_single_pathway(const WalkArguments& graphs, ChainKind kind) {
@@ -50,20 +34,6 @@ bool is_single_pathway(const WalkArguments& graphs, ChainKind kind) {
                   "chain_kind 2 (both) is for one input and one output on the CPU, got ", graphs.inputs, " and ",
                   graphs.outputs);
   return true;
-}
-
-// Graph by graph, redo(index) where the result is no number though the graph is made of numbers.
-template <typename T, typename Finite, typename Redo>
-void redo_overflowed(const WalkArguments& graphs, const Finite& finite, const Redo& redo) {
-  for (int64_t index = 0; index < graphs.count(); ++index)
-    if (!finite(index) && is_finite(problem<T>(graphs, index), graphs.matrix<T>(index), graphs.alpha)) redo(index);
-}
-
-template <typename T>
-std::vector<Wide> redone_walks(const WalkArguments& graphs, int64_t index, bool terms_are_weighted) {
-  std::vector<Wide> walks(graphs.terms() * graphs.pairs());
-  wide_walks(problem<T>(graphs, index, terms_are_weighted), graphs.matrix<T>(index), graphs.alpha, walks.data());
-  return walks;
 }
 
 std::tuple<Tensor, Tensor> forward(const WalkArguments& graphs, ChainKind kind, bool terms_are_weighted = false) {
@@ -77,7 +47,7 @@ std::tuple<Tensor, Tensor> forward(const WalkArguments& graphs, ChainKind kind, 
     const int64_t scratch_size =
         single ? single_pathway_scratch(any, torch::stable::get_num_threads()) : walk_forward_scratch(any, keeps_chain);
     std::atomic<bool> overflowed{!std::isfinite(any.edges())};
-    run_batch<T>(graphs.count(), flops_of(any), scratch_size, [&](int64_t index, Team& team, T* shared) {
+    run_batch<T>(graphs.count(), dense_flops(any), scratch_size, [&](int64_t index, Team& team, T* shared) {
       const WalkProblem<T> walk = problem<T>(graphs, index, terms_are_weighted);
       const DenseOperand<T> a = operand(graphs, walk, index);
       T* to = at<T>(walks, index, walks_size);
@@ -104,27 +74,17 @@ std::tuple<Tensor, Tensor> forward(const WalkArguments& graphs, ChainKind kind, 
   return {walks, chain};
 }
 
-// Whether the chain, `bundle` numbers a hop, left the range of T: what has overflowed spreads to every element from hop
-// to hop.
-template <typename T>
-bool chain_is_finite(const T* chain, int64_t hops, int64_t bundle, const Team& team) {
-  const Range part = team.share(bundle);
-  return all_finite(chain + (hops - 1) * bundle + part.begin, part.end - part.begin);
-}
-
 // The gradients of grad_walks(index, to), which may be made on the fly, in T or, where that overflows, in Wide.
 template <typename T, typename F>
 std::tuple<Tensor, Tensor, Tensor> backward(const WalkArguments& graphs, const Tensor& chain, const F& grad_walks) {
   const int64_t n = graphs.n;
-  Tensor grad_hh = graphs.empty({n, n});
-  Tensor grad_in = graphs.weight_in ? graphs.empty({n, graphs.inputs}) : graphs.empty({0, 0});
-  Tensor grad_out = graphs.weight_out ? graphs.empty({graphs.outputs, n}) : graphs.empty({0, 0});
-  const auto to_hh = [&](int64_t index) { return at<T>(grad_hh, index, n * n); };
+  const OwnGradients own(graphs);
+  const auto to_hh = [&](int64_t index) { return at<T>(own.hh, index, n * n); };
   const auto to_in = [&](int64_t index) {
-    return graphs.weight_in ? at<T>(grad_in, index, n * graphs.inputs) : nullptr;
+    return graphs.weight_in ? at<T>(own.in, index, n * graphs.inputs) : nullptr;
   };
   const auto to_out = [&](int64_t index) {
-    return graphs.weight_out ? at<T>(grad_out, index, graphs.outputs * n) : nullptr;
+    return graphs.weight_out ? at<T>(own.out, index, graphs.outputs * n) : nullptr;
   };
   const ChainKind kind = graphs.kind_of(chain);
   const bool single = is_single_pathway(graphs, kind);
@@ -132,34 +92,26 @@ std::tuple<Tensor, Tensor, Tensor> backward(const WalkArguments& graphs, const T
   const int64_t walks_size = graphs.terms() * graphs.pairs(), bundle = graphs.chain_width(kind) * n;
   const WalkProblem<T> any = graphs.problem<T>(0);
   const int64_t scratch_size = single ? single_pathway_scratch(any, 1) : walk_backward_scratch(any, false);
-  // Hops whose walks have a gradient.
-  const auto walk_of = [&](int64_t index, const auto* gradient) {
-    WalkProblem<T> walk = problem<T>(graphs, index);
-    if (graphs.per_hop)
-      while (walk.hops > 1 && std::all_of(gradient + (walk.hops - 1) * graphs.pairs(),
-                                          gradient + walk.hops * graphs.pairs(), [](auto g) { return g == 0; }))
-        --walk.hops;
-    return walk;
-  };
   std::atomic<bool> overflowed{!std::isfinite(any.edges())};
-  run_batch<T>(graphs.count(), 2 * flops_of(any), scratch_size + walks_size, [&](int64_t index, Team& team, T* shared) {
-    T* gradient = shared + scratch_size;
-    const OverflowWatch watch;
-    if (team.leads()) grad_walks(index, gradient);
-    team.wait();
-    const WalkProblem<T> walk = walk_of(index, gradient);
-    const DenseOperand<T> a = operand(graphs, walk, index);
-    const T* links = at<T>(kept, index, graphs.hops * bundle);
-    bool finite = chain_is_finite(links, walk.hops, bundle, team);
-    const auto gradients = single ? single_pathway_backward<DenseOperand<T>> : walk_backward<DenseOperand<T>>;
-    gradients(walk, a, gradient, links, {{to_hh(index), n}, {to_in(index), graphs.inputs}, {to_out(index), n}}, team,
-              shared);
-    team.wait();
-    // An infinite gradient of walks has spread to here.
-    const T* start = walk.from_inputs() ? to_in(index) : to_out(index);
-    finite = finite && (!team.leads() || all_finite(start, walk.width() * n));
-    if (!finite || watch.overflowed()) overflowed.store(true, std::memory_order_relaxed);
-  });
+  run_batch<T>(
+      graphs.count(), 2 * dense_flops(any), scratch_size + walks_size, [&](int64_t index, Team& team, T* shared) {
+        T* gradient = shared + scratch_size;
+        const OverflowWatch watch;
+        if (team.leads()) grad_walks(index, gradient);
+        team.wait();
+        const WalkProblem<T> walk = without_idle_hops(problem<T>(graphs, index), gradient);
+        const DenseOperand<T> a = operand(graphs, walk, index);
+        const T* links = at<T>(kept, index, graphs.hops * bundle);
+        bool finite = chain_is_finite(links, walk.hops, bundle, team);
+        const auto gradients = single ? single_pathway_backward<DenseOperand<T>> : walk_backward<DenseOperand<T>>;
+        gradients(walk, a, gradient, links, {{to_hh(index), n}, {to_in(index), graphs.inputs}, {to_out(index), n}},
+                  team, shared);
+        team.wait();
+        // An infinite gradient of walks has spread to here.
+        const T* start = walk.from_inputs() ? to_in(index) : to_out(index);
+        finite = finite && (!team.leads() || all_finite(start, walk.width() * n));
+        if (!finite || watch.overflowed()) overflowed.store(true, std::memory_order_relaxed);
+      });
   const auto all_are_finite = [&](int64_t index) {
     return all_finite(to_hh(index), n * n) && (!graphs.weight_in || all_finite(to_in(index), n * graphs.inputs)) &&
            (!graphs.weight_out || all_finite(to_out(index), graphs.outputs * n));
@@ -169,10 +121,10 @@ std::tuple<Tensor, Tensor, Tensor> backward(const WalkArguments& graphs, const T
       std::vector<Wide> gradient(walks_size);
       grad_walks(index, gradient.data());
       if (std::all_of(gradient.begin(), gradient.end(), [](Wide g) { return std::isfinite(g); }))
-        wide_gradients(walk_of(index, gradient.data()), graphs.matrix<T>(index), graphs.alpha, gradient.data(),
-                       to_hh(index), to_in(index), to_out(index));
+        wide_gradients(without_idle_hops(problem<T>(graphs, index), gradient.data()), graphs.matrix<T>(index),
+                       graphs.alpha, gradient.data(), to_hh(index), to_in(index), to_out(index));
     });
-  return {grad_hh, grad_in, grad_out};
+  return {own.hh, own.in, own.out};
 }
 
 std::tuple<Tensor, Tensor> finite_walks(Tensor weight_hh, std::optional<Tensor> weight_in,

@@ -7,6 +7,7 @@
 
 #include "common/edge.h"
 #include "common/walk_problem.h"
+#include "cuda/kernels/gradient_rows.h"
 
 namespace rrnn::cuda {
 
@@ -60,9 +61,19 @@ void walk_forward(const WalkBatch<T>& problem, ChainKind kind, T* walks, T* chai
 template <typename T>
 void norm_of_walks(const WalkNorm<T>& norm, int64_t graphs, T* value, double* scratch, cudaStream_t stream);
 
-// The gradients of weight_hh, weight_in and weight_out (null: not given).
+// Where the gradients of the weights go. What is written, rather than added to, is without gaps.
+template <typename T>
+struct WalkGradients {
+  GradientRows<T> hh, in, out;
+};
+
 template <typename T>
 void walk_backward(const WalkBatch<T>& problem, ChainKind kind, const WalkGradient<T>& gradient, const T* chain,
-                   T* grad_hh, T* grad_in, T* grad_out, T* scratch, cudaStream_t stream);
+                   const WalkGradients<T>& to, T* scratch, cudaStream_t stream);
+
+// to += the sum over graphs, always in the same order, of a gradient (graphs, rows, columns).
+template <typename T>
+void add_up_graphs(const T* of_each, int64_t graphs, int64_t rows, int64_t columns, const GradientRows<T>& to,
+                   cudaStream_t stream);
 
 }  // namespace rrnn::cuda

@@ -274,7 +274,7 @@ void lif_backward(const LifBackward<T>& call, cudaStream_t stream) {
                                   {call.spikes, call.size(), call.n},
                                   T(1),
                                   nullptr,
-                                  call.grad_weight_rec},
+                                  {call.grad_weight_rec, call.n * call.n, call.n, false}},
                   stream);
   } else if (call.groups * call.neurons() > 0) {
     launch(backward_kernel<T>, a_thread_each(call), stream, call);

@@ -44,7 +44,7 @@ struct Backward {
   const T* other_chain;  // of the other one, or null
   T* reverse;            // L, (graphs, hops, width, n)
   T* lifted;             // c phi(other)' G, (graphs, terms, width, n)
-  T *grad_start, *grad_other;
+  GradientRows<T> grad_start, grad_other;
   int* depths;  // (graphs) vectors of the chain that the gradient of W takes, where weights may be zero; or null: all
 
   // From hop to hop, and from graph to graph.
@@ -101,18 +101,22 @@ __device__ void other_gradient(const Backward<T>& backward, int64_t graph, int64
   for (int j = 0; j < kOthersOfWarp; ++j) {
     const int64_t q = first_other + warp + j * kWarps;
     if (q >= others || r >= n) continue;
-    const int64_t at = graph * others * n + (problem.from_inputs() ? q * n + r : r * others + q);
-    backward.grad_other[at] = times_phi_derivative(problem.edges() * sums[j], problem.other()[at], problem.rectify);
+    const int64_t row = problem.from_inputs() ? q : r, column = problem.from_inputs() ? r : q;
+    const T weight = problem.other()[graph * others * n + row * (problem.from_inputs() ? n : others) + column];
+    backward.grad_other.give(graph, row, column,
+                             times_phi_derivative(problem.edges() * sums[j], weight, problem.rectify));
   }
 }
 
 template <typename T>
 __device__ __forceinline__ void start_gradient(const Backward<T>& backward, int64_t graph, int64_t c, int64_t r,
                                                T grad) {
+  if (!backward.grad_start.data) return;
   const WalkBatch<T>& problem = backward.problem;
-  const int64_t at =
-      (graph * problem.n * problem.width()) + (problem.from_inputs() ? r * problem.width() + c : c * problem.n + r);
-  backward.grad_start[at] = times_phi_derivative(grad, problem.start()[at], problem.rectify);
+  const int64_t n = problem.n, width = problem.width();
+  const int64_t row = problem.from_inputs() ? r : c, column = problem.from_inputs() ? c : r;
+  const T weight = problem.start()[graph * n * width + row * (problem.from_inputs() ? width : n) + column];
+  backward.grad_start.give(graph, row, column, times_phi_derivative(grad, weight, problem.rectify));
 }
 
 // L and the gradients of both sides from the chains of both, kUnits units a block.
@@ -155,7 +159,7 @@ __global__ void __launch_bounds__(kThreads) reverse_of_both_kernel(const __grid_
   }
   for (int c = warp; c < width; c += kWarps)
     if (first_unit + lane < n) start_gradient(backward, graph, c, first_unit + lane, sums[c * kUnits + lane]);
-  other_gradient(backward, graph, first_unit, 0, staged);
+  if (backward.grad_other.data) other_gradient(backward, graph, first_unit, 0, staged);
 }
 
 template <typename T>
@@ -267,15 +271,16 @@ int64_t walk_backward_scratch(const WalkBatch<T>& problem, ChainKind kind) {
 
 template <typename T>
 void walk_backward(const WalkBatch<T>& problem, ChainKind kind, const WalkGradient<T>& gradient, const T* chain,
-                   T* grad_hh, T* grad_in, T* grad_out, T* scratch, cudaStream_t stream) {
+                   const WalkGradients<T>& to, T* scratch, cudaStream_t stream) {
   const int64_t n = problem.n, width = problem.width();
   if (problem.empty()) {
-    const auto clear = [&](T* to, int64_t count) {
-      if (to && count) check_cuda(cudaMemsetAsync(to, 0, count * sizeof(T), stream), "memset");
+    const auto clear = [&](const GradientRows<T>& rows, int64_t count) {
+      if (rows.data && !rows.adds && count)
+        check_cuda(cudaMemsetAsync(rows.data, 0, count * sizeof(T), stream), "memset");
     };
-    clear(grad_hh, problem.graphs * n * n);
-    clear(grad_in, problem.graphs * n * problem.inputs);
-    clear(grad_out, problem.graphs * n * problem.outputs);
+    clear(to.hh, problem.graphs * n * n);
+    clear(to.in, problem.graphs * n * problem.inputs);
+    clear(to.out, problem.graphs * n * problem.outputs);
     return;
   }
   const bool both = kind == ChainKind::kBoth;
@@ -288,8 +293,8 @@ void walk_backward(const WalkBatch<T>& problem, ChainKind kind, const WalkGradie
                                                : chain,
                        scratch,
                        nullptr,
-                       problem.from_inputs() ? grad_in : grad_out,
-                       problem.from_inputs() ? grad_out : grad_in,
+                       problem.from_inputs() ? to.in : to.out,
+                       problem.from_inputs() ? to.out : to.in,
                        nullptr};
   const int64_t reverse_size = problem.graphs * backward.reverse_stride();
   const unsigned unit_tiles = static_cast<unsigned>(problem.graphs * ((n + kUnits - 1) / kUnits));
@@ -312,13 +317,14 @@ void walk_backward(const WalkBatch<T>& problem, ChainKind kind, const WalkGradie
     advance_chains(chains, plan_chains(chains), scratch + whole<T>(reverse_size + lifted_size + problem.graphs),
                    stream);
     launch(start_gradient_kernel<T>, {dim3(blocks_for(problem.graphs * width * n)), kThreads}, stream, backward);
-    if (backward.grad_other) {
+    if (backward.grad_other.data) {
       const int64_t other_tiles = std::min<int64_t>((problem.other_width() + kOthers - 1) / kOthers, 1024);
       launch(other_gradient_kernel<T>,
              {dim3(unit_tiles, static_cast<unsigned>(other_tiles)), kThreads, kWarps * kUnits * sizeof(T)}, stream,
              backward);
     }
   }
+  if (!to.hh.data) return;
   const T* reverse = backward.reverse + width * n;  // from L_1 on
   OuterProduct<T> product{problem.graphs,
                           n,
@@ -329,15 +335,15 @@ void walk_backward(const WalkBatch<T>& problem, ChainKind kind, const WalkGradie
                           {backward.chain, backward.chain_stride(), backward.chain_hop_stride()},
                           problem.alpha,
                           problem.rectify ? problem.weight_hh : nullptr,
-                          grad_hh};
+                          to.hh};
   if (!problem.from_inputs()) std::swap(product.left, product.right);
   outer_product(product, stream);
 }
 
-#define RRNN_INSTANTIATE(T)                                                                                     \
-  template int64_t walk_backward_scratch(const WalkBatch<T>&, ChainKind);                                       \
-  template void walk_backward(const WalkBatch<T>&, ChainKind, const WalkGradient<T>&, const T*, T*, T*, T*, T*, \
-                              cudaStream_t);
+#define RRNN_INSTANTIATE(T)                                                                     \
+  template int64_t walk_backward_scratch(const WalkBatch<T>&, ChainKind);                       \
+  template void walk_backward(const WalkBatch<T>&, ChainKind, const WalkGradient<T>&, const T*, \
+                              const WalkGradients<T>&, T*, cudaStream_t);
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)
 

@@ -57,8 +57,10 @@ __global__ void __launch_bounds__(kThreads) outer_product_kernel(const __grid_co
   const int64_t first_column = static_cast<int64_t>(blockIdx.x) * Tiling::kTile;
   const T* left = product.left.data + graph * product.left.graph_stride;
   const T* right = product.right.data + graph * product.right.graph_stride;
+  T* out = product.out.data + graph * product.out.graph_stride;
   const unsigned vectors = static_cast<unsigned>(product.vectors);
-  const bool whole = whole_vectors<T>(n, left, right), whole_out = whole_vectors<T>(n, product.out, product.sign_of);
+  const bool whole = whole_vectors<T>(n, left, right),
+             whole_out = whole_vectors<T>(n, out, product.sign_of) && product.out.row_stride % kVector == 0;
   T* slices = reinterpret_cast<T*>(shared_memory());
   const int64_t depths = product.depths ? product.depths[graph] : product.depth;
   const int steps = static_cast<int>((depths + kDepth - 1) / kDepth);
@@ -100,14 +102,14 @@ __global__ void __launch_bounds__(kThreads) outer_product_kernel(const __grid_co
   }
   __pipeline_wait_prior(0);
 
-  T* out = product.out + graph * n * n;
   const T* sign_of = product.sign_of ? product.sign_of + graph * n * n : nullptr;
 #pragma unroll
   for (int i = 0; i < kVectors * kVector; ++i) {
     const int64_t r = first_row + i / kVector * kSide * kVector + row + i % kVector;
 #pragma unroll
     for (int p = 0; p < kVectors; ++p) {
-      const int64_t k = first_column + p * kSide * kVector + column, at = r * n + k;
+      const int64_t k = first_column + p * kSide * kVector + column, at = r * n + k,
+                    to = r * product.out.row_stride + k;
       if (r >= n || k >= n) continue;
       Vector<T> result = sums[i][p];
       if (whole_out) {
@@ -115,14 +117,20 @@ __global__ void __launch_bounds__(kThreads) outer_product_kernel(const __grid_co
 #pragma unroll
         for (int j = 0; j < kVector; ++j)
           result.at[j] = times_phi_derivative(product.scale * result.at[j], weights.at[j], sign_of != nullptr);
-        result.store(out + at);
+        if (product.out.adds) {
+          const Vector<T> before = Vector<T>::load(out + to);
+#pragma unroll
+          for (int j = 0; j < kVector; ++j) result.at[j] += before.at[j];
+        }
+        result.store(out + to);
         continue;
       }
 #pragma unroll
       for (int j = 0; j < kVector; ++j)
         if (k + j < n)
-          out[at + j] =
-              times_phi_derivative(product.scale * result.at[j], sign_of ? sign_of[at + j] : T(0), sign_of != nullptr);
+          product.out.give(
+              graph, r, k + j,
+              times_phi_derivative(product.scale * result.at[j], sign_of ? sign_of[at + j] : T(0), sign_of != nullptr));
     }
   }
 }
@@ -138,7 +146,7 @@ void launch_outer_product(const OuterProduct<T>& product, cudaStream_t stream) {
     some.left.data += first * product.left.graph_stride;
     some.right.data += first * product.right.graph_stride;
     if (some.depths) some.depths += first;
-    some.out += first * product.n * product.n;
+    some.out.data += first * product.out.graph_stride;
     if (some.sign_of) some.sign_of += first * product.n * product.n;
     launch(outer_product_kernel<T, kVectors>,
            {dim3(tiles, tiles, static_cast<unsigned>(some.graphs)), kThreads, Tiling::kSharedBytes}, stream, some);

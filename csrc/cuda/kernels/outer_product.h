@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "cuda/kernels/gradient_rows.h"
+
 namespace rrnn::cuda {
 
 // Vectors of n numbers. Those of a hop lie one after another.
@@ -15,8 +17,8 @@ struct HopVectors {
   int64_t hop_stride;    // and from hop to hop
 };
 
-// out[r][k] = scale * sum_d left[d][r] right[d][k], times the derivative of |w| at sign_of[r][k] where it is given;
-// for each graph. out and sign_of are (graphs, n, n).
+// out[r][k] = scale * sum_d left[d][r] right[d][k], times the derivative of |w| at sign_of[r][k] where it is given,
+// plus what is there where it adds; for each graph. sign_of is (graphs, n, n).
 template <typename T>
 struct OuterProduct {
   int64_t graphs, n;
@@ -26,7 +28,7 @@ struct OuterProduct {
   HopVectors<T> left, right;
   T scale;
   const T* sign_of;
-  T* out;
+  GradientRows<T> out;
 };
 
 template <typename T>

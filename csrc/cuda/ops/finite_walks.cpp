@@ -9,51 +9,16 @@
 #include <tuple>
 
 #include "common/checks.h"
+#include "common/gradient_target.h"
 #include "common/pair_weights.h"
 #include "common/tensors.h"
 #include "common/walk_arguments.h"
 #include "cuda/device/stream.h"
 #include "cuda/device/workspace.h"
+#include "cuda/ops/walk_graphs.h"
 
 namespace rrnn::cuda {
 namespace {
-
-template <typename T>
-WalkBatch<T> problem(const WalkArguments& graphs) {
-  // Units, vectors and hops are counted in 32 bits, and so are the blocks of a launch.
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-  const auto check_size = [&](const char* what, int64_t size) {
-    STD_TORCH_CHECK(size <= kMost, what, " must be below 2^31 on CUDA, got ", size);
-  };
-  check_size("n", graphs.n);
-  check_size("hops", graphs.hops);
-  check_size("graphs * terms * vectors", graphs.count() * graphs.terms() * std::max(graphs.inputs, graphs.outputs));
-  check_size("graphs * n", graphs.count() * graphs.n);
-  const WalkProblem<T> first = graphs.problem<T>(0);
-  return {first, graphs.count(), graphs.matrix<T>(0),
-          first.hop_weights && graphs.has_own_hop_weights() ? graphs.hops : 0};
-}
-
-// A chain of both sides is for as many vectors as its kernel has room for.
-ChainKind check_kind(const WalkArguments& graphs, ChainKind kind) {
-  STD_TORCH_CHECK(kind != ChainKind::kBoth || std::max(graphs.inputs, graphs.outputs) <= kMostOfBoth,
-                  "chain_kind 2 (both) is for at most ", kMostOfBoth, " inputs and outputs on CUDA, got ",
-                  graphs.inputs, " and ", graphs.outputs);
-  return kind;
-}
-
-template <typename T>
-WalkNorm<T> walk_norm(const WalkArguments& graphs, const PairWeights& pairs, Norm norm, const Tensor& walks) {
-  const bool weighted = graphs.per_hop && graphs.hop_weights;
-  return {norm,
-          weighted ? graphs.hop_weights_of<T>(0) : nullptr,
-          weighted && graphs.has_own_hop_weights() ? graphs.hops : 0,
-          pairs.of<T>(0),
-          graphs.count() > 1 ? pairs.of<T>(1) - pairs.of<T>(0) : 0,
-          graphs.terms(),
-          graphs.pairs(),
-          at<T>(walks, 0, 0)};
-}
 
 std::tuple<Tensor, Tensor> forward(const WalkArguments& graphs, int64_t chain_kind, cudaStream_t stream) {
   const ChainKind kind = check_kind(graphs, graphs.chain_kind(chain_kind));
@@ -75,13 +40,14 @@ std::tuple<Tensor, Tensor, Tensor> backward(const WalkArguments& graphs, const T
   const WalkBatch<T> walk = problem<T>(graphs);
   const ChainKind kind = check_kind(graphs, graphs.kind_of(chain));
   const Tensor kept = dense(chain);
-  Tensor grad_hh = graphs.empty({n, n});
-  Tensor grad_in = graphs.weight_in ? graphs.empty({n, graphs.inputs}) : graphs.empty({0, 0});
-  Tensor grad_out = graphs.weight_out ? graphs.empty({graphs.outputs, n}) : graphs.empty({0, 0});
+  const OwnGradients own(graphs);
   const Workspace memory = Workspace::of<T>(graphs.weight_hh, walk_backward_scratch(walk, kind));
-  walk_backward(walk, kind, gradient, static_cast<const T*>(at<T>(kept, 0, 0)), at<T>(grad_hh, 0, 0),
-                at<T>(grad_in, 0, 0), at<T>(grad_out, 0, 0), memory.get<T>(), stream);
-  return {grad_hh, grad_in, grad_out};
+  walk_backward(walk, kind, gradient, static_cast<const T*>(at<T>(kept, 0, 0)),
+                {{at<T>(own.hh, 0, 0), n * n, n, false},
+                 {at<T>(own.in, 0, 0), n * graphs.inputs, graphs.inputs, false},
+                 {at<T>(own.out, 0, 0), graphs.outputs * n, n, false}},
+                memory.get<T>(), stream);
+  return {own.hh, own.in, own.out};
 }
 
 std::tuple<Tensor, Tensor> finite_walks(Tensor weight_hh, std::optional<Tensor> weight_in,

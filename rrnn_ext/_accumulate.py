@@ -1,0 +1,148 @@
+"""Gradients that are added to .grad without a graph: by one native call where there is one, else by autograd within."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rrnn_ext import _route
+from rrnn_ext._call import Call, prepare, reduced
+from rrnn_ext._modes import transforming
+from rrnn_ext.ops.penalty_value_and_grad import accumulate, value_and_grad
+
+Weights = tuple[Any, Any, Any]  # weight_hh, weight_in and weight_out as a public function takes them
+
+
+def check_strength(strength: float) -> float:
+    if isinstance(strength, bool) or not isinstance(strength, numbers.Real):
+        raise TypeError(f"strength must be a float, got {strength!r} ({type(strength).__name__})")
+    if not math.isfinite(strength):
+        raise ValueError(f"strength must be finite, got {strength}")
+    return float(strength)
+
+
+def check_leaves(**weights: Any) -> None:
+    """Refuses what requires a gradient and has no .grad of its own."""
+    for name, weight in weights.items():
+        if isinstance(weight, Tensor) and weight.requires_grad and leaf_of(weight) is None:
+            raise ValueError(
+                f"{name} must be a leaf, to whose .grad its gradient is added, and is computed from other tensors "
+                f"({type(weight.grad_fn).__name__}): add the penalty to the loss, loss + strength * penalty, and call "
+                "backward"
+            )
+
+
+def leaf_of(weight: Tensor) -> Tensor | None:
+    """The leaf that a weight is, or is another shape of, as a gate is of the weight of all gates."""
+    if weight.is_leaf:
+        return weight
+    base = weight._base
+    if base is None or not base.is_leaf or weight.numel() != base.numel() or weight.dtype != base.dtype:
+        return None
+    return base if weight.is_contiguous() and base.is_contiguous() else None
+
+
+def directly(weights: Weights, strength: float, options: Mapping[str, Any]) -> Tensor | None:
+    """The penalty, once its gradient has been added by one native call; None where there is no such call."""
+    weight_hh = weights[0]
+    if not isinstance(weight_hh, Tensor) or weight_hh.layout != torch.strided or transforming(weight_hh):
+        return None
+    leaves = [None if weight is None or not weight.requires_grad else leaf_of(weight) for weight in weights]
+    wanted = [leaf for leaf in leaves if leaf is not None]
+    if any(leaf._backward_hooks for leaf in wanted) or len(set(map(id, wanted))) < len(wanted):
+        return None
+    with torch.no_grad():
+        call = prepare(*weights, **options)
+        if not _route.is_one_op(call):
+            return None
+        reduction = options["reduction"]
+        mean = reduction == "mean" and call.batch
+        return reduced(
+            _by_one_op(call, weights, leaves, strength / len(call.weight_hh) if mean else strength), call, reduction
+        )
+
+
+def _by_one_op(call: Call, weights: Weights, leaves: Sequence[Tensor | None], strength: float) -> Tensor:
+    """The penalty of each graph."""
+    penalty = _route.penalty_arguments(call)
+    grads: list[Tensor | None] = [None, None, None]
+    for at, (leaf, weight, taken) in enumerate(zip(leaves, weights, penalty[:3], strict=True)):
+        if leaf is not None and taken is not None:
+            grads[at] = _grad_for_op(leaf, weight, taken, call.batch, is_side=at > 0)
+    if all(grad is not None or leaf is None for grad, leaf in zip(grads, leaves, strict=True)):
+        return accumulate(grads, strength, penalty)
+    value, gradients = value_and_grad(strength, penalty)
+    for leaf, weight, gradient in zip(leaves, weights, gradients, strict=True):
+        if leaf is not None and gradient is not None:
+            gradient = gradient.reshape(*call.batch, *gradient.shape[-2:]).sum_to_size(weight.shape)
+            add_to_grad(leaf, gradient.to(leaf.dtype).reshape(leaf.shape))
+    return value
+
+
+def _grad_for_op(
+    leaf: Tensor, weight: Tensor, taken: Tensor, batch: tuple[int, ...], *, is_side: bool
+) -> Tensor | None:
+    """The .grad of a leaf, in the shape in which the op takes its weight, or, of a side that all graphs share, of one
+    of them; None where the op cannot add to it."""
+    grad = leaf.grad
+    if grad is None or type(grad) is not Tensor or grad.dtype != taken.dtype or grad.layout != torch.strided:
+        return None
+    if grad.requires_grad or not grad.is_contiguous():
+        return None
+    own = weight.shape[:-2]
+    if own == batch:
+        return grad if grad.shape == taken.shape else grad.view(taken.shape)
+    return grad.view(weight.shape) if is_side and not own else None
+
+
+def by_autograd(penalty: Callable[[], Tensor], strength: float) -> Tensor:
+    """The penalty, once the gradients of all leaves that it was made of have been added."""
+    with torch.inference_mode(False), torch.enable_grad():
+        value = penalty()
+        leaves = _leaves_of(value)
+        if leaves:
+            gradients = torch.autograd.grad(value, leaves, torch.full_like(value, strength), allow_unused=True)
+    for leaf, gradient in zip(leaves, gradients if leaves else (), strict=True):
+        if gradient is not None:
+            add_to_grad(leaf, gradient)
+    return value.detach()
+
+
+def _leaves_of(value: Tensor) -> list[Tensor]:
+    """The leaves whose .grad a backward pass would reach."""
+    if value.grad_fn is None:
+        return []
+    found, seen, to_see = [], {value.grad_fn}, [value.grad_fn]
+    while to_see:
+        node: Any = to_see.pop()
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                to_see.append(below)
+    return found
+
+
+@torch.no_grad()
+def add_to_grad(leaf: Tensor, gradient: Tensor) -> None:
+    """As a backward pass does it, to a .grad of any kind."""
+    grad = leaf.grad
+    if grad is None:
+        leaf.grad = torch.empty_like(leaf).copy_(gradient) if gradient.layout == torch.strided else gradient.clone()
+    elif grad.layout != gradient.layout or _overlaps(grad):
+        leaf.grad = gradient + grad
+    else:
+        grad.add_(gradient)
+
+
+def _overlaps(tensor: Tensor) -> bool:
+    """Whether elements share memory, as those of an expanded tensor do."""
+    return tensor.layout == torch.strided and any(
+        stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)
+    )
