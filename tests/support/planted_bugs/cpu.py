@@ -117,7 +117,7 @@ CPU = (
     ),
     Bug(
         name="one-of-two-chains-is-looked-at",
-        file="csrc/cpu/ops/finite_walks.cpp",
+        file="csrc/cpu/algorithms/finite_walks.h",
         text="const Range part = team.share(bundle);",
         instead="const Range part = team.share(bundle / 2);",
         breaks="the gradient of a single pathway is made from a chain of the outputs that has overflowed",
@@ -126,7 +126,7 @@ CPU = (
     ),
     Bug(
         name="the-other-chain-is-looked-at",
-        file="csrc/cpu/ops/finite_walks.cpp",
+        file="csrc/cpu/algorithms/finite_walks.h",
         text="const Range part = team.share(bundle);",
         instead="const Range part{bundle / 2, bundle};",
         breaks="the gradient of a single pathway is made from a chain of the inputs that has overflowed",
