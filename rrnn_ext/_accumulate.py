@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor
 from rrnn_ext import _route
 from rrnn_ext._call import Call, prepare, reduced
 from rrnn_ext._modes import transforming
+from rrnn_ext._options import PenaltyOptions
 from rrnn_ext.ops.penalty_value_and_grad import accumulate, value_and_grad
+from rrnn_ext.sparse.pattern import SparseWeight
 
 Weights = tuple[Any, Any, Any]  # weight_hh, weight_in and weight_out as a public function takes them
 
@@ -26,10 +29,13 @@ def check_strength(strength: float) -> float:
     return float(strength)
 
 
-def check_leaves(**weights: Any) -> None:
+def check_leaves(weights: Mapping[str, Any]) -> None:
     """Refuses what requires a gradient and has no .grad of its own."""
-    for name, weight in weights.items():
-        if isinstance(weight, Tensor) and weight.requires_grad and leaf_of(weight) is None:
+    for name, given in weights.items():
+        weight = given.values if isinstance(given, SparseWeight) else given  # a sparse tensor is made of such values
+        if not isinstance(weight, Tensor) or not weight.requires_grad or weight.layout != torch.strided:
+            continue
+        if leaf_of(weight) is None:
             raise ValueError(
                 f"{name} must be a leaf, to whose .grad its gradient is added, and is computed from other tensors "
                 f"({type(weight.grad_fn).__name__}): add the penalty to the loss, loss + strength * penalty, and call "
@@ -52,7 +58,12 @@ def directly(weights: Weights, strength: float, options: Mapping[str, Any]) -> T
     weight_hh = weights[0]
     if not isinstance(weight_hh, Tensor) or weight_hh.layout != torch.strided or transforming(weight_hh):
         return None
-    leaves = [None if weight is None or not weight.requires_grad else leaf_of(weight) for weight in weights]
+    leaves: list[Tensor | None] = [None, None, None]
+    for at, weight in enumerate(weights):
+        if weight is not None and weight.requires_grad:
+            leaves[at] = leaf_of(weight)
+            if leaves[at] is None:
+                return None
     wanted = [leaf for leaf in leaves if leaf is not None]
     if any(leaf._backward_hooks for leaf in wanted) or len(set(map(id, wanted))) < len(wanted):
         return None
@@ -60,7 +71,7 @@ def directly(weights: Weights, strength: float, options: Mapping[str, Any]) -> T
         call = prepare(*weights, **options)
         if not _route.is_one_op(call):
             return None
-        reduction = options["reduction"]
+        reduction = options.get("reduction", PenaltyOptions.reduction)
         mean = reduction == "mean" and call.batch
         return reduced(
             _by_one_op(call, weights, leaves, strength / len(call.weight_hh) if mean else strength), call, reduction
@@ -100,9 +111,21 @@ def _grad_for_op(
     return grad.view(weight.shape) if is_side and not own else None
 
 
+@contextmanager
+def _recording() -> Iterator[None]:
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def recording() -> AbstractContextManager[None]:
+    """Where autograd sees what is made of weights, whatever the caller's mode."""
+    records = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    return nullcontext() if records else _recording()
+
+
 def by_autograd(penalty: Callable[[], Tensor], strength: float) -> Tensor:
     """The penalty, once the gradients of all leaves that it was made of have been added."""
-    with torch.inference_mode(False), torch.enable_grad():
+    with recording():
         value = penalty()
         leaves = _leaves_of(value)
         if leaves:

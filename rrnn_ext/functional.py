@@ -188,7 +188,7 @@ def accumulate_penalty_grad(
     if torch.compiler.is_compiling():  # a graph has no .grad: it breaks here, or with fullgraph=True is refused
         return torch.compiler.disable(accumulate_penalty_grad)(*weights, strength=strength, **options)
     strength = check_strength(strength)
-    check_leaves(weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out, alpha=alpha)
+    check_leaves({"weight_hh": weight_hh, "weight_in": weight_in, "weight_out": weight_out, "alpha": alpha})
     value = directly(weights, strength, options)
     return by_autograd(lambda: resolvent_penalty(*weights, **options), strength) if value is None else value
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from rrnn_ext import functional
-from rrnn_ext._errors import ResolventDivergenceError
+from rrnn_ext._accumulate import by_autograd, check_leaves, check_strength, directly, recording
 from rrnn_ext._modes import without_autocast
 from rrnn_ext._module_options import NumberSource
 from rrnn_ext._network_module import NetworkModule, keyword_defaults
 from rrnn_ext._options import Method, NormName, PenaltyOptions
 from rrnn_ext.diagnostics import ResolventInfo, resolvent_info
-from rrnn_ext.networks.graphs import Gains, GivenWeights, Graphs, ModuleWeights
+from rrnn_ext.networks.graphs import Gains, GivenWeights, ModuleWeights
 from rrnn_ext.networks.running.given import walks_of_gains
 from rrnn_ext.networks.running.network import Run, walks_of_run
 from rrnn_ext.networks.running.sequences import Sequences, State
@@ -233,9 +233,60 @@ class ResolventPenalty(NetworkModule):
         with without_autocast("cpu"), without_autocast("cuda"):
             run = Run(x, out, lengths, hx, batch_first, readout_step)
             if not self._runs(run):
-                return self._penalty()
-            walks, options, dtype = self._walks(run, self._options["gains"])
-            return penalty_of(walks, options).to(dtype)
+                return self._penalty(*self._graphs())
+            return self._penalty_of(run)
+
+    @torch.jit.unused
+    def accumulate_grad(
+        self,
+        strength: float = 1.0,
+        x: Sequences | None = None,
+        out: Sequences | None = None,
+        *,
+        lengths: Tensor | None = None,
+        hx: State = None,
+        batch_first: bool | None = None,
+        readout_step: int | Literal["every"] = -1,
+    ) -> Tensor:
+        """Adds ``strength`` times the gradient of the penalty to ``.grad`` of the weights, without a graph.
+
+        ::
+
+            task_loss.backward()
+            value = penalty.accumulate_grad(1e-4)
+            optimiser.step()
+
+        What ``(strength * penalty()).backward()`` would do, for less: of one layer in one direction, and of the weights
+        of ``from_weights``, the finite sum and its gradient are one native call, which adds to ``.grad`` as it
+        multiplies, to each gate's rows where there are gates. Other graphs are put together from several weights, by
+        autograd within. :func:`rrnn_ext.accumulate_penalty_grad` says where in a step to call it, and what becomes of
+        hooks, of other kinds of ``.grad`` and under ``torch.compile``.
+
+        Args:
+            strength: factor of the gradient, finite.
+            x, out, lengths, hx, batch_first, readout_step: as :meth:`forward` takes them, of a network that runs.
+
+        Returns:
+            The penalty, without the strength, as :meth:`forward` has it, detached.
+
+        Raises:
+            ValueError: a weight is computed, as a parametrised or pruned one is: its gradient belongs to what it was
+                computed from, and the way there is through the loss. And as :meth:`forward`. Where an error is raised,
+                nothing has been added.
+        """
+        if torch.compiler.is_compiling():  # a graph has no .grad: it breaks here, or with fullgraph=True is refused
+            how = {"lengths": lengths, "hx": hx, "batch_first": batch_first, "readout_step": readout_step}
+            return torch.compiler.disable(self.accumulate_grad)(strength, x, out, **how)
+        strength = check_strength(strength)
+        with without_autocast("cpu"), without_autocast("cuda"), recording():
+            run = Run(x, out, lengths, hx, batch_first, readout_step)
+            if self._runs(run):
+                check_leaves(self._network.weights())
+                return by_autograd(lambda: self._penalty_of(run), strength)
+            graphs, options = self._graphs()
+            check_leaves(graphs.weights)
+            value = directly(graphs[:3], strength, options)
+            return by_autograd(lambda: self._penalty(graphs, options), strength) if value is None else value
 
     @torch.jit.unused
     def hop_decomposition(
@@ -330,6 +381,10 @@ class ResolventPenalty(NetworkModule):
             raise TypeError(f"x and out must be given together, got {'x' if given[0] else 'out'} alone")
         return all(given)
 
+    def _penalty_of(self, run: Run) -> Tensor:
+        walks, options, dtype = self._walks(run, self._options["gains"])
+        return penalty_of(walks, options).to(dtype)
+
     def _walks(self, run: Run, gains: Any) -> tuple[list[Walks], PenaltyOptions, torch.dtype]:
         """The walks (steps, k, o, i) of each graph of the network that ran."""
         network, (options, leak) = self._network, self._read_options()
@@ -351,26 +406,6 @@ class ResolventPenalty(NetworkModule):
                 *layers, run, alpha=alpha, rectify=options["rectify"], leak=leak, gains=gains, detached=detached
             )
         return walks, PenaltyOptions(**options | self._constants_beside(like)), like.dtype
-
-    def _graphs(self) -> tuple[Graphs, dict[str, Any]]:
-        """The weights' graphs, and the options as the function takes them."""
-        options, leak = self._read_options()
-        if torch.compiler.is_compiling():
-            # It takes an int of a module for fixed, unless it is told otherwise where it first looks at it.
-            with torch._dynamo.patch_dynamo_config(allow_unspec_int_on_nn_module=True):
-                options["hops"] = None if options["hops"] is None else options["hops"] + 0
-        graphs = self._network.graphs(alpha=options["alpha"], rectify=options["rectify"], leak=leak)
-        return graphs, options | self._constants_beside(graphs.weight_hh)
-
-    def _penalty(self) -> Tensor:
-        graphs, options = self._graphs()
-        try:
-            value = functional.resolvent_penalty(graphs.weight_hh, graphs.weight_in, graphs.weight_out, **options)
-        except ResolventDivergenceError as error:
-            if error.device is None:  # that of an earlier sum, on a GPU, may be of other weights
-                error.where = graphs.where(error.entry, options["rectify"])
-            raise
-        return value.to(graphs.dtype)
 
 
 ResolventPenalty._defaults = keyword_defaults(ResolventPenalty)

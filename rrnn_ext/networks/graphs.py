@@ -7,7 +7,7 @@ take no time (from layer to layer, and through an LSTM's projection) are multipl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -34,6 +34,7 @@ class Graphs(NamedTuple):
     weight_in: Tensor | None
     weight_out: Tensor | None
     dtype: torch.dtype  # of the network's weights: what is multiplied together here is float32 at least
+    weights: Mapping[str, Any]  # of the network, by name, of which the three are made
     layers: int = 1  # whose units the graphs join, as many of each
     # What the graphs are called along each dimension of the batch, where they have a name:
     choices: Sequence[str] = ()  # by the direction in each layer
@@ -92,8 +93,17 @@ class GivenWeights:
         weight_out = None if self.weight_out is None else read_weight("weight_out", self.weight_out, self.model)
         return weight_hh, weight_in, weight_out
 
+    def weights(self) -> Mapping[str, Any]:
+        """By name."""
+        return self._by_name(*self.read())
+
+    @staticmethod
+    def _by_name(weight_hh: Any, weight_in: Any, weight_out: Any) -> Mapping[str, Any]:
+        return {"weight_hh": weight_hh, "weight_in": weight_in, "weight_out": weight_out}
+
     def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
         weight_hh, weight_in, weight_out = self.read()
+        weights = self._by_name(weight_hh, weight_in, weight_out)
         dtype = weight_hh.dtype
         if leak is not None and is_sparse(weight_hh):
             raise ValueError(
@@ -109,7 +119,7 @@ class GivenWeights:
                 None if weight_in is None else rows * widened(weight_in),
             )
             weight_out = None if weight_out is None else widened(weight_out)
-        return Graphs(weight_hh, weight_in, weight_out, dtype)
+        return Graphs(weight_hh, weight_in, weight_out, dtype, weights)
 
     def refuse_leak(self, leak: object) -> None:
         """Any may have one."""
@@ -164,8 +174,18 @@ class ModuleWeights:
             )
         return reader, layers, weight_out
 
+    def weights(self) -> Mapping[str, Any]:
+        """By name."""
+        reader, _, weight_out = self.read()
+        return self._by_name(reader, weight_out)
+
+    @staticmethod
+    def _by_name(reader: Reader, weight_out: Tensor | None) -> Mapping[str, Any]:
+        return {**reader.weights, "the weight of the read-out": weight_out}
+
     def graphs(self, *, alpha: float | Tensor, rectify: bool, leak: float | Tensor | Constant | None) -> Graphs:
         reader, layers, weight_out = self.read()
+        weights = self._by_name(reader, weight_out)
         like = layers[0][0].recurrent
         if leak is not None:
             _refuse_leak(leak, reader)
@@ -182,9 +202,9 @@ class ModuleWeights:
         gates = () if len(reader.gates) == 1 else reader.gates
         only = layers[0][0]
         if reader.layers == 1 and reader.directions == 1 and only.projection is None:
-            return Graphs(only.recurrent, only.incoming, weight_out, like.dtype, gates=gates)
+            return Graphs(only.recurrent, only.incoming, weight_out, like.dtype, weights, gates=gates)
         joint, choices = compose(reader, layers, weight_out, alpha, rectify)
-        return Graphs(*joint, like.dtype, reader.layers, choices if len(choices) > 1 else (), gates)
+        return Graphs(*joint, like.dtype, weights, reader.layers, choices if len(choices) > 1 else (), gates)
 
     def __repr__(self) -> str:
         rnn: Any = unwrapped(self.rnn)

@@ -83,6 +83,7 @@ class Reader:
 
     def __init__(self, module: Any) -> None:
         self.module = module
+        self.weights: dict[str, Tensor] = {}  # by their names, as `read` found them
 
     @property
     def size(self) -> int:
@@ -111,6 +112,7 @@ class Reader:
     def read(self, name: str) -> Tensor:
         """The weight that the module's next forward will use, through pruning, parametrizations and such."""
         weight: Tensor = read_attribute("rnn", self.module, name)
+        self.weights[name] = weight
         return weight
 
     def columns_of(self, weight: Tensor, direction: int) -> Tensor:

@@ -36,15 +36,14 @@ bool all_moderate(const T* numbers, int64_t count) {
   using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
   constexpr T kMost = sizeof(T) == 4 ? T(0x1p46) : T(0x1p480);
   constexpr Bits kMagnitude = ~Bits{0} >> 1;
-  Bits largest = 0, most;  // as bits, whose order is that of the magnitudes
+  Bits most, outside = 0;
+  std::memcpy(&most, &kMost, sizeof most);
   for (int64_t i = 0; i < count; ++i) {
     Bits bits;
     std::memcpy(&bits, numbers + i, sizeof bits);
-    bits &= kMagnitude;
-    largest = bits > largest ? bits : largest;
+    outside |= most - (bits & kMagnitude);  // below zero, in its first bit: bits are in the order of the magnitudes
   }
-  std::memcpy(&most, &kMost, sizeof most);
-  return largest <= most;
+  return outside <= kMagnitude;
 }
 
 template <typename T>
