@@ -6,19 +6,22 @@ import math
 import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rrnn_ext import _route
-from rrnn_ext._call import Call, prepare, reduced
+from rrnn_ext._call import prepare, reduced
 from rrnn_ext._modes import transforming
-from rrnn_ext._options import PenaltyOptions
+from rrnn_ext._options import Norm, PenaltyOptions
+from rrnn_ext.ops.finite_walks import PenaltyArguments
 from rrnn_ext.ops.penalty_value_and_grad import accumulate, value_and_grad
 from rrnn_ext.sparse.pattern import SparseWeight
 
-Weights = tuple[Any, Any, Any]  # weight_hh, weight_in and weight_out as a public function takes them
+_PLAIN = (Tensor, nn.Parameter)
+_NORMS = {norm.name: int(norm) for norm in Norm}
+Weights: TypeAlias = tuple[Any, Any, Any]  # weight_hh, weight_in and weight_out as a public function takes them
 
 
 def check_strength(strength: float) -> float:
@@ -55,49 +58,84 @@ def leaf_of(weight: Tensor) -> Tensor | None:
 
 def directly(weights: Weights, strength: float, options: Mapping[str, Any]) -> Tensor | None:
     """The penalty, once its gradient has been added by one native call; None where there is no such call."""
-    weight_hh = weights[0]
-    if not isinstance(weight_hh, Tensor) or weight_hh.layout != torch.strided or transforming(weight_hh):
+    if any(weight is not None and type(weight) not in _PLAIN for weight in weights) or transforming(weights[0]):
         return None
-    leaves: list[Tensor | None] = [None, None, None]
-    for at, weight in enumerate(weights):
+    leaves = _leaves_to_add_to(weights)
+    if leaves is None:
+        return None
+    penalty = _as_they_are(weights, options)
+    if penalty is not None:
+        try:
+            return _by_one_op(penalty, (), weights, leaves, strength)
+        except RuntimeError:  # they do not fit: say so in the user's words
+            pass
+    call = prepare(*weights, **options)
+    if not _route.is_one_op(call):
+        return None
+    reduction = options.get("reduction", PenaltyOptions.reduction)
+    if reduction == "mean" and call.batch:
+        strength /= len(call.weight_hh)
+    value = _by_one_op(_route.penalty_arguments(call), call.batch, weights, leaves, strength)
+    return reduced(value, call, reduction)
+
+
+def _as_they_are(weights: Weights, options: Mapping[str, Any]) -> PenaltyArguments | None:
+    """The arguments of the op where it takes the weights of one graph as they are given: it checks that they fit one
+    another itself, and to look at each of them once more would take as long as it does."""
+    weight_hh, weight_in, weight_out = weights
+    alpha, hops, rectify, per_hop = options["alpha"], options["hops"], options["rectify"], options["per_hop"]
+    norm = _NORMS.get(options["norm"])
+    is_plain = (
+        type(alpha) is float
+        and 0 < alpha < math.inf
+        and type(hops) is int
+        and hops > 0
+        and not rectify
+        and norm is not None
+        and options["hop_weights"] is None
+        and options["pair_weights"] is None
+        and options["method"] in ("auto", "series")
+        and options.get("reduction", "sum") in ("sum", "mean", "none")
+        and weight_hh.dim() == 2
+        and (weight_in is not None or weight_out is not None)
+    )
+    if not is_plain or norm is None:
+        return None
+    return PenaltyArguments(weight_hh, weight_in, weight_out, None, None, alpha, hops, False, per_hop, norm)
+
+
+def _leaves_to_add_to(weights: Weights) -> list[Tensor | None] | None:
+    """Of the weights that require a gradient, the leaves; None where what is added is not simply a weight's gradient:
+    the weight is computed, is there twice, or has a hook that is to see its gradient."""
+    leaves: list[Tensor | None] = []
+    for weight in weights:
+        leaf = None
         if weight is not None and weight.requires_grad:
-            leaves[at] = leaf_of(weight)
-            if leaves[at] is None:
+            leaf = leaf_of(weight)
+            if leaf is None or leaf._backward_hooks or any(leaf is other for other in leaves):
                 return None
-    wanted = [leaf for leaf in leaves if leaf is not None]
-    if any(leaf._backward_hooks for leaf in wanted) or len(set(map(id, wanted))) < len(wanted):
-        return None
-    with torch.no_grad():
-        call = prepare(*weights, **options)
-        if not _route.is_one_op(call):
-            return None
-        reduction = options.get("reduction", PenaltyOptions.reduction)
-        mean = reduction == "mean" and call.batch
-        return reduced(
-            _by_one_op(call, weights, leaves, strength / len(call.weight_hh) if mean else strength), call, reduction
-        )
+        leaves.append(leaf)
+    return leaves
 
 
-def _by_one_op(call: Call, weights: Weights, leaves: Sequence[Tensor | None], strength: float) -> Tensor:
+def _by_one_op(
+    penalty: PenaltyArguments,
+    batch: tuple[int, ...],
+    weights: Weights,
+    leaves: Sequence[Tensor | None],
+    strength: float,
+) -> Tensor:
     """The penalty of each graph."""
-    penalty = _route.penalty_arguments(call)
     grads: list[Tensor | None] = [None, None, None]
-    for at, (leaf, weight, taken) in enumerate(zip(leaves, weights, penalty[:3], strict=True)):
-        if leaf is not None and taken is not None:
-            grads[at] = _grad_for_op(leaf, weight, taken, call.batch, is_side=at > 0)
-    if all(grad is not None or leaf is None for grad, leaf in zip(grads, leaves, strict=True)):
-        return accumulate(grads, strength, penalty)
-    value, gradients = value_and_grad(strength, penalty)
-    for leaf, weight, gradient in zip(leaves, weights, gradients, strict=True):
-        if leaf is not None and gradient is not None:
-            gradient = gradient.reshape(*call.batch, *gradient.shape[-2:]).sum_to_size(weight.shape)
-            add_to_grad(leaf, gradient.to(leaf.dtype).reshape(leaf.shape))
-    return value
+    for at, leaf in enumerate(leaves):
+        if leaf is not None:
+            grads[at] = grad = _grad_for_op(leaf, weights[at], penalty[at], batch, is_side=at > 0)
+            if grad is None:
+                return _beside(penalty, batch, weights, leaves, strength)
+    return accumulate(grads, strength, penalty)
 
 
-def _grad_for_op(
-    leaf: Tensor, weight: Tensor, taken: Tensor, batch: tuple[int, ...], *, is_side: bool
-) -> Tensor | None:
+def _grad_for_op(leaf: Tensor, weight: Tensor, taken: Any, batch: tuple[int, ...], *, is_side: bool) -> Tensor | None:
     """The .grad of a leaf, in the shape in which the op takes its weight, or, of a side that all graphs share, of one
     of them; None where the op cannot add to it."""
     grad = leaf.grad
@@ -105,10 +143,28 @@ def _grad_for_op(
         return None
     if grad.requires_grad or not grad.is_contiguous():
         return None
+    if grad.dim() == 2 and not batch:
+        return grad
     own = weight.shape[:-2]
     if own == batch:
-        return grad if grad.shape == taken.shape else grad.view(taken.shape)
+        return grad.view(taken.shape)
     return grad.view(weight.shape) if is_side and not own else None
+
+
+def _beside(
+    penalty: PenaltyArguments,
+    batch: tuple[int, ...],
+    weights: Weights,
+    leaves: Sequence[Tensor | None],
+    strength: float,
+) -> Tensor:
+    """The same, where there is no .grad yet, or none that the op can add to: it makes the gradients for themselves."""
+    value, gradients = value_and_grad(strength, penalty)
+    for leaf, weight, gradient in zip(leaves, weights, gradients, strict=True):
+        if leaf is not None and gradient is not None:
+            of_weight = gradient.reshape(*batch, *gradient.shape[-2:]).sum_to_size(weight.shape)
+            add_to_grad(leaf, of_weight.to(leaf.dtype).reshape(leaf.shape))
+    return value
 
 
 @contextmanager

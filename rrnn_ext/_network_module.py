@@ -1,4 +1,4 @@
-"""A module that refers to a network and has options: attributes, checked when they are set."""
+"""A module that refers to a network and has options: attributes, checked when they are set, and read at every call."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from rrnn_ext import functional
 from rrnn_ext._errors import ResolventDivergenceError
 from rrnn_ext._module_options import CONSTANTS, check_options, constants_of, read_alpha
+from rrnn_ext._options import PenaltyOptions
 from rrnn_ext.networks.graphs import GivenWeights, Graphs, ModuleWeights
-from rrnn_ext.networks.sources import describe, read
+from rrnn_ext.networks.running.given import walks_of_gains
+from rrnn_ext.networks.running.network import Run, walks_of_run
+from rrnn_ext.networks.running.sizes import penalty_of
+from rrnn_ext.networks.running.walks import Walks
+from rrnn_ext.networks.sources import describe, read, read_weight
 
 
 class NetworkModule(nn.Module):
@@ -82,6 +87,32 @@ class NetworkModule(nn.Module):
                 error.where = graphs.where(error.entry, options["rectify"])
             raise
         return value.to(graphs.dtype)
+
+    def _penalty_of(self, run: Run) -> Tensor:
+        walks, options, dtype = self._walks(run, self._options["gains"])
+        return penalty_of(walks, options).to(dtype)
+
+    def _walks(self, run: Run, gains: Any) -> tuple[list[Walks], PenaltyOptions, torch.dtype]:
+        """The walks (steps, k, o, i) of each graph of the network that ran."""
+        network, (options, leak) = self._network, self._read_options()
+        given, detached, alpha = self._options["gains"], self._options["detach_gains"], options.pop("alpha")
+        if isinstance(alpha, Tensor) and alpha.dim() > 0:
+            raise ValueError(f"alpha must be a number or 0-d for a network that runs, got {tuple(alpha.shape)}")
+        if options["method"] == "inverse":
+            raise ValueError("method must be 'auto' or 'series' for a network that runs, got 'inverse'")
+        if isinstance(network, GivenWeights):
+            weights = network.read()
+            gains = read_weight("gains", given, network.model)
+            gains = gains.detach() if detached else gains
+            like = weights[0]
+            walks = walks_of_gains(weights, gains, alpha=alpha, rectify=options["rectify"], leak=leak)
+        else:
+            layers = network.read()
+            like = layers[1][0][0].recurrent
+            walks = walks_of_run(
+                *layers, run, alpha=alpha, rectify=options["rectify"], leak=leak, gains=gains, detached=detached
+            )
+        return walks, PenaltyOptions(**options | self._constants_beside(like)), like.dtype
 
     def _constants_beside(self, weight: Tensor) -> dict[str, Tensor]:
         return {name: self._constants[name].beside(name, weight) for name in CONSTANTS if name in self._constants}

@@ -12,15 +12,13 @@ from rrnn_ext._accumulate import by_autograd, check_leaves, check_strength, dire
 from rrnn_ext._modes import without_autocast
 from rrnn_ext._module_options import NumberSource
 from rrnn_ext._network_module import NetworkModule, keyword_defaults
-from rrnn_ext._options import Method, NormName, PenaltyOptions
+from rrnn_ext._options import Method, NormName
 from rrnn_ext.diagnostics import ResolventInfo, resolvent_info
 from rrnn_ext.networks.graphs import Gains, GivenWeights, ModuleWeights
-from rrnn_ext.networks.running.given import walks_of_gains
-from rrnn_ext.networks.running.network import Run, walks_of_run
+from rrnn_ext.networks.running.network import Run
 from rrnn_ext.networks.running.sequences import Sequences, State
-from rrnn_ext.networks.running.sizes import RunInfo, hops_of, info_of, penalty_of, sum_of
-from rrnn_ext.networks.running.walks import Walks
-from rrnn_ext.networks.sources import WeightSource, read_weight
+from rrnn_ext.networks.running.sizes import RunInfo, hops_of, info_of, sum_of
+from rrnn_ext.networks.sources import WeightSource
 from rrnn_ext.sparse.call import is_sparse
 
 
@@ -256,11 +254,10 @@ class ResolventPenalty(NetworkModule):
             value = penalty.accumulate_grad(1e-4)
             optimiser.step()
 
-        What ``(strength * penalty()).backward()`` would do, for less: of one layer in one direction, and of the weights
-        of ``from_weights``, the finite sum and its gradient are one native call, which adds to ``.grad`` as it
-        multiplies, to each gate's rows where there are gates. Other graphs are put together from several weights, by
-        autograd within. :func:`rrnn_ext.accumulate_penalty_grad` says where in a step to call it, and what becomes of
-        hooks, of other kinds of ``.grad`` and under ``torch.compile``.
+        What ``(strength * penalty()).backward()`` would do, for less: a finite sum of one layer in one direction, or of
+        ``from_weights``, takes one native call of value and gradient; others are put together by autograd within.
+        :func:`rrnn_ext.accumulate_penalty_grad` says where in a step to call it, and what becomes of hooks, of .grad of
+        other kinds and under ``torch.compile``.
 
         Args:
             strength: factor of the gradient, finite.
@@ -271,8 +268,7 @@ class ResolventPenalty(NetworkModule):
 
         Raises:
             ValueError: a weight is computed, as a parametrised or pruned one is: its gradient belongs to what it was
-                computed from, and the way there is through the loss. And as :meth:`forward`. Where an error is raised,
-                nothing has been added.
+                computed from, and goes there through the loss. Otherwise as :meth:`forward`. Nothing has been added.
         """
         if torch.compiler.is_compiling():  # a graph has no .grad: it breaks here, or with fullgraph=True is refused
             how = {"lengths": lengths, "hx": hx, "batch_first": batch_first, "readout_step": readout_step}
@@ -380,32 +376,6 @@ class ResolventPenalty(NetworkModule):
         if given[0] != given[1]:
             raise TypeError(f"x and out must be given together, got {'x' if given[0] else 'out'} alone")
         return all(given)
-
-    def _penalty_of(self, run: Run) -> Tensor:
-        walks, options, dtype = self._walks(run, self._options["gains"])
-        return penalty_of(walks, options).to(dtype)
-
-    def _walks(self, run: Run, gains: Any) -> tuple[list[Walks], PenaltyOptions, torch.dtype]:
-        """The walks (steps, k, o, i) of each graph of the network that ran."""
-        network, (options, leak) = self._network, self._read_options()
-        given, detached, alpha = self._options["gains"], self._options["detach_gains"], options.pop("alpha")
-        if isinstance(alpha, Tensor) and alpha.dim() > 0:
-            raise ValueError(f"alpha must be a number or 0-d for a network that runs, got {tuple(alpha.shape)}")
-        if options["method"] == "inverse":
-            raise ValueError("method must be 'auto' or 'series' for a network that runs, got 'inverse'")
-        if isinstance(network, GivenWeights):
-            weights = network.read()
-            gains = read_weight("gains", given, network.model)
-            gains = gains.detach() if detached else gains
-            like = weights[0]
-            walks = walks_of_gains(weights, gains, alpha=alpha, rectify=options["rectify"], leak=leak)
-        else:
-            layers = network.read()
-            like = layers[1][0][0].recurrent
-            walks = walks_of_run(
-                *layers, run, alpha=alpha, rectify=options["rectify"], leak=leak, gains=gains, detached=detached
-            )
-        return walks, PenaltyOptions(**options | self._constants_beside(like)), like.dtype
 
 
 ResolventPenalty._defaults = keyword_defaults(ResolventPenalty)
