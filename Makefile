@@ -10,7 +10,7 @@ SANITIZED := build/sanitized
 EMULATED := build/emulated
 
 .DEFAULT_GOAL := build
-.PHONY: build test demo reproduce bench lint format sanitize emulate gpu gpu-build gpu-test gpu-sanitize gpu-bench wheel
+.PHONY: build test demo reproduce bench bench-sparse lint format sanitize emulate gpu gpu-build gpu-test gpu-sanitize gpu-bench wheel
 .PHONY: clean
 
 build: .venv/package.stamp
@@ -30,6 +30,10 @@ reproduce: build
 
 bench: build
 	$(BIN)/python -m benchmarks
+
+# Sparse graphs up to 139,000 units: on the largest, autograd of a peer takes 10 GB.
+bench-sparse: build
+	$(BIN)/python -m benchmarks.sparse
 
 lint: .venv/requirements.stamp
 	$(BIN)/ruff check .

@@ -19,13 +19,13 @@ struct FreeAligned {
 template <typename T>
 using Scratch = std::unique_ptr<T[], FreeAligned>;
 
-// From 4 MB on the kernel is asked for large pages: touching memory for the first time in small ones takes as long as a
-// pass of some kernels over it.
+// What is larger than the C library keeps for the next time is asked for in large pages: to touch memory for the first
+// time in small ones takes as long as a pass of some kernels over it.
 template <typename T>
 Scratch<T> scratch(int64_t count) {
-  constexpr size_t kLine = 64, kPage = 2 << 20;
+  constexpr size_t kLine = 64, kPage = 2 << 20, kKept = 32 << 20;
   const size_t bytes = static_cast<size_t>(count) * sizeof(T) + kLine;
-  const bool large = bytes >= 2 * kPage;
+  const bool large = bytes > kKept;
   const size_t alignment = large ? kPage : kLine;
   const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, rounded);

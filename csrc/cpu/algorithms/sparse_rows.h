@@ -1,6 +1,7 @@
 // A thread's part of the rows of a sparse matrix, and checks of where its values stand.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "common/sparse_graph.h"
@@ -26,20 +27,26 @@ inline Range share_rows(const Team& team, const SparseRows& rows) {
   return {row_at(work.begin), work.end == edges + rows.n ? rows.n : row_at(work.end)};
 }
 
+// Whether all of `count` indices are from 0 to below `end`: then no sign bit is set of them, nor of what is left to the
+// last one.
+inline bool all_below(int64_t end, const int32_t* indices, int64_t count) {
+  const auto last = static_cast<int32_t>(end - 1);
+  int32_t signs = 0;
+  for (int64_t k = 0; k < count; ++k) signs |= indices[k] | (last - std::max(indices[k], 0));
+  return signs >= 0;
+}
+
 // Refuses indices that lead elsewhere: a direct call of an op must not read what is not there.
 inline void check_rows(const char* name, const SparseRows& rows, int64_t edges) {
-  bool rising = rows.crow[0] == 0 && rows.crow[rows.n] == edges, inside = true;
+  bool rising = rows.crow[0] == 0 && rows.crow[rows.n] == edges;
   for (int64_t r = 0; r < rows.n; ++r) rising &= rows.crow[r] <= rows.crow[r + 1];
   STD_TORCH_CHECK(rising, name, " must rise from 0 to the number of values, ", edges);
-  const auto n = static_cast<uint32_t>(rows.n);
-  for (int64_t k = 0; k < edges; ++k) inside &= static_cast<uint32_t>(rows.columns[k]) < n;
-  STD_TORCH_CHECK(inside, name, " has a column or row outside 0 .. ", rows.n, " beside it");
+  STD_TORCH_CHECK(all_below(rows.n, rows.columns, edges), name, " has a column or row outside 0 .. ", rows.n,
+                  " beside it");
 }
 
 inline void check_from(const int32_t* from, int64_t edges) {
-  bool inside = true;
-  for (int64_t k = 0; k < edges; ++k) inside &= static_cast<uint32_t>(from[k]) < static_cast<uint32_t>(edges);
-  STD_TORCH_CHECK(inside, "t_from must be from 0 to below the number of values, ", edges);
+  STD_TORCH_CHECK(all_below(edges, from, edges), "t_from must be from 0 to below the number of values, ", edges);
 }
 
 }  // namespace rrnn::cpu

@@ -100,14 +100,19 @@ void other_gradient(const Side<T>& side, bool rectify, T scale, const T* ends, R
                     bool accumulate, T* grad) {
   for (int64_t begin = 0; begin < side.count; begin += kOthers) {
     const int64_t count = std::min(kOthers, side.count - begin);
-    for (int64_t r = units.begin; r < units.end; ++r)
-      for (int64_t q = begin; q < begin + count; ++q) {
-        T sum = 0;
-        for (int64_t c = 0; c < W; ++c) sum += ends[q * W + c] * bundle.of(r)[c];
-        const int64_t at = side.place(r, q);
-        const T value = times_phi_derivative(scale * sum, side.dense[at], rectify);
+    T across[W][kOthers] = {};  // a unit's gradients are made together
+    for (int64_t q = 0; q < count; ++q)
+      for (int64_t c = 0; c < W; ++c) across[c][q] = scale * ends[(begin + q) * W + c];
+    for (int64_t r = units.begin; r < units.end; ++r) {
+      T sums[kOthers] = {};
+      for (int64_t c = 0; c < W; ++c)
+        for (int64_t q = 0; q < kOthers; ++q) sums[q] += across[c][q] * bundle.of(r)[c];
+      for (int64_t q = 0; q < count; ++q) {
+        const int64_t at = side.place(r, begin + q);
+        const T value = times_phi_derivative(sums[q], side.dense[at], rectify);
         grad[at] = accumulate ? grad[at] + value : value;
       }
+    }
   }
 }
 

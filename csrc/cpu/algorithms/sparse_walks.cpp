@@ -2,9 +2,9 @@
 //   L_{hops-1} = c phi(V)' G_{hops-1},  L_m = c phi(V)' G_m + A' L_{m+1}
 //   grad phi(W)(r, c) = alpha sum_m L_{m+1}[r] . X_m[c]   grad phi(U) = L_0   grad phi(V) = c sum_m G_m X_m'
 // or the mirror image. It is all done for a few vectors of the narrower side after the other: no column of a walk's sum
-// needs to know of the others. Vectors are stored unit by unit, a hop's after those of the hop before: where a product
-// looks them up they are close together. For the gradient of the stored values a block of hops is put side by side,
-// unit by unit: of each value's it is then one dot product of neighbours in memory. L is made and used up in such
+// needs to know of the others. Vectors are stored unit by unit, and those of a hop by themselves, close together where
+// a product looks them up. For the gradient of the stored values they are stored once more, a block of hops side by
+// side, unit by unit: of each value's it is then one dot product of neighbours in memory. L is made and used up in such
 // blocks.
 #include "cpu/algorithms/sparse_walks.h"
 
@@ -36,8 +36,7 @@ struct Layout {
     const SparseWalkProblem<T>& problem = call.problem;
     width = padded(problem.start.count);
     kept = call.gradients ? problem.hops - 1 : 0;
-    // Whole cache lines; and L_{m+1} is not to be written over while L_m is made of it.
-    const int64_t step = std::max<int64_t>(2, 64 / static_cast<int64_t>(sizeof(T)) / width);
+    const int64_t step = std::max<int64_t>(1, 64 / static_cast<int64_t>(sizeof(T)) / width);  // whole cache lines
     const int64_t most = std::max<int64_t>(step, kBlockRowBytes / static_cast<int64_t>(sizeof(T)) / width);
     const int64_t blocks = std::max<int64_t>(1, (kept + most - 1) / most);
     block = round_up(std::max<int64_t>(1, (kept + blocks - 1) / blocks), step);
@@ -45,8 +44,8 @@ struct Layout {
     ends = problem.terms() * problem.other.count * width;
   }
 
-  int64_t chain() const { return kept * bundle; }
-  int64_t of_block() const { return kept ? block * bundle : 0; }
+  int64_t chain() const { return (kept + block - 1) / block * block * bundle; }
+  int64_t reverse() const { return kept ? block * bundle : 0; }
 };
 
 template <typename T, int W>
@@ -69,7 +68,7 @@ class Run {
       return taken;
     };
     chain_ = take(layout.chain());
-    for (T** block : {&reverse_, &reverse_block_, &chain_block_}) *block = take(layout.of_block());
+    reverse_ = take(layout.reverse());
     for (T*& bundle : spare_) bundle = take(layout.bundle);
     sum_ = take(layout.bundle);
     lifted_ = take(layout.bundle);
@@ -92,59 +91,73 @@ class Run {
   }
 
  private:
-  // X_m: kept in the chain, or in one of two places in turn.
-  Bundle<T> x(int64_t m) const { return {m < layout_.kept ? chain_ + m * layout_.bundle : spare_[m % 2], W}; }
-  // L_{m+1} at the place of hop m.
-  Bundle<T> reverse(int64_t m) const { return {reverse_ + m % layout_.block * layout_.bundle, W}; }
+  // X_m, in one of two places in turn, and L_m, for which X_{hops-1} stays.
+  Bundle<T> x(int64_t m) const { return {spare_[m % 2], W}; }
+  Bundle<T> l(int64_t m) const { return {spare_[m % 2 ? 2 : problem_.hops % 2], W}; }
+  // Side by side: X_m, and L_{m+1} at the place of hop m. Nothing where it is not kept.
+  Bundle<T> kept_x(int64_t m) const {
+    if (m >= layout_.kept) return {};
+    return in_block(chain_ + m / layout_.block * layout_.block * layout_.bundle, m);
+  }
+  Bundle<T> kept_l(int64_t m) const { return in_block(reverse_, m); }
+  Bundle<T> in_block(T* block, int64_t m) const { return {block + m % layout_.block * W, layout_.block * W}; }
 
-  void product(bool forth, Bundle<T> from, const T* add, T add_scale, Bundle<T> to) const {
+  // This member's part of a product of all there is.
+  SparseProduct<T> product(bool forth, Bundle<T> from, Bundle<T> to, Bundle<T> copy) const {
     const SparseRows& rows = forth ? problem_.forth : problem_.back;
     const Range part = forth ? forth_ : back_;
-    kernels_.sparse_product({part.begin, part.end, rows.crow, rows.columns, forth ? forth_values_ : back_values_,
-                             problem_.rectify, W, from.data, from.ld, problem_.alpha, add, W, add_scale, to.data,
-                             to.ld});
+    return {.begin = part.begin,
+            .end = part.end,
+            .crow = rows.crow,
+            .columns = rows.columns,
+            .values = forth ? forth_values_ : back_values_,
+            .rectify = problem_.rectify,
+            .width = W,
+            .x = from.data,
+            .ldx = from.ld,
+            .scale = problem_.alpha,
+            .add = nullptr,
+            .ldadd = 0,
+            .add_scale = 0,
+            .y = to.data,
+            .ldy = to.ld,
+            .copy = copy.data,
+            .ldcopy = copy.ld};
   }
 
   void forward() {
     const int64_t hops = problem_.hops;
     begin_bundle<W>(problem_.start, problem_.rectify, first_, last_, forth_, x(0));
+    keep_first();
     team_.wait();
     for (int64_t m = 0; m < hops; ++m) {
-      if (problem_.per_hop) {
+      if (problem_.per_hop)
         read_out<W>(problem_.other, problem_.rectify, problem_.edges(), problem_.n(), x(m), others_,
                     walks_ + m * problem_.other.count * W);
-      } else {
-        add_to_sum(m, problem_.hop_weight(m));
-      }
       if (m + 1 == hops) break;
-      product(true, x(m), nullptr, T(0), x(m + 1));
+      SparseProduct<T> next = product(true, x(m), x(m + 1), kept_x(m + 1));
+      const T weight = problem_.hop_weight(m + 1);
+      if (!problem_.per_hop && weight != 0) {  // without one it takes no part, whatever is there
+        next.sum = sum_;
+        next.ldsum = W;
+        next.sum_scale = weight;
+      }
+      kernels_.sparse_product(next);
       team_.wait();
     }
-    if (!problem_.per_hop) {
-      team_.wait();
+    if (!problem_.per_hop)
       read_out<W>(problem_.other, problem_.rectify, problem_.edges(), problem_.n(), Bundle<T>{sum_, W}, others_,
                   walks_);
-    }
   }
 
-  void add_to_sum(int64_t m, T weight) {
+  // X_0, and the sum of it alone.
+  void keep_first() {
+    const Bundle<T> from = x(0), kept = kept_x(0);
+    const T weight = problem_.per_hop ? T(0) : problem_.hop_weight(0);
     for (int64_t r = forth_.begin; r < forth_.end; ++r) {
-      T* to = sum_ + r * W;
-      const T* from = x(m).of(r);
-      if (weight == 0) {  // it takes no part, whatever is there
-        if (m == 0) std::fill_n(to, W, T(0));
-      } else {
-        for (int c = 0; c < W; ++c) to[c] = m == 0 ? weight * from[c] : to[c] + weight * from[c];
-      }
+      if (kept.data) std::copy_n(from.of(r), W, kept.of(r));
+      for (int c = 0; c < W; ++c) sum_[r * W + c] = weight == 0 ? T(0) : weight * from.of(r)[c];
     }
-  }
-
-  // The bundles of some hops side by side in a block, at `units`.
-  void put_side_by_side(const T* bundles, int64_t hops, Range units, T* block) const {
-    for (int64_t r = units.begin; r < units.end; ++r)
-      for (int64_t hop = 0; hop < hops; ++hop)
-        for (int64_t c = 0; c < W; ++c)
-          block[(r * layout_.block + hop) * W + c] = bundles[hop * layout_.bundle + r * W + c];
   }
 
   // f(q, c, at, ours) for this member's pairs of each term: `at` in (terms, outputs, inputs), `ours` in (terms, q, c).
@@ -213,20 +226,28 @@ class Run {
     lift<W>(problem_.other, problem_.rectify, problem_.edges(), gradient_of(m), back_, to);
   }
 
-  // L_m = c phi(other)' G_m + A' next; the part of this member.
-  void advance(int64_t m, const Bundle<T>* next, Bundle<T> to) const {
-    const Bundle<T> lifted{lifted_, W};
+  // L_m = c phi(other)' G_m + A' L_{m+1}; the part of this member.
+  void advance(int64_t m) const {
+    const Bundle<T> lifted{lifted_, W}, to = l(m), copy = m > 0 ? kept_l(m - 1) : Bundle<T>{};
     if (problem_.per_hop) lift_to(m, lifted);
     const T weight = problem_.per_hop ? T(1) : problem_.hop_weight(m);
-    if (next) return product(false, *next, weight == 0 ? nullptr : lifted_, weight, to);
+    if (m + 1 < problem_.hops) {
+      SparseProduct<T> next = product(false, l(m + 1), to, copy);
+      next.add = weight == 0 ? nullptr : lifted_;
+      next.ldadd = W;
+      next.add_scale = weight;
+      return kernels_.sparse_product(next);
+    }
     for (int64_t r = back_.begin; r < back_.end; ++r)
-      for (int c = 0; c < W; ++c) to.of(r)[c] = weight == 0 ? T(0) : weight * lifted.of(r)[c];
+      for (int c = 0; c < W; ++c) {
+        to.of(r)[c] = weight == 0 ? T(0) : weight * lifted.of(r)[c];
+        if (copy.data) copy.of(r)[c] = to.of(r)[c];
+      }
   }
 
   void backward() {
     const int64_t hops = problem_.hops, block = layout_.block;
     if (!problem_.per_hop) lift_to(0, {lifted_, W});
-    Bundle<T> next{};
     bool accumulate = first_ > 0;
     const Range rows = problem_.from_inputs ? forth_ : back_;
     if (hops == 1 && !accumulate)
@@ -234,26 +255,22 @@ class Run {
     for (int64_t end = hops - 1; end > 0;) {
       const int64_t begin = (end - 1) / block * block;
       for (int64_t m = end; m > begin; --m) {
-        const Bundle<T> to = reverse(m - 1);
-        advance(m, m == hops - 1 ? nullptr : &next, to);
+        advance(m);
         team_.wait();
-        next = to;
       }
-      put_side_by_side(x(begin).data, end - begin, forth_, chain_block_);
-      put_side_by_side(reverse(begin).data, end - begin, back_, reverse_block_);
-      team_.wait();
+      const T* links = kept_x(begin).data;
       const bool last = begin == 0 && last_ == problem_.start.count;
       kernels_.sparse_gradient({rows.begin, rows.end, call_.rows.crow, call_.rows.columns, (end - begin) * W,
-                                problem_.from_inputs ? reverse_block_ : chain_block_, block * W,
-                                problem_.from_inputs ? chain_block_ : reverse_block_, block * W, problem_.alpha,
-                                accumulate, last && problem_.rectify ? call_.values : nullptr, call_.grad_values});
+                                problem_.from_inputs ? reverse_ : links, block * W,
+                                problem_.from_inputs ? links : reverse_, block * W, problem_.alpha, accumulate,
+                                last && problem_.rectify ? call_.values : nullptr, call_.grad_values});
       accumulate = true;
       end = begin;
+      if (begin > 0) team_.wait();  // the block is written over
     }
     if (call_.grad_start) {
-      const Bundle<T> first{spare_[hops % 2], W};  // X_{hops-1} is in the other one
-      advance(0, hops == 1 ? nullptr : &next, first);
-      start_gradient<W>(problem_.start, problem_.rectify, first_, last_, back_, first, call_.grad_start);
+      advance(0);
+      start_gradient<W>(problem_.start, problem_.rectify, first_, last_, back_, l(0), call_.grad_start);
     }
     if (!call_.grad_other) return;
     const bool more = first_ > 0;
@@ -261,8 +278,8 @@ class Run {
       return other_gradient<W>(problem_.other, problem_.rectify, problem_.edges(), gradient_, forth_,
                                Bundle<T>{sum_, W}, more, call_.grad_other);
     for (int64_t m = 0; m < hops; ++m)
-      other_gradient<W>(problem_.other, problem_.rectify, problem_.edges(), gradient_of(m), forth_, x(m), more || m > 0,
-                        call_.grad_other);
+      other_gradient<W>(problem_.other, problem_.rectify, problem_.edges(), gradient_of(m), forth_,
+                        m < layout_.kept ? kept_x(m) : x(m), more || m > 0, call_.grad_other);
   }
 
   const SparseWalksCall<T>& call_;
@@ -274,7 +291,7 @@ class Run {
   const Range forth_, back_, others_;  // this member's rows of the two matrices and its vectors of the other side
   double total_ = 0;                   // the leader's: the penalty so far
   int64_t first_ = 0, last_ = 0;       // vectors of the narrower side that are carried now
-  T *chain_, *reverse_, *reverse_block_, *chain_block_, *spare_[2], *sum_, *lifted_, *walks_, *gradient_, *sizes_;
+  T *chain_, *reverse_, *spare_[3], *sum_, *lifted_, *walks_, *gradient_, *sizes_;
 };
 
 }  // namespace
@@ -282,8 +299,8 @@ class Run {
 template <typename T>
 int64_t sparse_walks_scratch(const SparseWalksCall<T>& call) {
   const Layout<T> layout(call);
-  constexpr int64_t kPieces = 11, kLine = 64 / sizeof(T);
-  return layout.chain() + 3 * layout.of_block() + 4 * layout.bundle + 2 * layout.ends + 2 * call.problem.other.count +
+  constexpr int64_t kPieces = 10, kLine = 64 / sizeof(T);
+  return layout.chain() + layout.reverse() + 5 * layout.bundle + 2 * layout.ends + 2 * call.problem.other.count +
          kPieces * kLine;
 }
 

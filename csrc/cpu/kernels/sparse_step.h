@@ -7,7 +7,7 @@
 namespace rrnn::cpu {
 
 // y[r] = scale * sum_k phi(values[k]) x[columns[k]] (+ add_scale * add[r]) for k from crow[r] to crow[r + 1] and rows
-// from `begin` to `end`; `width` numbers each.
+// from `begin` to `end`; `width` numbers each. What is null is left out.
 template <typename T>
 struct SparseProduct {
   int64_t begin, end;
@@ -19,11 +19,16 @@ struct SparseProduct {
   const T* x;
   int64_t ldx;
   T scale;
-  const T* add;  // or null
+  const T* add;
   int64_t ldadd;
   T add_scale;
   T* y;
   int64_t ldy;
+  T* copy = nullptr;  // y once more
+  int64_t ldcopy = 0;
+  T* sum = nullptr;  // += sum_scale * y
+  int64_t ldsum = 0;
+  T sum_scale = 0;
 };
 
 // grad[k] (+)= scale * left[r] . right[columns[k]], of `depth` numbers, for the same k and r; times sign(sign_of[k]) at
