@@ -44,6 +44,15 @@ class DenseOperand {
   }
 
   int64_t bytes() const { return rows_ * columns_ * static_cast<int64_t>(sizeof(T)); }
+  T alpha() const { return alpha_; }
+  // Whose signs are the derivative of phi(W), or null: ones.
+  const T* signs() const { return rectify_ ? weights_ : nullptr; }
+  // A itself, these rows, in a type that may be wider.
+  template <typename Wider>
+  void write(Range rows, Wider* to) const {
+    for (int64_t i = rows.begin * columns_; i < rows.end * columns_; ++i)
+      to[i] = edge<Wider>(weights_[i], alpha_, rectify_);
+  }
   // Those that suit so many flops, for what else there is to do.
   const Kernels<T>& kernels() const { return kernels_; }
 
@@ -86,7 +95,7 @@ class DenseOperand {
   void gradient(Range units, int64_t depth, const T* left, int64_t left_stride, const T* right, int64_t right_stride,
                 T scale, bool accumulate, T* grad, int64_t grad_stride) const {
     kernels_.outer_product(units, columns_, depth, left, left_stride, right, right_stride, alpha_ * scale, accumulate,
-                           rectify_ ? weights_ : nullptr, columns_, grad, grad_stride);
+                           signs(), columns_, grad, grad_stride);
   }
 
  private:

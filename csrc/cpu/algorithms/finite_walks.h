@@ -143,7 +143,7 @@ struct WalkGradients {
   bool adds() const { return hh.adds || in.adds || out.adds; }
 };
 
-// Whether what scales the gradients leaves room to all_moderate numbers.
+// Whether what scales the gradients leaves room to numbers up to kModerate.
 template <typename T>
 bool scales_moderately(const WalkProblem<T>& problem) {
   return problem.alpha <= 16;

@@ -30,21 +30,9 @@ class OverflowWatch {
 #endif
 };
 
-// Whether a sum of a million products of two such numbers, times a thousand, is far from overflow. NaN is not.
+// A sum of a million products of two numbers up to this, times a thousand, is far from overflow.
 template <typename T>
-bool all_moderate(const T* numbers, int64_t count) {
-  using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
-  constexpr T kMost = sizeof(T) == 4 ? T(0x1p46) : T(0x1p480);
-  constexpr Bits kMagnitude = ~Bits{0} >> 1;
-  Bits most, outside = 0;
-  std::memcpy(&most, &kMost, sizeof most);
-  for (int64_t i = 0; i < count; ++i) {
-    Bits bits;
-    std::memcpy(&bits, numbers + i, sizeof bits);
-    outside |= most - (bits & kMagnitude);  // below zero, in its first bit: bits are in the order of the magnitudes
-  }
-  return outside <= kMagnitude;
-}
+inline constexpr T kModerate = sizeof(T) == 4 ? T(0x1p46) : T(0x1p480);
 
 template <typename T>
 bool all_finite(const T* numbers, int64_t count) {

@@ -12,7 +12,8 @@ namespace rrnn::cpu {
 
 template <typename T>
 int64_t single_pathway_scratch(const WalkProblem<T>& problem, int64_t members) {
-  return std::max(members, problem.hops) * std::max<int64_t>(1, problem.n);
+  const int64_t forward = 2 * members * problem.n + problem.hops, backward = (problem.hops + 1) * problem.n;
+  return std::max(forward, backward);
 }
 
 template <typename Operand, typename T>
@@ -28,19 +29,21 @@ void single_pathway_forward(const WalkProblem<T>& problem, const Operand& a, T* 
   }
   team.wait();
   for (int64_t m = 0; m + 1 < hops; ++m) {
-    // Each member adds up its own rows' part of y_{m+1}; then each takes the sum over members for its own units.
-    std::fill(shared + own.begin * n, shared + own.end * n, T(0));
-    a.two_sided_product(units, x + m * hop, y + m * hop, x + (m + 1) * hop, shared + own.begin * n, m % 2);
+    // Each member adds up its own rows' part of y_{m+1}; then each takes the sum over members for its own units, which
+    // are all of y that it needs. It adds up the next part elsewhere: others may still be reading this one.
+    T* parts = shared + m % 2 * team.items() * n;
+    std::fill(parts + own.begin * n, parts + own.end * n, T(0));
+    a.two_sided_product(units, x + m * hop, y + m * hop, x + (m + 1) * hop, parts + own.begin * n, m % 2);
     team.wait();
     T* next = y + (m + 1) * hop;
-    std::copy(shared + units.begin, shared + units.end, next + units.begin);
+    std::copy(parts + units.begin, parts + units.end, next + units.begin);
     for (int64_t item = 1; item < team.items(); ++item)
-      for (int64_t r = units.begin; r < units.end; ++r) next[r] += shared[item * n + r];
-    team.wait();
+      for (int64_t r = units.begin; r < units.end; ++r) next[r] += parts[item * n + r];
   }
   if (!team.leads()) return;
-  a.kernels().product({0, 1}, n, y, hop, x, hop, hops, problem.edges(), nullptr, 0, shared, 1, false);
-  walks[0] = std::accumulate(shared, shared + hops, T(0));
+  T* of_hop = shared + 2 * team.items() * n;
+  a.kernels().product({0, 1}, n, y, hop, x, hop, hops, problem.edges(), nullptr, 0, of_hop, 1, false);
+  walks[0] = std::accumulate(of_hop, of_hop + hops, T(0));
 }
 
 template <typename Operand, typename T>
@@ -58,19 +61,31 @@ bool single_pathway_backward(const WalkProblem<T>& problem, const Operand& a, co
     for (int64_t r = units.begin; r < units.end; ++r)
       sums[(hops - 1 - m) * n + r] = sums[(hops - m) * n + r] + x[m * hop + r];
   if (to.adds()) {
-    bool moderate = scales_moderately(problem) && all_moderate(&scale, 1);
+    const auto moderate = [&](const T* numbers, int64_t count) {
+      return a.kernels().all_within(count, numbers, kModerate<T>);
+    };
+    bool all_are = scales_moderately(problem) && moderate(&scale, 1);
     for (int64_t m = 0; m < hops; ++m)
-      moderate = moderate && all_moderate(y + m * hop + units.begin, units.end - units.begin) &&
-                 all_moderate(sums + m * n + units.begin, units.end - units.begin);
-    if (!team.agrees(moderate)) return false;
+      all_are = all_are && moderate(y + m * hop + units.begin, units.end - units.begin) &&
+                moderate(sums + m * n + units.begin, units.end - units.begin);
+    if (!team.agrees(all_are)) return false;
   }
+  T* ends = sums + hops * n;  // sum_m y_m
+  const T one = 1;
+  a.kernels().dense_product(1, units.end - units.begin,
+                            {.depth = hops,
+                             .left = &one,
+                             .row_stride = 0,
+                             .depth_stride = 0,
+                             .right = y + units.begin,
+                             .ldright = hop,
+                             .out = ends + units.begin,
+                             .ldout = n});
   const auto give = [](T gradient, T* to, bool adds) { *to = adds ? *to + gradient : gradient; };
   for (int64_t r = units.begin; r < units.end; ++r) {
-    T walks_out = 0;
-    for (int64_t m = 0; m < hops; ++m) walks_out += y[m * hop + r];
     if (to.in.data)
-      give(times_phi_derivative(scale * walks_out, problem.weight_in[r], problem.rectify),
-           to.in.data + r * to.in.stride, to.in.adds);
+      give(times_phi_derivative(scale * ends[r], problem.weight_in[r], problem.rectify), to.in.data + r * to.in.stride,
+           to.in.adds);
     if (to.out.data)
       give(times_phi_derivative(scale * sums[r], problem.weight_out[r], problem.rectify), to.out.data + r, to.out.adds);
   }

@@ -81,7 +81,7 @@ void sweep(Range range, int64_t step, bool reverse, const F& part) {
 }
 
 // Below this many flops a second thread costs more than it brings.
-inline constexpr double kFlopsPerThread = 4e6;
+inline constexpr double kFlopsPerThread = 3e6;
 
 inline int64_t worthwhile_threads(double flops) {
   const auto threads = static_cast<int64_t>(torch::stable::get_num_threads());

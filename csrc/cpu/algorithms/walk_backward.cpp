@@ -4,8 +4,8 @@
 // or the mirror image. L is made and used up in blocks of hops: beyond the chain, memory does not grow with hops.
 #include <algorithm>
 
-#include "common/edge.h"
 #include "cpu/algorithms/finite_walks.h"
+#include "cpu/algorithms/walk_ends.h"
 
 namespace rrnn::cpu {
 namespace {
@@ -15,67 +15,6 @@ namespace {
 template <typename T>
 int64_t block_hops(const WalkProblem<T>& problem, bool adds) {
   return adds ? std::max<int64_t>(2, problem.hops) : hops_of_block(problem.n, problem.width(), problem.hops);
-}
-
-// grad_walks as bundles of `width` vectors of the other side: (terms, width, other_width).
-template <typename T>
-void arrange_gradient(const WalkProblem<T>& problem, const T* grad_walks, T* arranged, Team& team) {
-  const int64_t width = problem.width(), other_width = problem.other_width(), term = width * other_width;
-  const Range part = team.share(problem.terms());
-  for (int64_t m = part.begin; m < part.end; ++m)
-    for (int64_t c = 0; c < width; ++c)
-      for (int64_t q = 0; q < other_width; ++q)
-        arranged[m * term + c * other_width + q] =
-            grad_walks[m * term + (problem.from_inputs() ? q * width + c : c * other_width + q)];
-}
-
-// Of other' as rows, where it is not stored so: the products that lift a gradient read it as they read W.
-template <typename T>
-bool lifts_a_copy(const WalkProblem<T>& problem) {
-  return problem.other() && !problem.from_inputs();
-}
-
-// bundle = c phi(other)' gradient, this member's part. `copy` (other_width, n) is phi(other)' where lifts_a_copy.
-template <typename T>
-void lift(const WalkProblem<T>& problem, const Kernels<T>& k, const T* gradient, const T* copy, const ChainPart& part,
-          T* bundle) {
-  const int64_t n = problem.n, other_width = problem.other_width(), first = part.vectors.begin;
-  const bool copied = lifts_a_copy(problem);
-  if (problem.other())
-    k.product_transposed(part.units, other_width, copied ? copy : problem.other(), n, gradient + first * other_width,
-                         other_width, part.vectors.end - first, problem.edges(), nullptr, 0, bundle + first * n, n,
-                         problem.rectify && !copied);
-  else
-    for (int64_t c = first; c < part.vectors.end; ++c)
-      for (int64_t r = part.units.begin; r < part.units.end; ++r)
-        bundle[c * n + r] = problem.edges() * gradient[c * n + r];
-}
-
-template <typename T>
-void grad_start(const WalkProblem<T>& problem, const T* bundle, const ChainPart& part, const GradientRows<T>& grad) {
-  const int64_t n = problem.n, width = problem.width();
-  const T* start = problem.start();
-  for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
-    for (int64_t r = part.units.begin; r < part.units.end; ++r) {
-      const int64_t row = problem.from_inputs() ? r : c, column = problem.from_inputs() ? c : r;
-      const T weight = start[row * (problem.from_inputs() ? width : n) + column];
-      const T gradient = times_phi_derivative(bundle[c * n + r], weight, problem.rectify);
-      T& to = grad.data[row * grad.stride + column];
-      to = grad.adds ? to + gradient : gradient;
-    }
-}
-
-template <typename T>
-void grad_other(const WalkProblem<T>& problem, const Kernels<T>& k, const T* gradient, const T* bundles, int64_t depth,
-                const GradientRows<T>& grad, Team& team) {
-  const int64_t n = problem.n, other_width = problem.other_width();
-  const T* sign_of = problem.rectify ? problem.other() : nullptr;
-  if (problem.from_inputs())
-    k.outer_product(team.share(other_width), n, depth, gradient, other_width, bundles, n, problem.edges(), grad.adds,
-                    sign_of, n, grad.data, grad.stride);
-  else
-    k.outer_product(team.share(n, 16), other_width, depth, bundles, n, gradient, other_width, problem.edges(),
-                    grad.adds, sign_of, other_width, grad.data, grad.stride);
 }
 
 }  // namespace
@@ -104,9 +43,7 @@ bool walk_backward(const WalkProblem<T>& problem, const Operand& weights, const 
   const Range rows = team.share(n, 8);
 
   arrange_gradient(problem, grad_walks, gradient, team);
-  if (lifts_a_copy(problem))
-    a.kernels().transpose(team.share(n, 16), problem.other_width(), problem.other(), problem.other_width(), copy, n,
-                          problem.rectify);
+  if (lifts_a_copy(problem)) copy_other(problem, a.kernels(), copy, team);
   team.wait();
   if (!problem.per_hop) lift(problem, a.kernels(), gradient, copy, part, lifted);
   const auto inflow = [&](int64_t m) -> const T* {
@@ -156,7 +93,7 @@ bool walk_backward(const WalkProblem<T>& problem, const Operand& weights, const 
   if (to.adds()) {
     const auto moderate = [&](const T* numbers, int64_t count) {
       const Range own = team.share(count);
-      return all_moderate(numbers + own.begin, own.end - own.begin);
+      return a.kernels().all_within(own.end - own.begin, numbers + own.begin, kModerate<T>);
     };
     team.wait();
     if (!team.agrees(scales_moderately(problem) && moderate(reverse, (hops - 1) * bundle) &&

@@ -1,50 +1,10 @@
 // The chain X_0 = phi(U), X_{m+1} = A X_m, and the walks P_m = c phi(V) X_m that it yields; or the mirror image.
 #include <algorithm>
 
-#include "common/edge.h"
 #include "cpu/algorithms/finite_walks.h"
+#include "cpu/algorithms/walk_ends.h"
 
 namespace rrnn::cpu {
-namespace {
-
-// phi(start) as a bundle of vectors, this member's part.
-template <typename T>
-void begin_chain(const WalkProblem<T>& problem, const ChainPart& part, T* bundle) {
-  const int64_t n = problem.n, width = problem.width();
-  const T* start = problem.start();
-  for (int64_t c = part.vectors.begin; c < part.vectors.end; ++c)
-    for (int64_t r = part.units.begin; r < part.units.end; ++r) {
-      const T value = problem.from_inputs() ? start[r * width + c] : start[c * n + r];
-      bundle[c * n + r] = phi(value, problem.rectify);
-    }
-}
-
-// walks (outputs, inputs) = c phi(other) applied to `vectors` of a bundle, for `others` of the other side.
-template <typename T>
-void read_out(const WalkProblem<T>& problem, const Kernels<T>& k, const T* bundle, T* walks, Range vectors,
-              Range others, T* buffer) {
-  const int64_t n = problem.n, width = problem.width(), other_width = problem.other_width();
-  const int64_t count = vectors.end - vectors.begin;
-  const T* other = problem.other();
-  const T* columns = bundle;
-  T scale = problem.edges();
-  if (other) {
-    const T* from = bundle + vectors.begin * n;
-    T* to = buffer + vectors.begin * other_width;
-    if (problem.from_inputs())
-      k.product(others, n, other, n, from, n, count, scale, nullptr, 0, to, other_width, problem.rectify);
-    else
-      k.product_transposed(others, n, other, other_width, from, n, count, scale, nullptr, 0, to, other_width,
-                           problem.rectify);
-    columns = buffer;
-    scale = 1;
-  }
-  for (int64_t c = vectors.begin; c < vectors.end; ++c)
-    for (int64_t q = others.begin; q < others.end; ++q)
-      walks[problem.from_inputs() ? q * width + c : c * other_width + q] = scale * columns[c * other_width + q];
-}
-
-}  // namespace
 
 template <typename T>
 int64_t walk_forward_scratch(const WalkProblem<T>& problem, bool keeps_chain) {

@@ -75,6 +75,8 @@ struct Kernels {
   void (*hadamard_sum)(const HadamardSum<T>& of);
   // to[k][r] = phi(from[r][k]) for r in rows, k < cols.
   void (*transpose)(Range rows, int64_t cols, const T* from, int64_t ldfrom, T* to, int64_t ldto, bool rectify);
+  // Whether |x[k]| <= bound for k < count; NaN is not.
+  bool (*all_within)(int64_t count, const T* x, T bound);
   // The inverse of m (n, n), which is overwritten; scratch is room for 17 n numbers.
   void (*gauss_jordan)(int64_t n, T* m, T* inverse, T* scratch);
   // A time step of leaky integrate-and-fire neurons, and the gradient of one.

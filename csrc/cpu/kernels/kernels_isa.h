@@ -1,4 +1,5 @@
 // Included once by every kernels_<isa>.cpp, with RRNN_ISA naming its namespace and RRNN_ISA_NAME the set.
+#include "cpu/kernels/all_within.h"
 #include "cpu/kernels/dense_product.h"
 #include "cpu/kernels/gauss_jordan.h"
 #include "cpu/kernels/hadamard_sum.h"
@@ -17,9 +18,9 @@ inline constexpr int64_t kTransposedBytes = kRegisters == 32 ? rrnn::cpu::kNearB
 
 template <typename T>
 extern const rrnn::cpu::Kernels<T> table{
-    product<T>,        product_transposed<T>, outer_product<T>, two_sided_product<T>, dense_product<T>, hadamard_sum<T>,
-    transpose<T>,      gauss_jordan<T>,       lif_forward<T>,   lif_backward<T>,      add_rows<T>,      add_to_rows<T>,
-    sparse_product<T>, sparse_gradient<T>,    sparse_sweep<T>,  kTransposedBytes,     RRNN_ISA_NAME};
+    product<T>,     product_transposed<T>, outer_product<T>,   two_sided_product<T>, dense_product<T>, hadamard_sum<T>,
+    transpose<T>,   all_within<T>,         gauss_jordan<T>,    lif_forward<T>,       lif_backward<T>,  add_rows<T>,
+    add_to_rows<T>, sparse_product<T>,     sparse_gradient<T>, sparse_sweep<T>,      kTransposedBytes, RRNN_ISA_NAME};
 
 template const rrnn::cpu::Kernels<float> table<float>;
 template const rrnn::cpu::Kernels<double> table<double>;
