@@ -85,7 +85,7 @@ def run(
         records = {record.setting: record for record in results.load(out)}
         pending = [setting for setting in dict.fromkeys(settings) if setting not in records]
         follow = _Follower(pending, progress)
-        with _single_threads() as threads, ThreadPoolExecutor(threads) as workers:
+        with single_threads() as threads, ThreadPoolExecutor(threads) as workers:
             try:
                 finished = [workers.submit(_train, stack, follow) for stack in _stacks(pending)]
                 # In the order of the settings, so that the file does not depend on who is faster.
@@ -148,7 +148,7 @@ class _Follower:
 
 
 @contextmanager
-def _single_threads() -> Iterator[int]:
+def single_threads() -> Iterator[int]:
     """One thread for each operation; yields how many there were."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

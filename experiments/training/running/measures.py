@@ -111,7 +111,9 @@ def gains(network: Trained, inputs: Tensor, outputs: Tensor) -> list[Tensor]:
     for at in range(reader.layers):
         run = LayerRun(at, 0, reader.layer(at, 0), inputs, None, None)
         states = outputs if at == reader.layers - 1 else reader.states(run)
-        found += [vectors for vectors in reader.steps(run, states) if vectors is not None]
+        vectors = reader.steps(run, states)
+        found += [vectors.gains, vectors.gains if vectors.input_gains is None else vectors.input_gains]
+        found += [] if vectors.carries is None else [vectors.carries]
         inputs = states
     return found
 

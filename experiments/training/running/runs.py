@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,17 +29,18 @@ from experiments.training.running.networks import (
     train,
     untrained,
 )
+from experiments.training.sweep import single_threads
 
 TASKS = ("averaging", "addition", "subtraction", "on-off", "lagged", "multiplication")
 SOME_TASKS = ("on-off", "lagged", "multiplication")  # two sums whose lags differ, and a gate: of stacks and other gains
-BETAS = (0.003, 0.01, 0.03, 0.1)
-STRONG = 0.03  # at which there is everything
+BETAS = (0.003, 0.01, 0.03)
+STRONG = BETAS[-1]  # at which there is everything
 L1_BELOW = 10  # times: L1 sums over all weights, and leaves nothing of a network at strengths that walks bear
 LAYERS = 2  # of stacks
 
 
 def plan(seeds: int, *, hidden: int, updates: int) -> list[Setting]:
-    """All settings, those first that most claims are about: what an unfinished run lacks is the last strengths."""
+    """All settings, those first that most claims are about."""
 
     def networks(
         tasks: Sequence[str], penalties: Sequence[str], beta: float = STRONG, *, layers: int = 1
@@ -53,16 +53,12 @@ def plan(seeds: int, *, hidden: int, updates: int) -> list[Setting]:
             for kind in KINDS
         ]
 
-    stacked = partial(networks, SOME_TASKS, layers=LAYERS)
     return [
         *networks(TASKS, [UNPENALISED, *COMPARED]),
         *networks([driven(drive) for drive in DRIVES], [UNPENALISED]),
         *networks(SOME_TASKS, [*GAINS]),
-        *stacked([UNPENALISED, NETWORK_PER_HOP]),
-        *networks(TASKS, [*COMPARED], 0.01),
-        *networks(TASKS, [*COMPARED], 0.003),
-        *stacked([penalty for penalty in COMPARED if penalty != NETWORK_PER_HOP]),
-        *networks(TASKS, [*COMPARED], 0.1),
+        *networks(SOME_TASKS, [UNPENALISED, NETWORK_PER_HOP], layers=LAYERS),
+        *(setting for beta in reversed(BETAS[:-1]) for setting in networks(TASKS, [*COMPARED], beta)),
     ]
 
 
@@ -72,7 +68,10 @@ def strength(penalty: str, beta: float) -> float:
 
 
 def run(folder: Path, settings: Sequence[Setting]) -> Iterator[Record]:
-    """The records of the settings, one after another; what ``folder`` has of them is not trained again."""
+    """The records of the settings, one after another; what ``folder`` has of them is not trained again.
+
+    By one thread, since the products are too small to be shared.
+    """
     path, weights = folder / "records.jsonl", folder / "weights"
     weights.mkdir(parents=True, exist_ok=True)
     done = {record.setting: record for record in read(path)} if path.exists() else {}
@@ -80,7 +79,8 @@ def run(folder: Path, settings: Sequence[Setting]) -> Iterator[Record]:
     for setting in settings:
         record = done.get(setting)
         if record is None:
-            record = measures.of_network(setting, _network(weights / _file_name(setting), setting))
+            with single_threads():
+                record = measures.of_network(setting, _network(weights / _file_name(setting), setting))
             with path.open("a", encoding="utf-8") as file:
                 file.write(_line(record))
         yield record

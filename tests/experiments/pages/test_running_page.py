@@ -123,6 +123,6 @@ def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert result.exit_code == 0, result.output
     assert reproduce.PAGE.read_text(encoding="utf-8") == before, "of its own page alone"
     text = (tmp_path / "page.md").read_text()
-    assert text.startswith("# The network that runs\n\n8 networks.")
+    assert text.startswith("# The network that runs\n\n6 networks.")
     assert "`nn.LSTM` of 4 units" in text
     assert "Walks of the mean gains are the mean Jacobians (one layer)" in result.output
