@@ -29,6 +29,7 @@ def test_thin_batch(benchmark: BenchmarkFixture, ledger: Ledger, batch: int, n: 
             problems.thin(n, i, o, (batch,)),
             compile_among=names,
             in_jax=("horner_from_outputs", "horner_from_outputs_scan", "horner_from_inputs_scan"),
+            direct=functools.partial(rrnn_ext.accumulate_penalty_grad, hops=hops),
             work=floors.thin_total(n, i, o, hops, batch),
         )
     )

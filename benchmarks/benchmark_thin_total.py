@@ -43,6 +43,7 @@ def test_thin_total(benchmark: BenchmarkFixture, ledger: Ledger, n: int, i: int,
             problems.thin(n, i, o),
             compile_among=("horner_from_inputs", "horner_from_outputs"),
             in_jax=("horner_from_outputs", "horner_from_outputs_scan", "horner_from_inputs_scan"),
+            direct=functools.partial(rrnn_ext.accumulate_penalty_grad, hops=hops),
             work=floors.thin_total(n, i, o, hops),
         )
     )

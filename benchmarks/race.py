@@ -96,6 +96,25 @@ def value_and_gradient(penalty: Penalty, weights: tuple[Tensor, ...]) -> Step:
     return step
 
 
+def added_to_grad(accumulate: Penalty, weights: tuple[Tensor, ...]) -> Callable[[], Tensor]:
+    """The same without a graph: the value, and gradients that are added to those that the weights have."""
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+
+    def step() -> Tensor:
+        return accumulate(*weights)
+
+    return step
+
+
+def gradients_added(step: Callable[[], Tensor], weights: tuple[Tensor, ...]) -> Result:
+    """What one step of ``added_to_grad`` adds."""
+    before = [weight.grad.clone() for weight in weights if weight.grad is not None]
+    value = step()
+    after = [weight.grad for weight in weights if weight.grad is not None]
+    return value, tuple(new - old for new, old in zip(after, before, strict=True))
+
+
 def race(
     benchmark: BenchmarkFixture,
     case: str,
@@ -107,6 +126,7 @@ def race(
     compile_among: tuple[str, ...] = (),
     in_jax: tuple[str, ...] = (),
     work: Work,
+    direct: Penalty | None = None,
     gradient_rtol: float = 1e-3,
     min_rounds: int = MIN_ROUNDS,
 ) -> Race:
@@ -115,6 +135,7 @@ def race(
     Args:
         peers: eager ones.
         compile_among: those of ``peers`` of which the fastest takes part under torch.compile as well.
+        direct: ours without a graph, which adds to .grad.
         in_jax: those of :mod:`benchmarks.jax_peers` of which the fastest takes part, where JAX is installed.
     """
     steps = {OURS: value_and_gradient(ours, weights)}
@@ -128,6 +149,9 @@ def race(
         first_call_s[COMPILED + chosen] = now() - start
     check_agreement(steps, gradient_rtol)
     turns: dict[str, Callable[[], object]] = dict(steps)
+    if direct is not None:
+        turns[DIRECT] = by_hand = added_to_grad(direct, weights)
+        check_agreement({OURS: steps[OURS], DIRECT: lambda: gradients_added(by_hand, weights)}, gradient_rtol)
     if in_jax and jax_peers.INSTALLED:
         jitted = {name: jax_peers.value_and_gradient(name, weights, shape.get("hops")) for name in in_jax}
         chosen = min(jitted, key=lambda name: quickest(jitted[name], 0.03))
