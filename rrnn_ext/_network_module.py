@@ -115,6 +115,8 @@ class NetworkModule(nn.Module):
         return walks, PenaltyOptions(**options | self._constants_beside(like)), like.dtype
 
     def _constants_beside(self, weight: Tensor) -> dict[str, Tensor]:
+        if not self._constants:
+            return {}
         return {name: self._constants[name].beside(name, weight) for name in CONSTANTS if name in self._constants}
 
 

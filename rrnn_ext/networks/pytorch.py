@@ -35,7 +35,7 @@ class TorchReader(Reader):
 
     def layer(self, at: int, direction: int) -> Layer:
         suffix = self._suffix(at, direction)
-        recurrent, incoming = self.read(f"weight_hh{suffix}"), self.read(f"weight_ih{suffix}")
+        recurrent, incoming = self.read("weight_hh" + suffix), self.read("weight_ih" + suffix)
         if len(self.gates) > 1:
             recurrent = recurrent.reshape(len(self.gates), -1, recurrent.shape[-1])
             incoming = incoming.reshape(len(self.gates), -1, incoming.shape[-1])
