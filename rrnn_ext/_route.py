@@ -12,10 +12,11 @@ from rrnn_ext._options import Norm
 from rrnn_ext.ops._matrices import identity, pair_norm, phi
 from rrnn_ext.ops.all_pairs import all_pairs_penalty
 from rrnn_ext.ops.finite_pairs import finite_pairs
-from rrnn_ext.ops.finite_walks import PenaltyArguments, WalkArguments, walk_penalty, walk_sums
+from rrnn_ext.ops.finite_walks import PenaltyArguments, WalkArguments, walk_sums
 from rrnn_ext.ops.infinite_pathways import infinite_transfer
 from rrnn_ext.ops.infinite_walks import infinite_sum
 from rrnn_ext.ops.pathway import pathway_penalty
+from rrnn_ext.ops.penalty_value_and_grad import walk_penalty
 from rrnn_ext.ops.product import product
 from rrnn_ext.ops.truncated_inverse import truncated_inverse
 

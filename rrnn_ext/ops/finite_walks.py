@@ -12,14 +12,13 @@ functions and applications", for the block matrix).
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
-from rrnn_ext._modes import is_batched, transforming
+from rrnn_ext._modes import is_batched
 from rrnn_ext.ops import native
 from rrnn_ext.ops._matrices import block_triangular, identity, phi, walk_size_derivative
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch
@@ -313,62 +312,36 @@ def _penalty_gradients(ctx: Any, grad_value: Tensor | None) -> tuple[Tensor | No
     if grad_value is None:
         return None, None, None
     *arguments, walks, chain = ctx.saved_tensors
-    weight_hh, weight_in, weight_out, *_ = arguments
+    penalty = PenaltyArguments(*arguments, *ctx.options)
     if torch.is_grad_enabled():  # a derivative of this gradient may be wanted
-        penalty = PenaltyArguments(*arguments, *ctx.options)
-        sums = _sums_of(penalty)
-        walks, chain = _walk_sums(*sums, _chain_of(sums))
-        scale = grad_value.unsqueeze(-1).unsqueeze(-1).unsqueeze(-1)
-        gradients = _walk_sums_backward(scale * _slope(penalty, walks), chain, *sums)
-    elif is_batched(grad_value):  # many upstream gradients at once: is_grads_batched
-        ones, scale = weight_hh.new_ones(weight_hh.shape[:-2]), grad_value.unsqueeze(-1).unsqueeze(-1)
-        one_by_one = _walk_penalty_backward(ones, walks, chain, *arguments, *ctx.options)
-        gradients = tuple(scale * gradient for gradient in one_by_one)
-    else:
-        gradients = _walk_penalty_backward(grad_value, walks, chain, *arguments, *ctx.options)
-    grad_hh, grad_in, grad_out = gradients
-    return grad_hh, None if weight_in is None else grad_in, None if weight_out is None else grad_out
+        return differentiable_penalty_gradients(penalty, grad_value)
+    if is_batched(grad_value):  # many upstream gradients at once: is_grads_batched
+        ones, scale = penalty.weight_hh.new_ones(walks.shape[:-3]), grad_value.unsqueeze(-1).unsqueeze(-1)
+        one_by_one = _walk_penalty_backward(ones, walks, chain, *penalty)
+        return _present([scale * gradient for gradient in one_by_one], penalty[:3])
+    return _present(_walk_penalty_backward(grad_value, walks, chain, *penalty), penalty[:3])
 
 
-class _EagerPenalty(Function):
-    """The op and its gradient on the path of each training step, where a small call costs more than its arithmetic: no
-    dispatcher, no tangents, and one argument for everything that takes no gradient."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, constants: tuple[Any, ...]
-    ) -> Tensor:
-        hop_weights, pair_weights, *ctx.options = constants
-        kind = _chain_kind(weight_hh, weight_in, weight_out, hop_weights, constants[5])
-        value, walks, chain = _kernel(weight_hh, weight_in, weight_out, *constants, kind)
-        ctx.save_for_backward(weight_hh, weight_in, weight_out, hop_weights, pair_weights, walks, chain)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, grad_value: Tensor) -> Any:
-        return *_penalty_gradients(ctx, grad_value), None
+def differentiable_penalty_gradients(penalty: PenaltyArguments, grad_value: Tensor) -> tuple[Tensor | None, ...]:
+    """Of weight_hh, weight_in and weight_out, made of ops that have derivatives."""
+    sums = _sums_of(penalty)
+    walks, chain = _walk_sums(*sums, _chain_of(sums))
+    scale = grad_value.unsqueeze(-1).unsqueeze(-1).unsqueeze(-1)
+    return _present(_walk_sums_backward(scale * _slope(penalty, walks), chain, *sums), penalty[:3])
 
 
-def _kernel(weight_hh: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return _walk_penalty.redispatch(below_autograd(weight_hh), weight_hh, *arguments)
+def penalty_by_rules(penalty: PenaltyArguments) -> Tensor:
+    """The penalty of each graph, (...), by the op whose rules all that may look at it find."""
+    value: Tensor = _walk_penalty(*penalty, _chain_of(_sums_of(penalty)))[0]
+    return value
+
+
+def penalty_alone(penalty: PenaltyArguments) -> Tensor:
+    """The penalty of each graph for which nobody wants a derivative, by its kernel."""
+    value: Tensor = _walk_penalty.redispatch(below_autograd(penalty.weight_hh), *penalty, Chain.none)[0]
+    return value
 
 
 def below_autograd(tensor: Tensor) -> Any:
     """The dispatch key of the kernels alone."""
     return _CUDA if tensor.is_cuda else _CPU
-
-
-def walk_penalty(penalty: PenaltyArguments) -> Tensor:
-    """The penalty of each graph, (...)."""
-    weight_hh, weight_in, weight_out, *_ = penalty
-    if transforming(weight_hh):
-        return _walk_penalty(*penalty, _chain_of(_sums_of(penalty)))[0]
-    if torch.is_grad_enabled() and (
-        weight_hh.requires_grad
-        or (weight_in is not None and weight_in.requires_grad)
-        or (weight_out is not None and weight_out.requires_grad)
-    ):
-        # Function.apply without its Python part, which serves functorch and takes half of a small call's time.
-        apply: Callable[..., Tensor] = super(Function, _EagerPenalty).apply
-        return apply(weight_hh, weight_in, weight_out, penalty[3:])
-    return _kernel(*penalty, Chain.none)[0]

@@ -339,7 +339,9 @@ def test_gains_of_one_change_no_bit(n: int, inputs: int, outputs: int, hops: int
     for per_hop, norm, own_pairs in ((False, 0, None), (True, 0, pairs), (False, 1, None), (True, 1, None)):
         for alpha, weighted in ((1.0, None), (0.9, None), (1.0, hop_weights)):
             sides = weight_hh, weight_in, weight_out, weighted, own_pairs
-            finite = finite_walks.walk_penalty(finite_walks.PenaltyArguments(*sides, alpha, hops, False, per_hop, norm))
+            finite = finite_walks.penalty_by_rules(
+                finite_walks.PenaltyArguments(*sides, alpha, hops, False, per_hop, norm)
+            )
             tensors = weight_hh, weight_in, weight_out, gains, None, None, weighted, own_pairs
             driven = walk_penalty(DrivenPenalty(*tensors, alpha, 2, per_hop, norm))
             gradients = [torch.autograd.grad(value, given) for value in (driven, finite)]

@@ -16,7 +16,8 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import rrnn_ext  # noqa: F401  (registers torch.ops.rrnn_ext)
 from rrnn_ext._options import Norm
-from rrnn_ext.ops.finite_walks import Chain, PenaltyArguments, WalkArguments, walk_penalty, walk_sums
+from rrnn_ext.ops.finite_walks import Chain, PenaltyArguments, WalkArguments, walk_sums
+from rrnn_ext.ops.penalty_value_and_grad import walk_penalty
 
 ALPHA = 0.875
 DTYPES = (torch.float32, torch.float64)
