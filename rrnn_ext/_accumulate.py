@@ -6,22 +6,18 @@ import math
 import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rrnn_ext import _route
 from rrnn_ext._call import prepare, reduced
-from rrnn_ext._modes import transforming
-from rrnn_ext._options import Norm, PenaltyOptions
+from rrnn_ext._options import PenaltyOptions
+from rrnn_ext._route import Weights
 from rrnn_ext.ops.finite_walks import PenaltyArguments
 from rrnn_ext.ops.penalty_value_and_grad import accumulate, value_and_grad
 from rrnn_ext.sparse.pattern import SparseWeight
-
-_PLAIN = (Tensor, nn.Parameter)
-_NORMS = {norm.name: int(norm) for norm in Norm}
-Weights: TypeAlias = tuple[Any, Any, Any]  # weight_hh, weight_in and weight_out as a public function takes them
 
 
 def check_strength(strength: float) -> float:
@@ -58,12 +54,12 @@ def leaf_of(weight: Tensor) -> Tensor | None:
 
 def directly(weights: Weights, strength: float, options: Mapping[str, Any]) -> Tensor | None:
     """The penalty, once its gradient has been added by one native call; None where there is no such call."""
-    if any(weight is not None and type(weight) not in _PLAIN for weight in weights) or transforming(weights[0]):
+    if not _route.are_plain(weights):
         return None
     leaves = _leaves_to_add_to(weights)
     if leaves is None:
         return None
-    penalty = _as_they_are(weights, options)
+    penalty = _route.as_given(weights, options)
     if penalty is not None:
         try:
             return _by_one_op(penalty, (), weights, leaves, strength)
@@ -77,31 +73,6 @@ def directly(weights: Weights, strength: float, options: Mapping[str, Any]) -> T
         strength /= len(call.weight_hh)
     value = _by_one_op(_route.penalty_arguments(call), call.batch, weights, leaves, strength)
     return reduced(value, call, reduction)
-
-
-def _as_they_are(weights: Weights, options: Mapping[str, Any]) -> PenaltyArguments | None:
-    """The arguments of the op where it takes the weights of one graph as they are given: it checks that they fit one
-    another itself, and to look at each of them once more would take as long as it does."""
-    weight_hh, weight_in, weight_out = weights
-    alpha, hops, rectify, per_hop = options["alpha"], options["hops"], options["rectify"], options["per_hop"]
-    norm = _NORMS.get(options["norm"])
-    is_plain = (
-        type(alpha) is float
-        and 0 < alpha < math.inf
-        and type(hops) is int
-        and hops > 0
-        and not rectify
-        and norm is not None
-        and options["hop_weights"] is None
-        and options["pair_weights"] is None
-        and options["method"] in ("auto", "series")
-        and options.get("reduction", "sum") in ("sum", "mean", "none")
-        and weight_hh.dim() == 2
-        and (weight_in is not None or weight_out is not None)
-    )
-    if not is_plain or norm is None:
-        return None
-    return PenaltyArguments(weight_hh, weight_in, weight_out, None, None, alpha, hops, False, per_hop, norm)
 
 
 def _leaves_to_add_to(weights: Weights) -> list[Tensor | None] | None:

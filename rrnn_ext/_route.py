@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from rrnn_ext._call import Call, is_between_all
+from rrnn_ext._modes import transforming
 from rrnn_ext._options import Norm
 from rrnn_ext.ops._matrices import identity, pair_norm, phi
 from rrnn_ext.ops.all_pairs import all_pairs_penalty
@@ -20,7 +23,11 @@ from rrnn_ext.ops.penalty_value_and_grad import walk_penalty
 from rrnn_ext.ops.product import product
 from rrnn_ext.ops.truncated_inverse import truncated_inverse
 
+Weights: TypeAlias = tuple[Any, Any, Any]  # weight_hh, weight_in and weight_out as a public function takes them
 Rows: TypeAlias = Sequence[tuple[Callable[[Call], bool], Callable[[Call], Tensor]]]
+
+_PLAIN = (Tensor, nn.Parameter)
+_NORMS = {norm.name: int(norm) for norm in Norm}
 
 
 def total(call: Call) -> Tensor:
@@ -58,6 +65,38 @@ def _by_inverse(call: Call) -> Tensor:
     start = identity(a) if weight_in is None else alpha * phi(weight_in, rectify)
     walks = truncated_inverse(a, start, call.hops)
     return walks if weight_out is None else product(alpha * phi(weight_out, rectify), walks)
+
+
+def are_plain(weights: Weights) -> bool:
+    """Whether nothing looks at them, and they are dense tensors of no class of their own."""
+    if transforming(weights[0]):
+        return False
+    return all(weight is None or (type(weight) in _PLAIN and weight.layout == torch.strided) for weight in weights)
+
+
+def as_given(weights: Weights, options: Mapping[str, Any]) -> PenaltyArguments | None:
+    """The arguments of the op where it takes the weights of one graph as they are given: it checks that they fit one
+    another itself, and to look at each of them once more would take as long as it does."""
+    weight_hh, weight_in, weight_out = weights
+    alpha, hops, rectify, per_hop = options["alpha"], options["hops"], options["rectify"], options["per_hop"]
+    norm = _NORMS.get(options["norm"]) if type(options["norm"]) is str else None
+    is_plain = (
+        type(alpha) is float
+        and 0 < alpha < math.inf
+        and type(hops) is int
+        and hops > 0
+        and not rectify
+        and norm is not None
+        and options["hop_weights"] is None
+        and options["pair_weights"] is None
+        and options["method"] in ("auto", "series")
+        and options.get("reduction", "sum") in ("sum", "mean", "none")
+        and weight_hh.dim() == 2
+        and (weight_in is not None or weight_out is not None)
+    )
+    if not is_plain or norm is None:
+        return None
+    return PenaltyArguments(weight_hh, weight_in, weight_out, None, None, alpha, hops, False, per_hop, norm)
 
 
 def is_one_op(call: Call) -> bool:

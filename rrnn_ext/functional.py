@@ -12,6 +12,7 @@ from rrnn_ext._accumulate import by_autograd, check_leaves, check_strength, dire
 from rrnn_ext._call import prepare, reduced, unflatten
 from rrnn_ext._modes import without_autocast
 from rrnn_ext._options import Method, NormName, Reduction, check_finite_hops
+from rrnn_ext.ops.penalty_value_and_grad import walk_penalty
 from rrnn_ext.sparse import route as sparse_route
 from rrnn_ext.sparse.call import is_sparse, prepare_sparse
 from rrnn_ext.sparse.pattern import SparseWeight
@@ -78,6 +79,10 @@ def resolvent_penalty(
     where hops=None, what the walks bring into each hidden unit is right to 2^-11 of the largest of them, and mostly to
     rounding: where float32 does not reach that, it is computed in float64, and where that does not, it is an error.
 
+    **What it costs.** Where a gradient may be wanted, a finite sum comes with it from one native call, about three
+    times the work of the value, and backward scales what is there: under ``torch.no_grad`` there is the value alone.
+    :func:`accumulate_penalty_grad` does without the graph.
+
     **Sparse weights.** Only stored values are edges and have gradients; the zeros that are stored count as edges.
     weight_in and weight_out are (n, i) and (o, n), without a batch, or int64 (units,): the numbers of the units that
     are sources or targets, which stand for those columns or rows of the identity and are one edge of each walk, as
@@ -116,7 +121,14 @@ def resolvent_penalty(
         sparse = prepare_sparse(weight_hh, weight_in, weight_out, **options)
         with without_autocast(sparse.values.device.type):
             return sparse_route.penalty(sparse).to(sparse.dtype)
-    call = prepare(weight_hh, weight_in, weight_out, **options)
+    weights = weight_hh, weight_in, weight_out
+    as_given = _route.as_given(weights, options) if _route.are_plain(weights) else None
+    if as_given is not None:
+        try:
+            return walk_penalty(as_given)
+        except RuntimeError:  # they do not fit one another: what follows says so in the user's words
+            pass
+    call = prepare(*weights, **options)
     with without_autocast(weight_hh.device.type):
         value = _route.penalty(call)
     return reduced(value, call, reduction)
