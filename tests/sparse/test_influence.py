@@ -18,7 +18,7 @@ from torch import Tensor
 from rrnn_ext import resolvent
 from rrnn_ext.sparse import Pattern, adjusted, influence
 
-pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("ignore:Sparse:UserWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
 
 
 def expected_of(dense: Tensor, drive: np.ndarray[Any, Any], share: float = 0.99) -> Tensor:
@@ -41,12 +41,14 @@ def test_as_by_a_direct_solve(n: int, rectify: bool) -> None:
         assert ((scores.cpu() - expected).abs() <= 1e-8 * expected.abs().amax(0)).all()
 
 
+@pytest.mark.emulated
 def test_a_complex_pair_is_the_largest() -> None:
     dense = torch.block_diag(torch.tensor([[0.0, 3.0], [-3.0, 0.0]]), torch.eye(2)).double().to(DEVICE)
     scores = influence(dense.to_sparse_csr(), torch.arange(4, device=DEVICE), share=0.5)
     torch.testing.assert_close(scores.cpu(), expected_of(dense, np.eye(4), 0.5), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.emulated
 def test_a_group_is_the_sum_of_its_units_and_the_scale_of_weights_does_not_matter() -> None:
     dense = masked(40, 0.2)
     pattern = Pattern.of(dense.to_sparse_csr())

@@ -16,7 +16,7 @@ import rrnn_ext
 from rrnn_ext import diagnostics
 from rrnn_ext.sparse import Pattern
 
-pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("ignore:Sparse:UserWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
 
 
 def scaled(dense: Tensor, radius: float) -> Tensor:
@@ -75,6 +75,7 @@ def test_of_large_dense_weights(kind: str, monkeypatch: pytest.MonkeyPatch) -> N
         assert each[0].item() == pytest.approx(each[1].item(), rel=1e-9) or each is several.max_alpha
 
 
+@pytest.mark.emulated
 def test_what_has_no_cycles_and_what_is_empty() -> None:
     chain = 100 * torch.diag(torch.ones(4, dtype=torch.float64, device=DEVICE), -1)
     info = rrnn_ext.resolvent_info(chain.to_sparse_csr(), hops=5)
@@ -94,6 +95,7 @@ def test_no_number_does_not_converge(number: float) -> None:
     assert not info.converges
 
 
+@pytest.mark.emulated
 def test_a_pattern_and_errors() -> None:
     sparse = (0.5 * torch.eye(3, device=DEVICE)).to_sparse_csr()
     weight: Any = Pattern.of(sparse).with_values(sparse.values())

@@ -70,6 +70,22 @@ PYTHON = (
         tests=("diagnostics", "large_divergence"),
     ),
     Bug(
+        name="powers-without-a-factor",
+        file="rrnn_ext/infinite/bounds.py",
+        text="PROBE_FACTOR = 5.7 * math.sqrt(2 / math.pi)",
+        instead="PROBE_FACTOR = 0.2",
+        breaks="what a few random vectors show of a power of A passes for a bound of its norm",
+        tests=("bounds",),
+    ),
+    Bug(
+        name="components-by-one-way",
+        file="rrnn_ext/sparse/operand.py",
+        text="torch.where(rows == components.index_select(0, columns), self._values, 0)",
+        instead="torch.where(rows > components.index_select(0, columns), self._values, 0)",
+        breaks="edges between components count as cycles, and those within them do not",
+        tests=("bounds", "info"),
+    ),
+    Bug(
         name="eigenvalues-without-a-margin",
         file="rrnn_ext/infinite/convergence.py",
         text="bounds.append((values.abs() + moved).amax())",
