@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from rich.console import Console
+from torch import Tensor
 
+import rrnn_ext
 from experiments.pages.figures import pathways as figures
 from experiments.pages.report import TEMPLATES
-from experiments.wiring.connectome import Connectome
+from experiments.wiring.connectome import Connectome, ConnectomeError
+from experiments.wiring.influence import Influence, influence_of
 from experiments.wiring.pathways import Pathways
 from rrnn_ext.reading.exhibit import Exhibit
 from rrnn_ext.reading.page import render
@@ -18,15 +23,25 @@ from rrnn_ext.reading.sheet import Sheet
 
 SYNAPSES, WALKS = 6, 5
 RELAYS = 15
+SCORES, SCORED_CELLS = "Influence scores", 10
+SCORED = ("cell", "signed", "log signed", "unsigned", "log unsigned")
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What is said of a connectome: ``count`` pathways of each number of synapses up to ``synapses``."""
+    """What is said of a connectome: ``count`` pathways of each number of synapses up to ``synapses``.
+
+    Raises:
+        ConnectomeError: there is none.
+    """
 
     connectome: Connectome
     synapses: int = SYNAPSES
     count: int = WALKS
+
+    def __post_init__(self) -> None:
+        if not bool(self.pathways.totals[1:].any()):
+            raise ConnectomeError(f"no pathway of at most {self.synapses} synapses leads from a source to a target")
 
     @cached_property
     def pathways(self) -> Pathways:
@@ -96,13 +111,43 @@ class Reading:
         )
         return Sheet("Cells that pathways pass", text, ["cell", "passed by"], rows)
 
+    @cached_property
+    def influence(self) -> Influence | str:
+        """The scores, or why there are none."""
+        try:
+            return influence_of(self.connectome)
+        except ValueError as error:
+            return str(error)
+
+    @cached_property
+    def scores(self) -> Sheet:
+        """Of the targets that are excited and inhibited most; or why there are none."""
+        if isinstance(self.influence, str):
+            return Sheet(SCORES, f"There are no influence scores of these connections: {self.influence}.", SCORED, [])
+        text = (
+            "The steady state when all sources are driven by 1, r = (I − 0.99 W / ρ)⁻¹ s, of the targets that it "
+            "excites and inhibits most: all pathways of any number of synapses. Signed: with inhibition; unsigned: of "
+            "|W|, where the longest pathways, which tell cells hardly apart, weigh most. The logarithms are log |r| + "
+            "24 with the sign of r, and 0 where that is below 0: the adjusted influence of the "
+            "ConnectomeInfluenceCalculator (Drugowitsch lab)."
+        )
+        chosen = self.influence.extremes(self.connectome.targets, SCORED_CELLS)
+        return Sheet(SCORES, text, SCORED, _scores(self.influence, self.connectome.wiring.names, chosen))
+
     @property
     def sheets(self) -> list[Sheet]:
-        return [self.by_synapses, self.strongest, self.relays]
+        return [self.by_synapses, self.strongest, self.relays, self.scores]
 
     def exhibits(self) -> list[Exhibit]:
         """The figures, drawn anew."""
-        return [figures.by_synapses(self.pathways), figures.relays(self.pathways), figures.between(self.pathways)]
+        found = [figures.by_synapses(self.pathways), figures.relays(self.pathways), figures.between(self.pathways)]
+        if isinstance(self.influence, Influence):
+            found.append(figures.influence(self.connectome, self.influence))
+        return found
+
+
+def _file(sheet: Sheet) -> str:
+    return sheet.title.lower().replace(" ", "_")
 
 
 def tell(reading: Reading, console: Console) -> None:
@@ -114,12 +159,26 @@ def tell(reading: Reading, console: Console) -> None:
         console.print(sheet.text)
 
 
+def _scores(influence: Influence, names: Sequence[str], cells: Tensor) -> list[list[str]]:
+    columns = [
+        each[cells].tolist()
+        for score in (influence.signed, influence.unsigned)
+        for each in (score, rrnn_ext.sparse.adjusted(score))
+    ]
+    numbers = zip(*columns, strict=True)
+    return [[names[cell], *(f"{x:.4g}" for x in row)] for cell, row in zip(cells.tolist(), numbers, strict=True)]
+
+
 def write(reading: Reading, folder: Path) -> Path:
     """The page, whole in one file, and each table and figure with its data beside it. Returns the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     exhibits = reading.exhibits()
     for sheet in reading.sheets:
-        sheet.write_csv(folder / f"{sheet.title.lower().replace(' ', '_')}.csv")
+        sheet.write_csv(folder / f"{_file(sheet)}.csv")
+    if isinstance(reading.influence, Influence):
+        names = reading.connectome.wiring.names
+        all_scores = _scores(reading.influence, names, torch.arange(len(names)))
+        Sheet(SCORES, "Of every cell.", SCORED, all_scores).write_csv(folder / f"{_file(reading.scores)}.csv")
     for exhibit in exhibits:
         exhibit.save(folder)
     text = render(

@@ -5,7 +5,6 @@ Signals come in at the sources of the connectome and are read at its targets; no
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -17,13 +16,12 @@ import rrnn_ext
 from experiments.tasks.spike_trains import HIGHEST, SPIKE_TRAINS
 from experiments.training.loop import Examples
 from experiments.wiring.connectome import Connectome
+from rrnn_ext.ops.sparse_hop import sparse_hop
 from rrnn_ext.reading import hop_profile, hoyer, mean_lag
+from rrnn_ext.sparse import Pattern, SparseWeight
 
 BATCH, LEARNING_RATE = 30, 0.003
 SILENT = 1e-3  # in size, of a connection
-
-# PyTorch says so of every CSR tensor.
-warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
 
 
 class MaskedRNN(nn.Module):
@@ -34,20 +32,12 @@ class MaskedRNN(nn.Module):
     how many come to a cell, as nn.RNN's are.
     """
 
-    crow: Tensor
-    columns: Tensor
-    sources: Tensor
-    targets: Tensor
-
     def __init__(self, connectome: Connectome, inputs: int, outputs: int, generator: torch.Generator) -> None:
         super().__init__()
-        edges = connectome.wiring.weights
         self.n = len(connectome.wiring.names)
-        rows, columns = edges.indices()
-        self.register_buffer("crow", torch.searchsorted(rows, torch.arange(self.n + 1)))
-        self.register_buffer("columns", columns.contiguous())
-        self.register_buffer("sources", connectome.sources)
-        self.register_buffer("targets", connectome.targets)
+        self.pattern = Pattern.of(connectome.wiring.weights)
+        self.sources, self.targets = connectome.sources, connectome.targets
+        rows, _ = connectome.wiring.weights.indices()
         fan_in = torch.bincount(rows, minlength=self.n)[rows]
         self.values = nn.Parameter(_uniform(fan_in.rsqrt(), generator))
         self.entering = nn.Parameter(_uniform(torch.full((len(self.sources), inputs), inputs**-0.5), generator))
@@ -57,9 +47,14 @@ class MaskedRNN(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.n))
         self.bias_out = nn.Parameter(torch.zeros(outputs))
 
-    def weight_hh(self) -> Tensor:
-        """(n, n), CSR."""
-        return torch.sparse_csr_tensor(self.crow, self.columns, self.values, (self.n, self.n), check_invariants=False)
+    def weight_hh(self) -> Tensor | SparseWeight:
+        """(n, n)."""
+        return self.pattern.with_values(self.values)
+
+    def hop(self, states: Tensor) -> Tensor:
+        """W states, (n, count). PyTorch's own product of a CSR tensor takes twice as long here, and PyTorch 2.13 never
+        frees 16 bytes a value for each step of such a chain whose gradient was taken."""
+        return sparse_hop(self.values, *self.pattern.indices, states, 1.0, False)
 
     def weight_in(self) -> Tensor:
         """(n, inputs), with rows of zeros where nothing comes in."""
@@ -71,11 +66,10 @@ class MaskedRNN(nn.Module):
 
     def forward(self, sequences: Tensor) -> Tensor:
         """(count, outputs) from (count, steps, inputs)."""
-        weight_hh = self.weight_hh()
         driven = (sequences @ self.weight_in().T + self.bias).permute(1, 2, 0)  # (steps, n, count)
         states = torch.zeros_like(driven[0])
         for drive in driven:
-            states = torch.tanh(torch.sparse.mm(weight_hh, states) + drive)
+            states = torch.tanh(self.hop(states) + drive)
         return (self.weight_out() @ states).T + self.bias_out
 
 

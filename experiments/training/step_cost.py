@@ -29,6 +29,9 @@ class DenseRNN(MaskedRNN):
     def weight_hh(self) -> Tensor:
         return self.values
 
+    def hop(self, states: Tensor) -> Tensor:
+        return self.values @ states
+
 
 KINDS: Mapping[str, type[MaskedRNN]] = {"sparse": MaskedRNN, "dense": DenseRNN}
 

@@ -57,11 +57,12 @@ class Pathways:
 
     @cached_property
     def relays(self) -> Tensor:
-        """(n,): the share of all walks of 2 synapses or more that pass a cell between their ends; twice if twice."""
+        """(n,): the share of all walks of 2 synapses or more that pass a cell between their ends, twice if twice; 0
+        where there are none."""
         passed = torch.zeros_like(self.reaching[0])
         for before in range(1, self.synapses):
             passed += self.reaching[before] * self.into_targets[1 : self.synapses + 1 - before].sum(0)
-        return passed / self.totals[2:].sum()
+        return passed / self.totals[2:].sum().clamp(min=torch.finfo(passed.dtype).tiny)
 
     def strongest(self, count: int) -> list[list[Walk]]:
         """The ``count`` strongest walks of 0, 1, ..., synapses that pass no cell twice."""

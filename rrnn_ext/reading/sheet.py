@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from rich import box
@@ -43,7 +44,7 @@ class Sheet:
         for index in (0, *columns):
             table.add_column(self.header[index], justify="left" if index == 0 else "right", overflow="fold")
         groups = len({row[0] for row in self.rows}) < len(self.rows)
-        for row, following in zip(self.rows, [*self.rows[1:], None], strict=True):
+        for row, following in zip_longest(self.rows, self.rows[1:]):
             ends = groups and following is not None and following[0] != row[0]
             table.add_row(*(row[index] for index in (0, *columns)), end_section=ends)
         return table

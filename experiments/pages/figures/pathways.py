@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from experiments.wiring.connectome import Connectome
+from experiments.wiring.influence import Influence
 from experiments.wiring.pathways import Pathways
 from rrnn_ext import plot
 from rrnn_ext.plot import style
@@ -14,6 +17,8 @@ from rrnn_ext.plot.maps import NEGATIVE, POSITIVE
 from rrnn_ext.reading.exhibit import Exhibit, Row
 
 RELAYS = 20
+SCORED = 15  # of either sign
+INHIBITING: dict[str, Any] = {"color": "white", "edgecolor": NEGATIVE, "hatch": "////"}
 MAPPED = 30  # cells on either side of the map: more names are too small to read
 
 
@@ -24,8 +29,7 @@ def by_synapses(pathways: Pathways) -> Exhibit:
     with style.context():
         figure, [axes] = style.panels(1, height=2.1, extra=0.4)
         axes.bar(numbers, exciting, 0.7, color=POSITIVE, label="excites")
-        axes.bar(numbers, [-each for each in inhibiting], 0.7, color="white", edgecolor=NEGATIVE, hatch="////",
-                 label="inhibits")  # fmt: skip
+        axes.bar(numbers, [-each for each in inhibiting], 0.7, label="inhibits", **INHIBITING)
         axes.plot(numbers, net, color="black", marker="D", markersize=4, linewidth=1, label="net")
         axes.axhline(0, color="black", linewidth=0.6)
         axes.set(xlabel="Synapses between source and target", ylabel="Share of the targets' input (%)", xticks=numbers)
@@ -85,6 +89,28 @@ def between(pathways: Pathways) -> Exhibit:
         "(blue) excites, hollow (orange) inhibits."
     )
     return Exhibit("map", "From source to target", caption, figure, rows)
+
+
+def influence(connectome: Connectome, found: Influence) -> Exhibit:
+    """The scores of the targets that the sources excite and inhibit most."""
+    cells = found.extremes(connectome.targets, SCORED)
+    names = [connectome.wiring.names[cell] for cell in cells.tolist()]
+    scores = found.signed[cells].tolist()
+    with style.context():
+        figure, [axes] = style.panels(1, height=0.17 * len(names) + 0.35, extra=0.1)
+        for at, score in enumerate(scores):
+            look: dict[str, Any] = {"color": POSITIVE} if score > 0 else INHIBITING
+            axes.barh(at, score, 0.7, **look)
+        axes.axvline(0, color="black", linewidth=0.6)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(axis="y", length=0)
+        axes.set(ylim=(len(names) - 0.4, -0.6), xlabel="Influence score, signed")
+    rows: list[Row] = [{"cell": name, "signed": score} for name, score in zip(names, scores, strict=True)]
+    caption = (
+        "The steady state when all sources are driven, of the targets that it excites most (filled, blue) and inhibits "
+        "most (hatched, orange)."
+    )
+    return Exhibit("influence", "Influence scores", caption, figure, rows)
 
 
 def _parts(pathways: Pathways) -> tuple[list[float], list[float], list[float]]:

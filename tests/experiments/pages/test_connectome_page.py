@@ -19,13 +19,15 @@ CELLS = ["S", "T", "A", "B", "M", "N", *(f"c{number}" for number in range(14))]
 STRONG = {("S", "A"): 90, ("A", "B"): 95, ("B", "M"): -85}
 
 
-def diagram(folder: Path) -> Path:
+def diagram(folder: Path, *back: tuple[str, str, float]) -> Path:
+    """All connections lead on in the order of the cells, but for those in ``back``."""
     weak = {(pre, post): 1 for at, pre in enumerate(CELLS) for post in CELLS[at + 1 : at + 8]}
     path = folder / "edges.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["pre", "post", "weight"])
         writer.writerows([*pair, weight] for pair, weight in (weak | STRONG).items())
+        writer.writerows(back)
     return path
 
 
@@ -37,7 +39,7 @@ def test_writes_the_page_its_tables_and_figures(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(exhibit, "DPI", 40)
     out = tmp_path / "made" / "page"
     ends = ("--sources", "S,T", "--targets", "M,N", "--synapses", "4", "--walks", "2")
-    result = invoke("--edges", str(diagram(tmp_path)), *ends, "--out", str(out))
+    result = invoke("--edges", str(diagram(tmp_path, ("c13", "c0", 1))), *ends, "--out", str(out))
     assert result.exit_code == 0, result.output
     assert "20 cells" in result.output
     assert "from 2 source cells to 2 target cells" in result.output
@@ -45,7 +47,7 @@ def test_writes_the_page_its_tables_and_figures(tmp_path: Path, monkeypatch: pyt
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
     assert "S → A → B ⊣ M" in page
-    for name in ("by_synapses", "relays", "map"):
+    for name in ("by_synapses", "relays", "map", "influence"):
         assert imread(out / f"{name}.png").shape[1] > 250
     assert page.count("data:image/png;base64,") == len(list(out.glob("*.png")))
     with (out / "the_strongest_pathways.csv").open(encoding="utf-8") as file:
@@ -58,11 +60,27 @@ def test_writes_the_page_its_tables_and_figures(tmp_path: Path, monkeypatch: pyt
     with (out / "cells_that_pathways_pass.csv").open(encoding="utf-8") as file:
         assert {row["cell"] for row in list(csv.DictReader(file))[:2]} == {"A", "B"}
 
+    with (out / "influence_scores.csv").open(encoding="utf-8") as file:
+        scores = {row["cell"]: float(row["signed"]) for row in csv.DictReader(file)}
+    assert scores.keys() == set(CELLS)
+    assert scores["S"] == 1
+    assert scores["A"] > 0 > scores["M"]
+
+
+def test_says_why_there_is_no_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exhibit, "DPI", 40)
+    result = invoke("--edges", str(diagram(tmp_path)), "--sources", "S", "--targets", "M", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert "There are no influence scores of these connections: " in result.output
+    assert "There are no influence scores of these connections: " in (tmp_path / "report.html").read_text()
+    assert not (tmp_path / "influence.png").exists()
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--targets", "M"], "--sources must be given with --edges"),
+        (["--sources", "M", "--targets", "S"], "no pathway of at most 6 synapses leads from a source to a target"),
         (["--sources", "S", "--targets", "nobody"], "--targets: no cell 'nobody' among the 20"),
     ],
 )

@@ -15,6 +15,7 @@ from experiments.training.kept import kept
 from experiments.training.masked import MaskedRNN, Record
 from experiments.wiring.connectome import Connectome, wiring_of
 from rrnn_ext import reference
+from rrnn_ext.sparse import SparseWeight
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -47,7 +48,12 @@ def network_of(connectome: Connectome, kind: type[MaskedRNN] = MaskedRNN) -> Mas
 
 
 def dense(network: MaskedRNN) -> tuple[Tensor, Tensor, Tensor]:
-    return network.weight_hh().to_dense(), network.weight_in(), network.weight_out()
+    weight_hh = network.weight_hh()
+    if isinstance(weight_hh, SparseWeight):
+        pattern = weight_hh.pattern
+        rows = torch.arange(CELLS).repeat_interleave(pattern.crow.diff())
+        weight_hh = network.values.new_zeros(CELLS, CELLS).index_put((rows, pattern.columns.long()), weight_hh.values)
+    return weight_hh, network.weight_in(), network.weight_out()
 
 
 @pytest.mark.parametrize("kind", step_cost.KINDS.values())

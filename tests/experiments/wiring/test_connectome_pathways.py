@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.sparse import csc_array
+from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
 from experiments.wiring.connectome import Connectome, wiring_of
+from experiments.wiring.influence import Influence, influence_of
 from experiments.wiring.pathways import Pathways
 
 SYNAPSES = 4
@@ -89,6 +93,31 @@ def test_leading_cells(pathways: Pathways, walks: Walks) -> None:
         order = sorted(cells.tolist(), key=lambda cell: -strengths(at, cells)[cell])
         assert found.tolist() == order
     assert pathways.leading_targets(1).tolist() == pathways.leading_targets(3).tolist()[:1]
+
+
+def test_influence_is_a_direct_solve(pathways: Pathways) -> None:
+    whole = pathways.connectome
+    found = influence_of(whole)
+    for score, weights in (
+        (found.signed, whole.wiring.weights.to_dense()),
+        (found.unsigned, whole.wiring.weights.to_dense().abs()),
+    ):
+        matrix = weights.numpy()
+        scaled = 0.99 * matrix / np.abs(np.linalg.eigvals(matrix)).max()
+        drive = np.isin(np.arange(7), whole.sources.numpy()).astype(float)
+        expected = spsolve(csc_array(np.eye(7) - scaled), drive)
+        np.testing.assert_allclose(score.numpy(), expected, rtol=1e-8, atol=1e-9)
+
+
+def test_extremes_of_influence() -> None:
+    scores = torch.tensor([3.0, -1.0, 2.0, 0.0, -4.0, 5.0, -2.0])
+    found = Influence(scores, scores.abs())
+    assert found.extremes(torch.tensor([0, 1, 2, 4, 6]), 2).tolist() == [0, 2, 6, 4]
+    assert found.extremes(torch.tensor([3, 1]), 2).tolist() == [3, 1]
+
+
+def test_nothing_passes_where_walks_are_single_steps(pathways: Pathways) -> None:
+    assert not Pathways(pathways.connectome, 1).relays.any()
 
 
 def test_the_strongest_by_name(pathways: Pathways, walks: Walks) -> None:
