@@ -13,6 +13,7 @@ from torch import Tensor
 
 import rrnn_ext
 from experiments.pages.figures import pathways as figures
+from experiments.pages.figures.strongest import strongest
 from experiments.pages.report import TEMPLATES
 from experiments.wiring.connectome import Connectome, ConnectomeError
 from experiments.wiring.influence import Influence, influence_of
@@ -140,7 +141,8 @@ class Reading:
 
     def exhibits(self) -> list[Exhibit]:
         """The figures, drawn anew."""
-        found = [figures.by_synapses(self.pathways), figures.relays(self.pathways), figures.between(self.pathways)]
+        own = self.pathways
+        found = [figures.by_synapses(own), strongest(own), figures.relays(own), figures.between(own)]
         if isinstance(self.influence, Influence):
             found.append(figures.influence(self.connectome, self.influence))
         return found

@@ -14,6 +14,7 @@ from experiments.pages import report
 from experiments.pages.connectome import Reading
 from experiments.pages.figures import masked as figures
 from experiments.pages.figures import pathways
+from experiments.pages.figures.strongest import strongest
 from experiments.training import masked, progress, step_cost
 from experiments.training.kept import kept
 from experiments.training.masked import NONE, Record
@@ -30,7 +31,7 @@ BETAS = {
     "R-RNN": (1e-5, 3e-5, 1e-4, 3e-4),
     "R-RNN per hop": (1e-5, 3e-5, 1e-4, 3e-4),
 }
-SEEDS, PASSES = 5, 30
+SEEDS, PASSES = 8, 30
 MADE_UP = (3000, 20)  # cells, and connections of each
 
 
@@ -72,7 +73,8 @@ def run(folder: Path, page: Path, console: Console, *, seeds: int = SEEDS) -> No
 
 def write(page: Path, reading: Reading, records: Sequence[Record], costs: Sequence[StepCost]) -> None:
     """The page of what was read and found, with its figures beside it."""
-    drawn = [pathways.by_synapses(reading.pathways), pathways.relays(reading.pathways), figures.penalties(records)]
+    own = reading.pathways
+    drawn = [pathways.by_synapses(own), strongest(own), pathways.relays(own), figures.penalties(records)]
     for exhibit in drawn:
         exhibit.save(page.parent / FIGURES)
     text = render(

@@ -87,10 +87,10 @@ class Pathways:
 
     def named(self, walk: Walk) -> str:
         """``A → B ⊣ C``: A excites B, which inhibits C."""
-        return drawn([self.connectome.wiring.names[unit] for unit in walk.units], self._signs(walk))
+        return drawn([self.connectome.wiring.names[unit] for unit in walk.units], self.inhibits(walk))
 
-    def _signs(self, walk: Walk) -> list[bool]:
-        """Whether each connection of a walk inhibits."""
+    def inhibits(self, walk: Walk) -> list[bool]:
+        """Of each connection of a walk, whether it does."""
         pairs = torch.tensor([walk.units[1:], walk.units[:-1]])
         edges = self._by_place
         places = pairs[0] * len(self.connectome.wiring.names) + pairs[1]

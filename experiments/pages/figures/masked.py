@@ -22,10 +22,13 @@ def penalties(records: Sequence[Record]) -> Exhibit:
     unpenalised = found.get((NONE, 0.0))
     with style.context():
         figure, (by_strength, by_walks) = style.panels(2, columns=2, height=2.3)
-        for name in names:
+        for place, name in enumerate(names):
             own = {beta: group for (penalty, beta), group in found.items() if penalty == name}
             line = looks.look(name, names).line
-            _errorbars(by_strength, list(own), [claims.wrong(group) for group in own.values()], line)
+            aside = 1.08 ** (place - 1)  # so that the bars of equal strengths stand side by side
+            _errorbars(
+                by_strength, [aside * beta for beta in own], [claims.wrong(group) for group in own.values()], line
+            )
             _errorbars(
                 by_walks,
                 [claims.walks(group).mean for group in own.values()],

@@ -47,7 +47,7 @@ def test_writes_the_page_its_tables_and_figures(tmp_path: Path, monkeypatch: pyt
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
     assert "S → A → B ⊣ M" in page
-    for name in ("by_synapses", "relays", "map", "influence"):
+    for name in ("by_synapses", "strongest", "relays", "map", "influence"):
         assert imread(out / f"{name}.png").shape[1] > 250
     assert page.count("data:image/png;base64,") == len(list(out.glob("*.png")))
     with (out / "the_strongest_pathways.csv").open(encoding="utf-8") as file:
@@ -60,6 +60,14 @@ def test_writes_the_page_its_tables_and_figures(tmp_path: Path, monkeypatch: pyt
     with (out / "cells_that_pathways_pass.csv").open(encoding="utf-8") as file:
         assert {row["cell"] for row in list(csv.DictReader(file))[:2]} == {"A", "B"}
 
+    with (out / "strongest.csv").open(encoding="utf-8") as file:
+        drawn = [row for row in csv.DictReader(file) if row["synapses"] == "3"]
+    assert [(row["step"], row["pre"], row["post"], row["inhibits"]) for row in drawn[:3]] == [
+        ("1", "S", "A", "False"),
+        ("2", "A", "B", "False"),
+        ("3", "B", "M", "True"),
+    ]
+    assert {float(row["strength"]) for row in drawn[:3]} == {pytest.approx(float(chain["strength"]), rel=1e-2)}
     with (out / "influence_scores.csv").open(encoding="utf-8") as file:
         scores = {row["cell"]: float(row["signed"]) for row in csv.DictReader(file)}
     assert scores.keys() == set(CELLS)

@@ -49,7 +49,7 @@ def test_writes_the_page_and_goes_on_where_it_was(tmp_path: Path) -> None:
     text = written.read_text(encoding="utf-8")
     for link in re.findall(r"\]\((?!#)(.*?)\)", text):
         assert (written.parent / link).is_file() or (FOLDER / link).is_file(), link
-    for name in ("by_synapses", "relays", "penalties"):
+    for name in ("by_synapses", "strongest", "relays", "penalties"):
         assert (written.parent / page.FIGURES / f"{name}.png").is_file()
     assert [row for row in text.splitlines() if row.startswith("| R-RNN | 1e-5 | 2 |")]
     assert [row for row in text.splitlines() if row.startswith("| 20 cells, dense | 400 |")]
