@@ -18,6 +18,10 @@ thin_infinite
     spectrum, so this bounds every method and describes none. At copy's rate.
 rectified_infinite
     The flops of k = 1, the same bytes.
+sparse_total
+    For e edges: 6 e k (L - 1) flops. 2 (L - 1) passes over the edges, 8 bytes each, and 8 more for a gradient, at
+    the rate at which so much is copied; 4 k bytes of vectors for an edge and pass, and 4 k (L - 1) for its gradient,
+    at the rate at which the vectors of a hop are.
 all_pairs_infinite
     6 n^3 flops a matrix: the inverse takes 2 n^3, the gradient Q' G Q' two products. 8 n^2 bytes a matrix: weight_hh
     read, its gradient written. At copy's rate.
@@ -71,6 +75,35 @@ class Work:
     def floor_s(self) -> float:
         """By the best rates of the run so far."""
         return max(self.flops / _best["matmul", 0], self.bytes / _best[self.memory, self.buffer])
+
+
+@dataclass(frozen=True)
+class SparseWork(Work):
+    looked_up: float = 0.0  # bytes of vectors
+    vectors: int = 0  # bytes of those of a hop
+
+    @property
+    def vector_buffer(self) -> int:
+        return max(self.vectors, LEAST_BUFFER)
+
+    def probes(self) -> list[Probe]:
+        return [*super().probes(), *_copy(self.vector_buffer)]
+
+    @property
+    def floor_s(self) -> float:
+        of_bytes = self.bytes / _best["copy", self.buffer] + self.looked_up / _best["copy", self.vector_buffer]
+        return max(self.flops / _best["matmul", 0], of_bytes)
+
+
+def sparse_total(n: int, edges: int, width: int, hops: int) -> SparseWork:
+    passes = hops - 1
+    return SparseWork(
+        flops=6.0 * edges * width * passes,
+        bytes=2 * FLOAT * edges * (2 * passes + 1),
+        weights=2 * FLOAT * edges,
+        looked_up=FLOAT * width * edges * 3.0 * passes,
+        vectors=FLOAT * width * n,
+    )
 
 
 def thin_total(n: int, i: int, o: int, hops: int, batch: int = 1) -> Work:

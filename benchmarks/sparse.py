@@ -24,7 +24,7 @@ from torch import Tensor
 import rrnn_ext
 from benchmarks import peers, sparse_peers
 from benchmarks.device import description, now
-from benchmarks.floors import FLOAT, Work
+from benchmarks.floors import sparse_total
 from benchmarks.memory import peak_beyond
 from benchmarks.peers import Penalty
 from benchmarks.race import OURS, ROUND_S, Race, Result, Step, Times, check_agreement, value_and_gradient
@@ -123,19 +123,6 @@ def at_stored(step: Step, pattern: Pattern) -> Step:
     return sparse_step
 
 
-def work_of(pattern: Pattern, rectify: bool) -> Work:
-    """What one value and gradient take at least: flops at matmul's rate, or bytes at copy's from where they lie.
-
-    For e edges, n units, w vectors and L hops: 2 (L - 1) passes over the edges, each of which reads 8 bytes of an edge
-    and 4 w of the vectors it looks up, and writes 4 w n; and one that makes the gradient of an edge from 4 w (L - 1)
-    bytes of vectors, 4 of its place and 4 written. 6 e w (L - 1) flops.
-    """
-    edges, width, hops = pattern.edges, 1 if rectify else min(INPUTS, OUTPUTS), HOPS - 1
-    per_pass = (2 * FLOAT + FLOAT * width) * edges + FLOAT * width * pattern.units
-    bytes_moved = 2 * hops * per_pass + FLOAT * (width * hops + 2) * edges
-    return Work(6.0 * edges * width * hops, bytes_moved, 2 * FLOAT * edges + 2 * FLOAT * width * pattern.units)
-
-
 def in_turn(steps: Mapping[str, Callable[[], object]]) -> dict[str, Times]:
     """Seconds a call of each, round by round, whoever is first changing."""
     seconds = {}
@@ -166,7 +153,8 @@ def measured(case: Case) -> Measured:
     turns = {name: step for name, step in steps_of(case, weight).items() if name not in case.alone}
     check_agreement({name: at_stored(step, pattern) for name, step in turns.items()}, 1e-3)
     norms = norms_of(turns[OURS]())
-    work = work_of(pattern, case.rectify)
+    width = 1 if case.rectify else min(INPUTS, OUTPUTS)
+    work = sparse_total(pattern.units, pattern.edges, width, HOPS)
     probes = {f"probe {index}": probe for index, probe in enumerate(work.probes())}
     times = in_turn({**turns, **{name: probe.step for name, probe in probes.items()}})
     for name, probe in probes.items():
