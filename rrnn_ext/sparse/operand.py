@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -19,11 +21,14 @@ class SparseOperand:
 
     def __init__(self, values: Tensor, indices: Indices, alpha: float, rectify: bool) -> None:
         self._values, self._indices, self._alpha, self._rectify = values.detach(), tuple(indices), alpha, rectify
-        crow, columns, t_crow, t_columns, t_from = self._indices
-        self.units = len(crow) - 1
+        self.units = len(self._indices[0]) - 1
         self.dtype = values.dtype
+
+    @cached_property
+    def _by_columns(self) -> tuple[Tensor, ...]:
+        crow, columns, t_crow, t_columns, t_from = self._indices
         # Nothing that runs through here is differentiated, so nobody asks where the values by columns came from.
-        self._by_columns = self._values.index_select(0, t_from), t_crow, t_columns, crow, columns, t_from
+        return self._values.index_select(0, t_from), t_crow, t_columns, crow, columns, t_from
 
     def forward(self, vectors: Tensor) -> Tensor:
         """A X for X (n, c)."""
