@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -235,3 +236,24 @@ def test_two_threads_at_once() -> None:
     for each in others:
         for name, leaf in each.items():
             assert torch.equal(leaf.grad, expected[name].grad)
+
+
+def _in_a_child(leaves: dict[str, Any], answers: Any) -> None:
+    torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
+    mine = copied(leaves)
+    rrnn_ext.accumulate_penalty_grad(**mine, strength=STRENGTH, hops=9)
+    answers.put([leaf.grad.tolist() for leaf in mine.values()])
+
+
+@pytest.mark.skipif(DEVICE.type == "cuda", reason="CUDA does not survive a fork")
+def test_a_forked_child() -> None:
+    leaves = weights(17, 4, 3)
+    mine = copied(leaves)
+    rrnn_ext.accumulate_penalty_grad(**mine, strength=STRENGTH, hops=9)
+    processes = multiprocessing.get_context("fork")
+    answers = processes.SimpleQueue()
+    child = processes.Process(target=_in_a_child, args=(leaves, answers))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert answers.get() == [leaf.grad.tolist() for leaf in mine.values()]
