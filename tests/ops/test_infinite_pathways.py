@@ -90,6 +90,14 @@ def test_what_is_no_number_makes_none(number: float) -> None:
     assert rrnn_ext.resolvent(weight_hh, weight_in, weight_out).isnan().all()
 
 
+@pytest.mark.parametrize(("inputs", "outputs"), [(0, 2), (2, 0), (0, 0)])
+def test_no_inputs_or_no_outputs(inputs: int, outputs: int) -> None:
+    graph = of_radius(0.9, 30, 30), *ends(30, inputs, outputs)
+    walks, *gradients = value_and_gradients(rrnn_ext.resolvent, graph, torch.float32, 1.0)
+    assert walks.shape == (outputs, inputs)
+    assert not any(gradient.any() for gradient in gradients)
+
+
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="on a GPU the error comes with the next sum")
 @pytest.mark.parametrize("radius", [1.0, 1.01, 3.0])
 def test_no_value_of_a_sum_that_diverges(radius: float) -> None:
