@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._arguments import check_numbers
+from rrnn_ext._errors import ResolventConditionError
 from rrnn_ext.infinite.krylov import solve_by_products
 from rrnn_ext.infinite.radius import spectral_radius as estimated_radius
 from rrnn_ext.infinite.sweeps import solve_by_sweeps
@@ -17,6 +18,7 @@ from rrnn_ext.sparse.operand import SparseOperand
 from rrnn_ext.sparse.pattern import SparseWeight, edges_of
 
 _RADIUS_TOLERANCE = 1e-12
+_MOST_DOUBT = 1e-9
 
 
 @torch.no_grad()
@@ -65,8 +67,7 @@ def influence(
     Raises:
         ValueError, TypeError: an argument does not fit; or no cycle leads back to a unit: then rho is 0, and every
             ``alpha`` of :func:`rrnn_ext.resolvent` will do.
-        ResolventDivergenceError: rho was not found to 1e-12.
-        ResolventConditionError: the residual was not reached.
+        ResolventConditionError: rho was not found, to 1e-9 at the least, or the residual was not reached.
 
     Source: Drugowitsch lab, ConnectomeInfluenceCalculator, github.com/DrugowitschLab/ConnectomeInfluenceCalculator,
     which scales by the largest real part of an eigenvalue in place of the modulus. For weights without signs, and for
@@ -97,9 +98,13 @@ def influence(
 def _radius(operand: SparseOperand, indices: tuple[Tensor, ...]) -> float:
     cycles = Cycles.of(operand, indices)
     if operand.is_nonnegative():
-        bounds = cycles.bounds_of_absolute(_RADIUS_TOLERANCE)
-        return (bounds.lower + bounds.upper) / 2
-    return estimated_radius(cycles.operand, _RADIUS_TOLERANCE).radius
+        lower, upper = cycles.bounds_of_absolute(_RADIUS_TOLERANCE)
+        radius, doubt = (lower + upper) / 2, (upper - lower) / upper if 0 < upper < math.inf else 0.0
+    else:
+        radius, doubt = estimated_radius(cycles.operand, _RADIUS_TOLERANCE)
+    if doubt > _MOST_DOUBT:
+        raise ResolventConditionError(math.inf, torch.float64, f"rho was not found but near {radius}; give it")
+    return radius
 
 
 def adjusted(influence: Tensor, floor: float = 24.0) -> Tensor:
