@@ -31,7 +31,7 @@ reproduce: build
 bench: build
 	$(BIN)/python -m benchmarks
 
-# Sparse graphs up to 139,000 units: on the largest, autograd of a peer takes 10 GB.
+# Sparse graphs up to 139,000 units: on the largest, autograd of a peer takes 20 GB.
 bench-sparse: build
 	$(BIN)/python -m benchmarks.sparse
 

@@ -2,7 +2,7 @@
 
 Prints a line as soon as it is measured, then the table, and writes results/sparse.json and .md unless it is quick.
 Contenders take turns, round by round; the slowest run once, in a process of its own, where the peak of their memory is
-counted too. On the largest graph, autograd of a peer takes 10 GB and most of the time.
+counted too. On the largest graph, autograd of a peer takes 20 GB and most of the time.
 """
 
 from __future__ import annotations
