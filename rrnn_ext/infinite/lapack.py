@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rrnn_ext._modes import transforming
+
 _SAFE_BATCH = 96  # the largest n that goes in as a batch
 
 
@@ -50,6 +52,8 @@ def one_minus(a: Tensor) -> Tensor:
 def _factors(a: Tensor) -> tuple[Tensor, Tensor]:
     """Those of (I - A)', which lies as LAPACK wants it: they take its place."""
     columns = one_minus(a).mT
+    if transforming(a):
+        return torch.linalg.lu_factor_ex(columns)[:2]
     pivots = torch.empty(a.shape[:-1], dtype=torch.int32, device=a.device)
     status = torch.empty(a.shape[:-2], dtype=torch.int32, device=a.device)
     return torch.linalg.lu_factor_ex(columns, out=(columns, pivots, status))[:2]

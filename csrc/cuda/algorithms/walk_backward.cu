@@ -17,6 +17,8 @@ namespace rrnn::cuda {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / kWarp;
+// Blocks that a multiprocessor is to hold: for more of them the compiler would spill registers.
+constexpr int kResident = 3;
 constexpr int kUnits = kWarp;  // of a block that works unit by unit: one for each lane
 constexpr int kOthersOfWarp = 8, kOthers = kWarps * kOthersOfWarp;
 // Rows of kUnits units on chip.
@@ -121,7 +123,8 @@ __device__ __forceinline__ void start_gradient(const Backward<T>& backward, int6
 
 // L and the gradients of both sides from the chains of both, kUnits units a block.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) reverse_of_both_kernel(const __grid_constant__ Backward<T> backward) {
+__global__ void __launch_bounds__(kThreads, kResident)
+    reverse_of_both_kernel(const __grid_constant__ Backward<T> backward) {
   const WalkBatch<T>& problem = backward.problem;
   const int width = static_cast<int>(problem.width()), others = static_cast<int>(problem.other_width());
   const int64_t n = problem.n;
@@ -163,7 +166,8 @@ __global__ void __launch_bounds__(kThreads) reverse_of_both_kernel(const __grid_
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads) other_gradient_kernel(const __grid_constant__ Backward<T> backward) {
+__global__ void __launch_bounds__(kThreads, kResident)
+    other_gradient_kernel(const __grid_constant__ Backward<T> backward) {
   const int tiles = (static_cast<int>(backward.problem.n) + kUnits - 1) / kUnits;
   for (int64_t first = static_cast<int64_t>(blockIdx.y) * kOthers; first < backward.problem.other_width();
        first += static_cast<int64_t>(gridDim.y) * kOthers)
