@@ -134,7 +134,11 @@ def _beside(
     for leaf, weight, gradient in zip(leaves, weights, gradients, strict=True):
         if leaf is not None and gradient is not None:
             of_weight = gradient.reshape(*batch, *gradient.shape[-2:]).sum_to_size(weight.shape)
-            add_to_grad(leaf, of_weight.to(leaf.dtype).reshape(leaf.shape))
+            own = of_weight.to(leaf.dtype).reshape(leaf.shape)
+            if leaf.grad is None and own.stride() == leaf.stride():
+                leaf.grad = own  # nobody else has it: a copy would take the memory of a second gradient
+            else:
+                add_to_grad(leaf, own)
     return value
 
 
