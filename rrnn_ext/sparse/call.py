@@ -111,7 +111,7 @@ def prepare_sparse(
 
 def check_side(name: str, weight: Any, values: Tensor, units: int) -> None:
     """A dense side, or one of unit numbers, beside sparse values."""
-    wanted = f"({units}, i)" if name == "weight_in" else f"(o, {units})"
+    wanted = f"(o, {units})" if name == "weight_out" else f"({units}, i)"
     if not isinstance(weight, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(weight).__name__}")
     if weight.layout != torch.strided:
@@ -130,7 +130,7 @@ def check_side(name: str, weight: Any, values: Tensor, units: int) -> None:
         raise TypeError(
             f"{name} must have the dtype of weight_hh, {values.dtype}, or be int64 unit numbers, got {weight.dtype}"
         )
-    elif weight.dim() != 2 or weight.shape[0 if name == "weight_in" else 1] != units:
+    elif weight.dim() != 2 or weight.shape[1 if name == "weight_out" else 0] != units:
         raise ValueError(f"{name} must be {wanted} to match a sparse weight_hh, got {tuple(weight.shape)}")
     if weight.device != values.device:
         raise ValueError(f"{name} must be on the device of weight_hh, {values.device}, got {weight.device}")

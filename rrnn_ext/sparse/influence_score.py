@@ -77,7 +77,7 @@ def influence(
         weight_hh = weight_hh.detach().to_sparse_csr()
     pattern, values = edges_of(weight_hh)
     check_numbers(values)
-    check_side("weight_in", sources, values, pattern.units)
+    check_side("sources", sources, values, pattern.units)
     if not 0 < share < 1:
         raise ValueError(f"share must be above 0 and below 1, got {share}")
     if not 0 < tol < 1:

@@ -79,7 +79,7 @@ UNITS = torch.tensor([0])
 @pytest.mark.parametrize(
     ("weight_hh", "sources", "options", "text"),
     [
-        (torch.eye(3), torch.tensor([3]), {}, "weight_in must be units from 0 to 2"),
+        (torch.eye(3), torch.tensor([3]), {}, "sources must be units from 0 to 2"),
         (torch.eye(3), UNITS, {"share": 1.0}, "share must be above 0 and below 1, got 1.0"),
         (torch.eye(3), UNITS, {"tol": 0.0}, "tol must be above 0 and below 1, got 0.0"),
         (torch.eye(3), UNITS, {"spectral_radius": -1.0}, "rho must be finite and positive"),
