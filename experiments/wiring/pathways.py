@@ -87,22 +87,7 @@ class Pathways:
 
     def named(self, walk: Walk) -> str:
         """``A → B ⊣ C``: A excites B, which inhibits C."""
-        return drawn([self.connectome.wiring.names[unit] for unit in walk.units], self.inhibits(walk))
-
-    def inhibits(self, walk: Walk) -> list[bool]:
-        """Of each connection of a walk, whether it does."""
-        pairs = torch.tensor([walk.units[1:], walk.units[:-1]])
-        edges = self._by_place
-        places = pairs[0] * len(self.connectome.wiring.names) + pairs[1]
-        found = torch.searchsorted(edges[0], places)
-        return [bool(each) for each in edges[1][found] < 0]
-
-    @cached_property
-    def _by_place(self) -> tuple[Tensor, Tensor]:
-        """Row times n plus column of each connection, rising, and its weight."""
-        edges = self.connectome.wiring.weights
-        rows, columns = edges.indices()
-        return rows * edges.shape[0] + columns, edges.values()
+        return drawn([self.connectome.wiring.names[unit] for unit in walk.units], [edge < 0 for edge in walk.edges])
 
     def _from_sources(self, *, rectify: bool) -> Tensor:
         starts = self._ones_at(self.connectome.sources)[:, None]

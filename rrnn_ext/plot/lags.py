@@ -33,10 +33,9 @@ def hop_profile(shares: Tensor, ax: Axes | None = None, *, label: str | None = N
     if shares.dim() != 1:
         raise ValueError(f"shares must be (L,), got {tuple(shares.shape)}")
     ax = style.own_axes() if ax is None else ax
-    look = style.LINES[len(ax.lines) % len(style.LINES)]
     values = [100 * share for share in shares.detach().tolist()]
-    ax.plot(range(len(values)), values, label=label, **look.line)
+    style.draw_series(ax, range(len(values)), values, label)
     ax.set(xlabel="Lag $m$", ylabel="Share of lag (%)")
-    ax.set_ylim(bottom=0)
+    style.from_zero(ax)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax

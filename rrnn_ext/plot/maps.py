@@ -9,7 +9,6 @@ from torch import Tensor
 
 from rrnn_ext.plot import style
 
-POSITIVE, NEGATIVE = "#0072B2", "#D55E00"
 COLOURS = "PuOr"  # of an image: the negative is orange here, too
 ENTRIES = 10_000  # beyond, squares are too many to draw and too small to see
 _GAP = 1.0  # between the maps of two lags, in cells
@@ -114,8 +113,8 @@ def _maps(walks: Tensor, ax: Axes | None, *, largest: float | None, columns: int
                     if side > 0.06:
                         corner = left + column - side / 2, top + row - side / 2
                         (positive if value > 0 else negative).append(Rectangle(corner, side, side))
-        ax.add_collection(PatchCollection(positive, facecolor=POSITIVE, edgecolor="none"))
-        ax.add_collection(PatchCollection(negative, facecolor="white", edgecolor=NEGATIVE, linewidth=0.7))
+        ax.add_collection(PatchCollection(positive, facecolor=style.POSITIVE, edgecolor="none"))
+        ax.add_collection(PatchCollection(negative, facecolor="white", edgecolor=style.NEGATIVE, linewidth=0.7))
     right = min(lags, columns) * (width + _GAP) - _GAP
     bottom = -(-lags // columns) * (height + 2 * _GAP) - 2 * _GAP
     ax.set(xlim=(-0.6, right - 0.4), ylim=(bottom - 0.4, -above), xticks=[], yticks=[], aspect="equal")

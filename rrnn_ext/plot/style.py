@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 
 WIDTH = 7.4  # inches: the text width of a page
 PALE = "0.4"
+POSITIVE, NEGATIVE = "#0072B2", "#D55E00"  # blue and filled or solid, orange and hollow or dashed
 FONTS: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -43,6 +44,21 @@ LINES = (
     Look("#009E73", "s", "-."),
     Look("#000000", "", ":"),
 )
+
+
+_OF_SERIES = "series"  # marks the lines that count, among those drawn for the eye
+
+
+def draw_series(ax: Axes, x: Sequence[float], y: Sequence[float], label: str | None) -> Look:
+    """Draw a line that looks unlike the ones that ``ax`` has from here. Returns its look."""
+    look = LINES[sum(line.get_gid() == _OF_SERIES for line in ax.lines) % len(LINES)]
+    ax.plot(x, y, label=label, gid=_OF_SERIES, **look.line)
+    return look
+
+
+def from_zero(ax: Axes) -> None:
+    """Let the vertical axis begin at 0 and end where the data does, also that which is drawn later."""
+    ax.set_ylim(bottom=0, auto=True)
 
 
 def context() -> AbstractContextManager[None]:

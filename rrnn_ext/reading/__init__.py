@@ -7,12 +7,14 @@ from rrnn_ext.reading.maps import influence_map, single_hop_maps, unit_radius
 from rrnn_ext.reading.network import Network
 from rrnn_ext.reading.response import IMPULSE, lag_response_by_impulses, lag_response_by_jacobian
 from rrnn_ext.reading.strongest import Walk, strongest_walks
+from rrnn_ext.reading.whole_graph import WholeGraph, whole_graph
 
 __all__ = [
     "IMPULSE",
     "CheckpointError",
     "Network",
     "Walk",
+    "WholeGraph",
     "alignment",
     "communication_sparsity",
     "correlation",
@@ -27,4 +29,5 @@ __all__ = [
     "single_hop_maps",
     "strongest_walks",
     "unit_radius",
+    "whole_graph",
 ]

@@ -23,6 +23,7 @@ class Exhibit:
         name: of its files, ``name.png`` and ``name.csv``.
         title: a line.
         caption: how to read it, in a few sentences; plain text.
+        alt: what is to be seen, in words, for those who do not see it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Exhibit:
     caption: str
     figure: Figure
     rows: Sequence[Row]
+    alt: str = ""
 
     def png(self) -> bytes:
         """Of 256 colours, in a fifth of the bytes; those at the ends of a scale are kept."""

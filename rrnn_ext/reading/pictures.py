@@ -32,7 +32,8 @@ def influence_maps(walks: Mapping[str, Tensor]) -> Exhibit:
             plot.influence_map(total, axes).set_title(name)
             rows += entries(total, graph=name)
     caption = f"All walks from inputs to outputs, summed over the lags. {HOW_TO_READ}"
-    return Exhibit("influence_maps", "Influence maps", caption, figure, rows)
+    alt = "Influence maps. " + " ".join(_largest(name, found.sum(0)) for name, found in walks.items())
+    return Exhibit("influence_maps", "Influence maps", caption, figure, rows, alt)
 
 
 def walks_by_lag(walks: Mapping[str, Tensor]) -> Exhibit:
@@ -52,7 +53,12 @@ def walks_by_lag(walks: Mapping[str, Tensor]) -> Exhibit:
             plot.walks_by_lag(found, axes, columns=columns[name]).set_title(name)
             rows += [row for lag, map_ in enumerate(found) for row in entries(map_, graph=name, lag=lag)]
     caption = f"P_m at each lag m, the number above it; lag 0 is the last step. {HOW_TO_READ}"
-    return Exhibit("walks_by_lag", "Walks by lag", caption, figure, rows)
+    alt = "Walks by lag. " + " ".join(
+        _largest(f"{name}, lag {lag}", found[lag])
+        for name, found in walks.items()
+        for lag in [int(found.abs().sum((1, 2)).argmax())]
+    )
+    return Exhibit("walks_by_lag", "Walks by lag", caption, figure, rows, alt)
 
 
 def shares_by_lag(walks: Mapping[str, Tensor], beside: Mapping[str, Tensor]) -> Exhibit:
@@ -72,7 +78,20 @@ def shares_by_lag(walks: Mapping[str, Tensor], beside: Mapping[str, Tensor]) -> 
             if beside:
                 axes.legend()
     caption = "The share of each lag in the strength of all lags, ‖P_m‖₁ / Σ_m ‖P_m‖₁."
-    return Exhibit("shares_by_lag", "Shares by lag", caption, figure, rows)
+    alt = "Shares by lag. " + " ".join(
+        f"{name}: most at lag {int(shares.argmax())}, {100 * shares.max().item():.0f} %."
+        for name, shares in ((name, hop_profile(found)) for name, found in {**walks, **beside}.items())
+    )
+    return Exhibit("shares_by_lag", "Shares by lag", caption, figure, rows, alt)
+
+
+def _largest(name: str, map_: Tensor) -> str:
+    """The largest entry of a map in words."""
+    if map_.numel() == 0:
+        return f"{name}: empty."
+    output, column = divmod(int(map_.abs().argmax()), map_.shape[1])
+    value = map_[output, column].item()
+    return f"{name}: the largest entry, {value:.3g}, leads from input {column} to output {output}."
 
 
 def entries(map_: Tensor, **where: object) -> Sequence[Row]:

@@ -23,10 +23,12 @@ class Walk(NamedTuple):
     Attributes:
         units: m + 1 numbers of a walk of m edges.
         weight: the product of the weights of its edges.
+        edges: those m weights, in the order of the walk.
     """
 
     units: tuple[int, ...]
     weight: float
+    edges: tuple[float, ...]
 
 
 @torch.no_grad()
@@ -110,20 +112,21 @@ def _search(graph: _Graph, reach: list[Tensor], sources: Tensor, count: int, rev
     most = count if revisit else None
     found: list[Walk] = []
     bounds, order = _largest(reach[-1][sources], most)
-    open_walks = [(-bound, (unit,), 1.0) for bound, unit in zip(bounds, sources[order].tolist(), strict=True)]
+    begun: tuple[float, ...] = ()
+    open_walks = [(-bound, (unit,), 1.0, begun) for bound, unit in zip(bounds, sources[order].tolist(), strict=True)]
     heapq.heapify(open_walks)
     while open_walks and len(found) < count:
-        _, units, weight = heapq.heappop(open_walks)
+        _, units, weight, edges = heapq.heappop(open_walks)
         left = len(reach) - len(units)
         if left == 0:
-            found.append(Walk(units, weight))
+            found.append(Walk(units, weight, edges))
             continue
         onwards = slice(int(graph.first[units[-1]]), int(graph.first[units[-1] + 1]))
-        ends, weights = graph.end[onwards], weight * graph.weights[onwards]
-        bounds, order = _largest(weights.abs() * reach[left - 1][ends], most)
-        for bound, end, product in zip(bounds, ends[order].tolist(), weights[order].tolist(), strict=True):
+        ends, weights = graph.end[onwards], graph.weights[onwards]
+        bounds, order = _largest(abs(weight) * weights.abs() * reach[left - 1][ends], most)
+        for bound, end, edge in zip(bounds, ends[order].tolist(), weights[order].tolist(), strict=True):
             if revisit or end not in units:
-                heapq.heappush(open_walks, (-bound, (*units, end), product))
+                heapq.heappush(open_walks, (-bound, (*units, end), weight * edge, (*edges, edge)))
     return found
 
 

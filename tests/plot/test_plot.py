@@ -17,7 +17,8 @@ from matplotlib.collections import PatchCollection
 from torch import Tensor
 
 from rrnn_ext import plot
-from rrnn_ext.plot import maps, style
+from rrnn_ext.plot import maps, pathways, style
+from rrnn_ext.reading import Walk
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +148,12 @@ class TestHopProfile:
         np.testing.assert_allclose(np.asarray(line.get_xydata()), [[0, 50], [1, 30], [2, 20]], rtol=1e-6)
         assert ax.get_ylim()[0] == 0
 
+    def test_all_lines_are_within(self, ax: Axes) -> None:
+        for shares in ([0.5, 0.5], [0.1, 0.9], [0.6, 0.4]):
+            plot.hop_profile(torch.tensor(shares), ax)
+        bottom, top = ax.get_ylim()
+        assert (bottom, top > 90) == (0, True)
+
     def test_further_lines_look_different(self, ax: Axes) -> None:
         for _ in style.LINES:
             plot.hop_profile(torch.tensor([0.5, 0.5]), ax)
@@ -158,17 +165,125 @@ class TestHopProfile:
             plot.hop_profile(torch.zeros(2, 3))
 
 
+class TestStrongestPathways:
+    WALKS = (Walk((0, 2, 3), -0.4, (0.5, -0.8)), Walk((1, 2, 3), 0.2, (-0.25, -0.8)))
+
+    def test_each_edge_is_drawn_once_as_strong_as_its_strongest_walk(self, ax: Axes) -> None:
+        assert plot.strongest_pathways(self.WALKS, ax) is ax
+        drawn = {
+            tuple(np.asarray(line.get_xydata()).T.flatten().tolist()): (
+                line.get_color(),
+                line.get_linestyle(),
+                line.get_linewidth(),
+            )
+            for line in ax.lines
+        }
+        assert drawn == {  # two units to the left, above and below the one in the middle
+            (0, 1, 0.5, 0.0): (style.POSITIVE, "-", pathways.THICKEST),
+            (0, 1, -0.5, 0.0): (style.NEGATIVE, "--", pathways.THICKEST / 2),
+            (1, 2, 0.0, 0.0): (style.NEGATIVE, "--", pathways.THICKEST),
+        }
+
+    def test_units_have_their_names(self, ax: Axes) -> None:
+        plot.strongest_pathways(self.WALKS, ax, names=["a", "b", "c", "d"])
+        assert [(text.get_position()[0], text.get_text()) for text in ax.texts] == [
+            (0, "a"), (0, "b"), (1, "c"), (2, "d"),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("walks", "got"),
+        [((), "no walk"), ((Walk((0,), 1.0, ()),), r"\[0\]"), ((*WALKS, Walk((0, 1), 1.0, (1.0,))), r"\[1, 2\]")],
+    )
+    def test_refuses(self, walks: tuple[Walk, ...], got: str) -> None:
+        with pytest.raises(ValueError, match=f"walks must be of one number of edges, at least 1, got {got}"):
+            plot.strongest_pathways(walks)
+
+
+class TestSpectrum:
+    def test_eigenvalues_in_and_out_of_the_circle(self, ax: Axes) -> None:
+        weight = torch.zeros(4, 4)
+        weight[:2, :2] = torch.tensor([[0.0, -0.5], [0.5, 0.0]])  # half a turn: ±i / 2
+        weight[2, 2], weight[3, 3] = 1.0, -3.0
+        assert plot.spectrum(weight, ax, alpha=2.0) is ax
+        found = {
+            (round(x, 9), round(y, 9), label)
+            for points in ax.collections
+            for label in [str(points.get_label())]
+            for x, y in np.asarray(points.get_offsets()).tolist()
+        }
+        assert found == {(0, 1, "diverges"), (0, -1, "diverges"), (2, 0, "diverges"), (-6, 0, "diverges")}
+        plot.spectrum(weight[:2, :2], ax)
+        assert [points.get_label() for points in ax.collections][-1] == "converges"
+
+    def test_nothing_is_outside(self, ax: Axes) -> None:
+        plot.spectrum(torch.tensor([[0.0, -2.0], [2.0, 0.0]]), ax)
+        assert ax.get_xlim() == ax.get_ylim()
+        assert ax.get_ylim()[1] > 2
+
+    @pytest.mark.parametrize(
+        ("weight", "message"),
+        [
+            (torch.zeros(2, 3), r"weight_hh must be \(n, n\) with n at most 4096, got \(2, 3\)"),
+            (torch.zeros(1, 1).expand(5000, 5000), r"n at most 4096, got \(5000, 5000\)"),
+            (torch.eye(2).to_sparse(), "weight_hh must be dense, got torch.sparse_coo"),
+            (torch.tensor([[math.inf]]), "must be finite, got NaN or Inf"),
+        ],
+    )
+    def test_refuses(self, weight: Tensor, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            plot.spectrum(weight)
+
+
+class TestRatesByLayer:
+    def test_means_and_bands(self, ax: Axes) -> None:
+        layers = [torch.arange(11.0), torch.full((3,), 7.0)]
+        assert plot.rates_by_layer(layers, ax, asked=5.0, label="mine") is ax
+        asked, line = ax.lines
+        assert list(np.asarray(asked.get_ydata())) == [5, 5]
+        assert np.asarray(line.get_xydata()).tolist() == [[1, 5], [2, 7]]
+        assert line.get_label() == "mine"
+        (band,) = ax.collections
+        corners = {tuple(corner) for corner in np.asarray(band.get_paths()[0].vertices).tolist()}
+        assert corners == {(1.0, 1.0), (1.0, 9.0), (2.0, 7.0)}  # of 0 … 10, a tenth is below 1, and one above 9
+
+    def test_a_rate_for_each_layer_has_no_band(self, ax: Axes) -> None:
+        plot.rates_by_layer(torch.tensor([3.0, 4.0]), ax)
+        assert len(ax.collections) == 0
+
+    def test_what_was_asked_takes_no_look(self, ax: Axes) -> None:
+        for _ in style.LINES:
+            plot.rates_by_layer([torch.ones(2)], ax, asked=1.0)
+        looks = {(line.get_color(), line.get_marker()) for line in ax.lines if line.get_color() != style.PALE}
+        assert len(looks) == len(style.LINES)
+
+    @pytest.mark.parametrize(
+        ("rates", "message"),
+        [
+            ([], "rates must have at least one layer, got none"),
+            ([torch.ones(2), torch.ones(0)], r"rates of layer 2 must be \(units,\) with at least one, got \(0,\)"),
+            (torch.ones(1, 2, 3), r"rates of layer 1 must be \(units,\) with at least one, got \(2, 3\)"),
+        ],
+    )
+    def test_refuses(self, rates: list[Tensor], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            plot.rates_by_layer(rates)
+
+
 @pytest.mark.parametrize(
     "module",
     [
+        "rrnn_ext.plot.eigenvalues",
         "rrnn_ext.plot.lags",
         "rrnn_ext.plot.maps",
+        "rrnn_ext.plot.pathways",
+        "rrnn_ext.plot.rates",
         "rrnn_ext.reading.comparison",
         "rrnn_ext.reading.lags",
         "rrnn_ext.reading.maps",
         "rrnn_ext.reading.network",
         "rrnn_ext.reading.report",
         "rrnn_ext.reading.response",
+        "rrnn_ext.reading.whole_graph",
     ],
 )
 def test_examples(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,3 +60,11 @@ def test_the_length_is_that_of_the_checkpoint_or_asked_for() -> None:
     told = Network(network.weight_hh, network.weight_in, network.weight_out, network.graphs, steps=7)
     assert Report(told).walks.shape == (1, 7, 5, 3)
     assert Report(told, steps=2).walks.shape == (1, 2, 5, 3)
+
+
+def test_pictures_are_told_in_words(report: Report, exhibits: dict[str, Exhibit]) -> None:
+    assert "wanted: the largest entry, 33, leads from input 2 to output 1." in exhibits["influence_maps"].alt
+    assert "wanted, lag 2: the largest entry, 17, leads from input 2 to output 1." in exhibits["walks_by_lag"].alt
+    assert "wanted: most at lag 2, 57 %." in exhibits["shares_by_lag"].alt  # 87 of 153
+    for exhibit in exhibits.values():
+        assert all(name in exhibit.alt for name in report.graphs)

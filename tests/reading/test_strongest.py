@@ -20,9 +20,10 @@ def every_walk(weight_hh: Tensor, sources: list[int], targets: list[int], edges:
     """All walks of so many edges, one by one, the strongest first."""
     found = []
     for units in itertools.product(range(len(weight_hh)), repeat=edges + 1):
-        weight = math.prod(weight_hh[b, a].item() for a, b in itertools.pairwise(units))
+        along = tuple(weight_hh[b, a].item() for a, b in itertools.pairwise(units))
+        weight = math.prod(along)
         if units[0] in sources and units[-1] in targets and weight:
-            found.append(Walk(units, weight))
+            found.append(Walk(units, weight, along))
     return sorted(found, key=lambda walk: -abs(walk.weight))
 
 

@@ -13,7 +13,7 @@ from experiments.wiring.influence import Influence
 from experiments.wiring.pathways import Pathways
 from rrnn_ext import plot
 from rrnn_ext.plot import style
-from rrnn_ext.plot.maps import NEGATIVE, POSITIVE
+from rrnn_ext.plot.style import NEGATIVE, POSITIVE
 from rrnn_ext.reading.exhibit import Exhibit, Row
 
 RELAYS = 20

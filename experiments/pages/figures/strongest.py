@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from matplotlib.axes import Axes
-
 from experiments.wiring.pathways import Pathways
+from rrnn_ext import plot
 from rrnn_ext.plot import style
-from rrnn_ext.plot.maps import NEGATIVE, POSITIVE
 from rrnn_ext.reading import Walk
 from rrnn_ext.reading.exhibit import Exhibit, Row
 
 DRAWN = 8  # pathways of each number of synapses
 SYNAPSES = (1, 2, 3, 4)
-THICKEST = 4.0  # points
 
 
 def strongest(pathways: Pathways) -> Exhibit:
@@ -26,9 +23,8 @@ def strongest(pathways: Pathways) -> Exhibit:
     with style.context():
         figure, panels = style.panels(len(panels_of), columns=2, height=2.2, extra=0.1)
         for axes, (m, walks) in zip(panels, panels_of.items(), strict=True):
-            connections = _connections(pathways, walks)
-            _draw(axes, connections)
-            rows += [{"synapses": m, **one._asdict()} for one in connections]
+            plot.strongest_pathways(walks, axes, names=pathways.connectome.wiring.names)
+            rows += [{"synapses": m, **one._asdict()} for one in _connections(pathways, walks)]
         style.letter(panels, [f"{m} synapse{'s' if m > 1 else ''}" for m in panels_of])
     caption = (
         f"The {DRAWN} strongest pathways of each number of synapses, from the sources (left) to the targets (right). A "
@@ -53,33 +49,7 @@ def _connections(pathways: Pathways, walks: Sequence[Walk]) -> list[_Connection]
     known: dict[tuple[int, str, str], _Connection] = {}
     for walk in walks:
         called = [names[unit] for unit in walk.units]
-        for step, inhibits in enumerate(pathways.inhibits(walk), start=1):
+        for step, weight in enumerate(walk.edges, start=1):
             ends = called[step - 1], called[step]
-            known.setdefault((step, *ends), _Connection(step, *ends, inhibits, 100 * abs(walk.weight)))
+            known.setdefault((step, *ends), _Connection(step, *ends, weight < 0, 100 * abs(walk.weight)))
     return list(known.values())
-
-
-def _draw(axes: Axes, connections: Sequence[_Connection]) -> None:
-    layers: list[dict[str, None]] = [{} for _ in range(1 + max(one.step for one in connections))]
-    for one in connections:
-        layers[one.step - 1].setdefault(one.pre)
-        layers[one.step].setdefault(one.post)
-    heights = [{name: (len(names) - 1) / 2 - at for at, name in enumerate(names)} for names in layers]
-    largest = max(one.strength for one in connections)
-    for one in connections:
-        axes.plot(
-            [one.step - 1, one.step],
-            [heights[one.step - 1][one.pre], heights[one.step][one.post]],
-            color=NEGATIVE if one.inhibits else POSITIVE,
-            linestyle=(0, (2, 1)) if one.inhibits else "-",
-            linewidth=max(0.5, THICKEST * one.strength / largest),
-            alpha=0.6,
-            zorder=1,
-        )
-    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": style.PALE, "linewidth": 0.5}
-    for x, names in enumerate(heights):
-        for name, y in names.items():
-            axes.text(x, y, name, ha="center", va="center", fontsize=6.5, bbox=box)
-    tallest = max(map(len, layers))
-    axes.set(xlim=(-0.35, len(layers) - 0.65), ylim=(-tallest / 2, tallest / 2))
-    axes.axis("off")
