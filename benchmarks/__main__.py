@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick]``: measures, prints and, unless quick, rewrites results/ and the README."""
+"""``python -m benchmarks [--quick]``: measures, prints and, unless quick, rewrites results/ and docs/benchmarks.md."""
 
 from __future__ import annotations
 

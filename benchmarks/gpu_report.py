@@ -1,4 +1,4 @@
-"""The tables of a GPU's results: on the terminal, in results/<device>.json and .md, and in the README."""
+"""The tables of a GPU's results: on the terminal, in results/<device>.json and .md, and on the page about CUDA."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from benchmarks import gpu_floors
 from benchmarks.gpu_timing import Times
 from benchmarks.ledger import RECTIFIED, THIN, THIN_BATCH, TRAINING_STEP
 from benchmarks.race import OURS
-from benchmarks.report import README, RESULTS
+from benchmarks.report import DOCS, RESULTS, write_between
 from benchmarks.tables import as_shape, as_table, as_time, today
 from benchmarks.training_step import STEP
 
 THIN_LARGE = "thin signed total, large"
 
 COMMAND = "python -m benchmarks.gpu"
+PAGE = DOCS / "cuda.md"
 BEGIN, END = "<!-- bench-cuda:begin -->", "<!-- bench-cuda:end -->"
 
 
@@ -114,16 +115,15 @@ def document(entries: Sequence[Entry]) -> str:
 
 
 def write(entries: Sequence[Entry]) -> list[Path]:
-    """results/<device>.json and .md, and the README's part between the markers for CUDA."""
+    """results/<device>.json and .md, and the part of the page between the markers."""
     RESULTS.mkdir(exist_ok=True)
     name = re.sub(r"[^a-z0-9]+", "-", str(_about()["device"]).lower())
     json_path, markdown_path = RESULTS / f"{name}.json", RESULTS / f"{name}.md"
     json_path.write_text(json.dumps(_as_json(entries), indent=1, ensure_ascii=False) + "\n")
     text = document(entries).strip() + "\n"
     markdown_path.write_text(text)
-    before, rest = README.read_text().split(BEGIN, 1)
-    README.write_text(f"{before}{BEGIN}\n{text}{END}{rest.split(END, 1)[1]}")
-    return [json_path, markdown_path, README]
+    write_between(PAGE, BEGIN, END, text)
+    return [json_path, markdown_path, PAGE]
 
 
 # The targets ---------------------------------------------------------------------------------------------------------

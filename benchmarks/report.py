@@ -1,4 +1,4 @@
-"""What is written of a run: on the terminal, in results/<device>.json and .md, between the markers of the README."""
+"""What is written of a run: on the terminal, in results/<device>.json and .md, between the markers of its page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from benchmarks.training_step import STEP
 
 COMMAND = "python -m benchmarks"
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "benchmarks.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
@@ -43,19 +44,21 @@ def document(ledger: Ledger) -> str:
 
 
 def write(ledger: Ledger) -> list[Path]:
-    """Writes results/<device>.json and .md, and the README's part between the markers where it has them."""
+    """Writes results/<device>.json and .md, and the part of the page between the markers."""
     RESULTS.mkdir(exist_ok=True)
     json_path = RESULTS / f"{device.DEVICE.type}.json"
     json_path.write_text(json.dumps(_as_json(ledger), indent=1, ensure_ascii=False) + "\n")
     markdown_path = json_path.with_suffix(".md")
     markdown_path.write_text(document(ledger).strip() + "\n")
-    written = [json_path, markdown_path]
-    if README.exists() and BEGIN in (readme := README.read_text()):
-        before, rest = readme.split(BEGIN, 1)
-        _, after = rest.split(END, 1)
-        README.write_text(f"{before}{BEGIN}\n{_short(ledger)}\n{END}{after}")
-        written.append(README)
-    return written
+    write_between(PAGE, BEGIN, END, f"{_short(ledger)}\n")
+    return [json_path, markdown_path, PAGE]
+
+
+def write_between(page: Path, begin: str, end: str, text: str) -> None:
+    """Puts a text, which ends its last line, in the place of what a page has between two markers."""
+    before, rest = page.read_text(encoding="utf-8").split(begin, 1)
+    _, after = rest.split(end, 1)
+    page.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")
 
 
 def line(entry: Race | Memory) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ import rrnn_ext
 from rrnn_ext.sparse import Pattern
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
-PAGE = (Path(__file__).parents[2] / "docs" / "sparse.md").read_text(encoding="utf-8")
 
 
 class Network(nn.Module):
@@ -131,11 +129,3 @@ def test_a_csr_leaf_has_a_csr_gradient() -> None:
     rrnn_ext.resolvent_penalty(leaf, torch.tensor([2], device=DEVICE), hops=3).backward()
     assert leaf.grad is not None
     assert leaf.grad.layout == torch.sparse_csr
-
-
-def test_the_page_runs() -> None:
-    names: dict[str, Any] = {}
-    for block in re.findall(r"^```python\n((?:.*\n)*?)```$", PAGE, re.MULTILINE):
-        exec(block, names)
-    assert names["influence"].shape == (10, 100, 100)
-    assert names["gradient"].shape == names["values"].shape

@@ -1,0 +1,208 @@
+"""The pages for readers: what they link to exists, their commands can be run, what they list is all there is."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import typer
+from support import pages
+from torch import Tensor
+
+import rrnn_ext
+from benchmarks import gpu_report, report
+from experiments.cli import app
+from rrnn_ext.reading import commands
+
+ROOT = pages.ROOT
+PAGES = ["README.md", "CONTRIBUTING.md", *(p.relative_to(ROOT).as_posix() for p in sorted(pages.DOCS.glob("**/*.md")))]
+MAKEFILE = pages.read("Makefile")
+SETUP = pages.read("setup.py")
+PYPROJECT = pages.read("pyproject.toml")
+
+OPTIONS = pages.read("docs/options.md")
+MODULE = pages.read("docs/module.md")
+INSTALL = pages.read("docs/install.md")
+MODULE_OWN = {"rnn", "readout", "hops", "leak", "gains", "detach_gains"}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "csrc/README.md"])
+def test_files_that_a_page_links_exist(page: str) -> None:
+    found = re.findall(r"\]\((?!https?:|#)([^)#]*)", pages.prose(pages.read(page)))
+    assert [target for target in found if not (ROOT / page).parent.joinpath(target).is_file()] == []
+
+
+def test_benchmarks_have_a_place_for_their_tables() -> None:
+    for begin, end, page in (
+        (report.BEGIN, report.END, report.PAGE),
+        (gpu_report.BEGIN, gpu_report.END, gpu_report.PAGE),
+    ):
+        text = page.read_text(encoding="utf-8")
+        assert text.count(begin) == text.count(end) == 1
+        assert text.index(begin) < text.index(end)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if pages.CELL in pages.read(page)])
+def test_the_code_of_a_page_runs(page: str) -> None:
+    names: dict[str, Any] = {"__name__": page}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for block in pages.blocks(pages.read(page)):
+            if block.language == pages.CELL:
+                exec(compile("\n" * (block.line - 1) + block.code, str(ROOT / page), "exec"), names)
+
+
+class TestDefinition:
+    @pytest.mark.parametrize("rectify", [False, True])
+    @pytest.mark.parametrize("per_hop", [False, True])
+    @pytest.mark.parametrize(
+        ("n", "i", "o", "hops", "alpha"), [(7, 3, 2, 1, 1.0), (12, 2, 5, 6, 0.7), (9, 1, 1, 4, 1.3)]
+    )
+    def test_it_is_what_the_library_computes(
+        self, n: int, i: int, o: int, hops: int, alpha: float, per_hop: bool, rectify: bool
+    ) -> None:
+        (written,) = (block.code for block in pages.blocks(OPTIONS) if "def definition" in block.code)
+        names: dict[str, Any] = {}
+        exec(written, names)
+        generator = torch.Generator().manual_seed(n)
+        weights = [
+            torch.randn(*shape, dtype=torch.float64, generator=generator).requires_grad_()
+            for shape in ((n, n), (n, i), (o, n))
+        ]
+        options: dict[str, Any] = {"hops": hops, "alpha": alpha, "rectify": rectify, "per_hop": per_hop}
+        ours: Tensor = rrnn_ext.resolvent_penalty(*weights, **options)
+        theirs: Tensor = names["definition"](*weights, **options)
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0.0)
+        gradients = torch.autograd.grad(ours, weights)
+        expected = torch.autograd.grad(theirs, weights, materialize_grads=True)
+        torch.testing.assert_close(gradients, expected, rtol=1e-11, atol=1e-11)
+
+
+def defaults(function: Callable[..., Any]) -> dict[str, str]:
+    """Every parameter and its default as source, "" where there is none."""
+    return {
+        name: "" if parameter.default is parameter.empty else _source(parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
+
+
+def _source(default: object) -> str:
+    return f'"{default}"' if isinstance(default, str) else repr(default)
+
+
+def in_table(rows: list[list[str]]) -> dict[str, str]:
+    return {name.strip("`"): default.strip("`") for name, default, _ in rows}
+
+
+class TestTables:
+    def test_every_option_of_the_penalty(self) -> None:
+        options = defaults(rrnn_ext.resolvent_penalty)
+        for weight in ("weight_hh", "weight_in", "weight_out"):
+            del options[weight]
+        assert in_table(pages.table(OPTIONS, "keyword")) == options
+
+    def test_every_option_of_the_module(self) -> None:
+        shared, own = in_table(pages.table(OPTIONS, "keyword")), in_table(pages.table(MODULE, "argument"))
+        del shared["reduction"]
+        assert set(own) == MODULE_OWN
+        assert {**shared, **own} == defaults(rrnn_ext.ResolventPenalty)
+
+    def test_every_argument_with_a_shape(self) -> None:
+        assert [row[0].strip("`") for row in pages.table(OPTIONS, "argument")] == [
+            "weight_hh",
+            "weight_in",
+            "weight_out",
+        ]
+
+    def test_signatures(self) -> None:
+        spans = (" ".join(span.split()) for span in re.findall(r"`(rrnn_ext\.[^`]*\))`", pages.prose(OPTIONS + MODULE)))
+        written = {ast.unparse(ast.parse(f"def {span.removeprefix('rrnn_ext.')}: ...")) for span in spans}
+        names = ["resolvent_penalty", "resolvent", "hop_decomposition", "resolvent_info", "ResolventPenalty"]
+        assert written == {self.signature(name) for name in names}
+
+    @staticmethod
+    def signature(name: str) -> str:
+        signature = inspect.signature(getattr(rrnn_ext, name))
+        bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        stub = f"def {name}{signature.replace(parameters=bare, return_annotation=signature.empty)}: ..."
+        return ast.unparse(ast.parse(stub))
+
+    def test_build_switches(self) -> None:
+        documented = re.findall(r"^    ([A-Z_]+)  ", SETUP.split('"""')[1], re.MULTILINE)
+        assert sorted(row[0].strip("`") for row in pages.table(INSTALL, "variable")) == sorted(documented)
+
+    def test_requirements(self) -> None:
+        assert 'requires-python = ">=3.10"' in PYPROJECT
+        assert 'dependencies = ["torch>=2.10"]' in PYPROJECT
+        assert "-std=c++20" in SETUP
+        assert "Python ≥ 3.10, PyTorch ≥ 2.10, g++ with C++20" in INSTALL
+
+
+class TestCommands:
+    @pytest.mark.parametrize(
+        "command", sorted({command for page in PAGES for command in pages.commands(pages.read(page))})
+    )
+    def test_exists(self, command: str) -> None:
+        words = shlex.split(command, comments=True)
+        if words[0] == "make":
+            self.check_make(words[1:])
+        elif words[:3] == ["python", "-m", "experiments"]:
+            self.check_typer(app, words[3:])
+        elif words[:3] == ["python", "-m", "rrnn_ext"]:
+            self.check_typer(commands.app, words[3:])
+        elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks"):
+            self.check_benchmarks(words[2], words[3:])
+        elif words[:2] == ["pip", "install"]:
+            self.check_pip(words[2:])
+        else:
+            pytest.fail(f"no check for this command: {command}")
+
+    @staticmethod
+    def check_make(words: list[str]) -> None:
+        phony = " ".join(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)).split()
+        targets = [word for word in words if "=" not in word]
+        assert targets
+        assert set(targets) <= set(phony)
+        for target in targets:
+            assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
+        for name, value in (word.split("=", 1) for word in words if "=" in word):
+            assert re.search(rf"^{name} \?=", MAKEFILE, re.MULTILINE)
+            assert all((ROOT / path).exists() for path in value.split())
+
+    @staticmethod
+    def check_typer(program: typer.Typer, words: list[str]) -> None:
+        # Parses the options and their values; runs nothing.
+        typer.main.get_command(program).commands[words[0]].make_context(words[0], words[1:])  # type: ignore[attr-defined]
+
+    @staticmethod
+    def check_benchmarks(module: str, words: list[str]) -> None:
+        assert ROOT.joinpath(*module.split(".")).with_suffix(".py").is_file() or module == "benchmarks"
+        if options := {word for word in words if word.startswith("--")}:
+            program = [sys.executable, "-m", module, "--help"]
+            said = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+            assert options <= set(re.findall(r"--[a-z]+", said))
+
+    @staticmethod
+    def check_pip(words: list[str]) -> None:
+        if words[0] == "-r":
+            assert (ROOT / words[1]).is_file()
+            return
+        if not words[0].startswith("-"):
+            requires = re.findall(r"^requires = (\[.*\])$", PYPROJECT, re.MULTILINE)[0]
+            assert words == ast.literal_eval(requires)
+            return
+        # An isolated build would compile against another PyTorch; setup.py gives the same advice.
+        assert words[0] == "--no-build-isolation"
+        assert "pip install --no-build-isolation ." in SETUP
+        extra = re.fullmatch(r"\.(?:\[(\w+)\])?", words[-1])
+        assert extra
+        assert extra[1] is None or re.search(rf"^{extra[1]} = \[", PYPROJECT, re.MULTILINE)
+        assert words[1:-1] in ([], ["-e"])
