@@ -1,4 +1,5 @@
-// The module rrnn_ext._C: build_info(). Importing it registers the ops, whose schemas are in ops/.
+// The module rrnn_ext._C: build_info(), and, where CUDA kernels are emulated, what was launched. Importing it registers
+// the ops, whose schemas are in ops/.
 
 // The pybind11 of PyTorch before 2.13 refuses to be included where this is defined.
 #pragma push_macro("TORCH_TARGET_VERSION")
@@ -9,6 +10,10 @@
 #include <string>
 
 #include "cpu/kernels/kernels.h"
+
+#ifdef RRNN_EMULATE
+#include "machine.h"
+#endif
 
 namespace py = pybind11;
 
@@ -71,9 +76,32 @@ py::dict build_info() {
   return info;
 }
 
+#ifdef RRNN_EMULATE
+void record_launches(uintptr_t stream) {
+  const std::lock_guard<std::mutex> lock(emulation::machine);
+  emulation::launched.clear();
+  emulation::records_launches = true;
+  emulation::current_stream = reinterpret_cast<cudaStream_t>(stream);
+}
+
+py::list recorded_launches() {
+  const std::lock_guard<std::mutex> lock(emulation::machine);
+  py::list launches;
+  for (const auto& [stream, blocks, barriers] : emulation::launched)
+    launches.append(py::make_tuple(reinterpret_cast<uintptr_t>(stream), blocks, barriers));
+  emulation::records_launches = false;
+  emulation::current_stream = nullptr;
+  return launches;
+}
+#endif
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Native kernels of rrnn_ext. Importing it registers the ops torch.ops.rrnn_ext.*.";
   m.def("build_info", &build_info, "How this library was built: compiler, instruction sets, CUDA architectures.");
+#ifdef RRNN_EMULATE
+  m.def("record_launches", &record_launches, "From here on launches are recorded; this is the current stream.");
+  m.def("recorded_launches", &recorded_launches, "Ends it: stream, blocks and barriers between blocks of each launch.");
+#endif
 }

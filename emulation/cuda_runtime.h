@@ -6,7 +6,8 @@
 // and a write past its end, a barrier that some threads never reach, or a grid that would not fit the device end the
 // process with a message. Blocks of a cooperative launch, or of one cluster, run side by side, others one by one.
 //
-// EMULATED_MULTIPROCESSORS and EMULATED_SHARED_BYTES (a multiprocessor's shared memory) set the size of the device.
+// EMULATED_MULTIPROCESSORS, of each EMULATED_SHARED_BYTES of shared memory and EMULATED_THREADS, and EMULATED_CLUSTER,
+// the blocks of the largest cluster, set the size of the device.
 #pragma once
 
 #include <algorithm>
@@ -28,9 +29,7 @@ inline const char* cudaGetErrorString(cudaError_t error) {
 }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 // Another size is another device.
-inline cudaError_t cudaGetDevice(int* device) {
-  return *device = emulation::multiprocessors() << 20 | emulation::shared_bytes(), cudaSuccess;
-}
+inline cudaError_t cudaGetDevice(int* device) { return *device = emulation::device_number(), cudaSuccess; }
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
@@ -61,16 +60,16 @@ inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* to, const void*) {
   return *to = {emulation::kMaxThreads, 0, 90, 90, 0, 0}, cudaSuccess;
 }
 inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int threads, size_t shared) {
-  *blocks = std::min<int>(emulation::kMaxThreadsOfMultiprocessor / threads,
-                          emulation::shared_bytes() / std::max<size_t>(1, shared));
-  return cudaSuccess;
+  return *blocks = emulation::resident_blocks(threads, shared), cudaSuccess;
 }
 template <typename Kernel>
 cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, Kernel*, const cudaLaunchConfig_t* config) {
-  return *clusters = config->dynamicSmemBytes <= size_t(emulation::shared_bytes()) ? 1 : 0, cudaSuccess;
+  *clusters =
+      emulation::resident_clusters(config->attrs->val.clusterDim.x, config->blockDim.x, config->dynamicSmemBytes);
+  return cudaSuccess;
 }
-inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-  return std::memset(to, value, bytes), cudaSuccess;
+inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+  return emulation::clear(to, value, bytes, stream);
 }
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... given) {

@@ -51,7 +51,7 @@ enum cudaDeviceAttr {
   cudaDevAttrComputeCapabilityMinor,
   cudaDevAttrCooperativeLaunch
 };
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize, cudaFuncAttributeNonPortableClusterSizeAllowed };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize, cudaFuncAttributePreferredSharedMemoryCarveout };
 struct cudaFuncAttributes {
   int maxThreadsPerBlock, numRegs, binaryVersion, ptxVersion;
   size_t sharedSizeBytes, localSizeBytes;

@@ -36,7 +36,30 @@ inline int setting(const char* name, int otherwise) {
 }
 inline int multiprocessors() { return setting("EMULATED_MULTIPROCESSORS", 4); }
 inline int shared_bytes() { return setting("EMULATED_SHARED_BYTES", 99 << 10); }
-constexpr int kMaxThreads = 1024, kMaxThreadsOfMultiprocessor = 2048, kMaxCluster = 8;
+inline int threads_of_multiprocessor() { return setting("EMULATED_THREADS", 2048); }
+inline size_t largest_cluster() { return setting("EMULATED_CLUSTER", 8); }
+constexpr int kMaxThreads = 1024;
+
+// Of a device of this size, in the order in which they were first asked for.
+inline int device_number() {
+  static std::mutex numbering;
+  static std::vector<std::array<size_t, 4>> known;
+  const std::array<size_t, 4> size{size_t(multiprocessors()), size_t(shared_bytes()),
+                                   size_t(threads_of_multiprocessor()), largest_cluster()};
+  const std::lock_guard<std::mutex> lock(numbering);
+  const auto found = std::find(known.begin(), known.end(), size);
+  const auto number = found - known.begin();
+  if (found == known.end()) known.push_back(size);
+  return static_cast<int>(number);
+}
+
+inline int resident_blocks(size_t threads, size_t shared) {
+  return std::min<int>(threads_of_multiprocessor() / threads, shared_bytes() / std::max<size_t>(1, shared));
+}
+// Some multiprocessors of a real device may be left over; here none.
+inline int resident_clusters(size_t blocks, size_t threads, size_t shared) {
+  return blocks > largest_cluster() ? 0 : resident_blocks(threads, shared) * multiprocessors() / blocks;
+}
 
 struct Barrier {
   int size = 0, arrived = 0;
@@ -70,6 +93,17 @@ struct Fiber {
   uint64_t waits_since = 0;
   std::vector<std::vector<std::array<uintptr_t, 4>>> copies;  // asynchronous ones, by group; the last is open
 };
+
+// What was launched, for tests: on which stream, so many blocks, and how often they waited for blocks of their own
+// launch. The clearing of memory counts as a launch of no blocks.
+struct Launched {
+  cudaStream_t stream;
+  size_t blocks;
+  uint64_t barriers;
+};
+inline std::vector<Launched> launched;
+inline bool records_launches = false;
+inline cudaStream_t current_stream = nullptr;  // what PyTorch would say
 
 inline std::mutex machine;
 inline Fiber* current = nullptr;
@@ -171,17 +205,16 @@ inline cudaError_t launch(const cudaLaunchConfig_t& config, const std::function<
       cluster = size_t(config.attrs[a].val.clusterDim.x) * config.attrs[a].val.clusterDim.y;
   }
   if (total == 0 || threads == 0 || threads > kMaxThreads || grid.y > 65535 || grid.z > 65535 ||
-      shared > size_t(shared_bytes()) || cluster > kMaxCluster || total % cluster)
+      shared > size_t(shared_bytes()) || total % cluster ||
+      (cluster > 1 && resident_clusters(cluster, threads, shared) == 0))
     return cudaErrorInvalidConfiguration;
-  if (cooperative) {
-    const size_t fits =
-        std::min<size_t>(kMaxThreadsOfMultiprocessor / threads, shared_bytes() / std::max<size_t>(1, shared));
-    if (total > fits * multiprocessors()) return cudaErrorCooperativeLaunchTooLarge;
-  }
+  if (cooperative && total > size_t(resident_blocks(threads, shared)) * multiprocessors())
+    return cudaErrorCooperativeLaunchTooLarge;
   gridDim = grid;
   blockDim = block;
   body = &kernel;
   const size_t together = cooperative ? total : cluster;
+  uint64_t barriers = 0;
   for (size_t first = 0; first < total; first += together) {
     Barrier whole{static_cast<int>(together * threads)};
     std::vector<Barrier> clusters(together / cluster, Barrier{static_cast<int>(cluster * threads)});
@@ -201,7 +234,16 @@ inline cudaError_t launch(const cudaLaunchConfig_t& config, const std::function<
       std::memset(to.shared + shared, 0xa5, Block::kGuard);
     }
     run_together(blocks, shared, random);
+    barriers = std::max(whole.generation, clusters[0].generation);
   }
+  if (records_launches) launched.push_back({config.stream, total, barriers});
+  return cudaSuccess;
+}
+
+inline cudaError_t clear(void* to, int value, size_t bytes, cudaStream_t stream) {
+  const std::lock_guard<std::mutex> lock(machine);
+  std::memset(to, value, bytes);
+  if (records_launches) launched.push_back({stream, 0, 0});
   return cudaSuccess;
 }
 

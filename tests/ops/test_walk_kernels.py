@@ -22,9 +22,15 @@ pytestmark = [
 
 ops = torch.ops.rrnn_ext
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-# Multiprocessors, and bytes of shared memory of each.
+# Multiprocessors, bytes of shared memory of each, and blocks of the largest cluster.
 LARGE, SMALL = 232448, 101376
-DEVICES = {"one": (1, LARGE), "small": (4, SMALL), "many small": (12, SMALL), "few": (3, LARGE)}
+DEVICES = {
+    "one": (1, LARGE, 8),
+    "small": (4, SMALL, 8),
+    "many small": (12, SMALL, 8),
+    "few": (3, LARGE, 8),
+    "no clusters": (4, SMALL, 1),
+}
 
 
 @pytest.fixture(params=DEVICES)
@@ -32,9 +38,10 @@ def emulated_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Its name. A real GPU is what it is: one of them will do."""
     if DEVICE.type == "cuda" and request.param != "one":
         pytest.skip("a GPU that is there")
-    multiprocessors, shared_bytes = DEVICES[request.param]
+    multiprocessors, shared_bytes, cluster = DEVICES[request.param]
     monkeypatch.setenv("EMULATED_MULTIPROCESSORS", str(multiprocessors))
     monkeypatch.setenv("EMULATED_SHARED_BYTES", str(shared_bytes))
+    monkeypatch.setenv("EMULATED_CLUSTER", str(cluster))
     return str(request.param)
 
 

@@ -1,5 +1,6 @@
 #include "cuda/device/launch.h"
 
+#include <algorithm>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -11,7 +12,13 @@ namespace {
 struct KernelState {
   int architecture = 0;
   size_t allowed_shared_bytes = 48 << 10;
+  int carveout = 0;                                       // percent of the cache that it asked for
+  std::map<std::pair<int, size_t>, int> resident_blocks;  // by threads and bytes of dynamic shared memory
 };
+
+void set(const void* kernel, cudaFuncAttribute attribute, int value) {
+  check_cuda(cudaFuncSetAttribute(kernel, attribute, value), "shared memory of a kernel");
+}
 
 KernelState& kernel_state(const void* kernel) {
   static thread_local std::map<std::pair<const void*, int>, KernelState> known;
@@ -63,14 +70,55 @@ const DeviceProperties& device_properties() {
 
 int compiled_for(const void* kernel) { return kernel_state(kernel).architecture; }
 
-void allow_shared_bytes(const void* kernel, size_t bytes) {
+int resident_blocks(const void* kernel, int threads, size_t shared_bytes) {
   KernelState& state = kernel_state(kernel);
-  if (bytes <= state.allowed_shared_bytes) return;
-  // All there is: the limit belongs to the function, and a smaller one set by another thread would lower it.
-  const int most = device_properties().shared_per_block;
-  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most),
-             "shared memory of a kernel");
-  state.allowed_shared_bytes = most;
+  const auto known = state.resident_blocks.find({threads, shared_bytes});
+  if (known != state.resident_blocks.end()) return known->second;
+  const DeviceProperties& device = device_properties();
+  if (shared_bytes > state.allowed_shared_bytes) {
+    // All there is: the limit belongs to the function, and a smaller one set by another thread would lower it.
+    set(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, device.shared_per_block);
+    state.allowed_shared_bytes = device.shared_per_block;
+  }
+  int blocks;
+  check_cuda(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes), "occupancy");
+  // The query supposes that all of the cache is shared memory; the driver's own choice may leave room for fewer blocks.
+  constexpr size_t kOfSystem = 1 << 10, kAnyChoiceHas = 32 << 10;
+  const size_t wanted = blocks * (shared_bytes + kOfSystem);
+  const int percent = static_cast<int>(std::min<size_t>(100, wanted * 100 / device.shared_per_multiprocessor + 1));
+  if (wanted > kAnyChoiceHas && percent > state.carveout) {
+    set(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, percent);
+    state.carveout = percent;
+  }
+  constexpr size_t kMost = 64;
+  if (state.resident_blocks.size() == kMost) state.resident_blocks.clear();
+  return state.resident_blocks[{threads, shared_bytes}] = blocks;
+}
+
+LaunchConfig::LaunchConfig(const void* kernel, const LaunchShape& shape, cudaStream_t stream) {
+  const auto count = [](const dim3& of) { return static_cast<int64_t>(of.x) * of.y * of.z; };
+  const int resident = resident_blocks(kernel, static_cast<int>(count(shape.block)), shape.shared_bytes);
+  config_.gridDim = shape.grid;
+  config_.blockDim = shape.block;
+  config_.dynamicSmemBytes = shape.shared_bytes;
+  config_.stream = stream;
+  config_.attrs = attributes_;
+  if (shape.cooperative) {
+    const int64_t at_once = static_cast<int64_t>(resident) * device_properties().multiprocessors;
+    if (count(shape.grid) > at_once)
+      throw std::runtime_error("rrnn_ext: " + std::to_string(count(shape.grid)) +
+                               " blocks of a kernel have to run at once, and the CUDA device has room for " +
+                               std::to_string(at_once));
+    cudaLaunchAttribute& attribute = attributes_[config_.numAttrs++];
+    attribute.id = cudaLaunchAttributeCooperative;
+    attribute.val.cooperative = 1;
+  }
+  if (shape.cluster > 1) {
+    cudaLaunchAttribute& attribute = attributes_[config_.numAttrs++];
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = static_cast<unsigned>(shape.cluster);
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  }
 }
 
 }  // namespace rrnn::cuda

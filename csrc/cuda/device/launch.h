@@ -26,8 +26,13 @@ const DeviceProperties& device_properties();
 // device.
 int compiled_for(const void* kernel);
 
-// Allows the kernel so many bytes of dynamic shared memory on the current device.
-void allow_shared_bytes(const void* kernel, size_t bytes);
+// Blocks of so many threads and bytes of dynamic shared memory that a multiprocessor runs at once. Allows the kernel so
+// much memory on the current device, and asks for a cache that leaves it to that many blocks.
+int resident_blocks(const void* kernel, int threads, size_t shared_bytes);
+template <typename... Parameters>
+int resident_blocks(void (*kernel)(Parameters...), int threads, size_t shared_bytes) {
+  return resident_blocks(reinterpret_cast<const void*>(kernel), threads, shared_bytes);
+}
 
 struct LaunchShape {
   dim3 grid, block;
@@ -41,39 +46,34 @@ const void* address(void (*kernel)(Parameters...)) {
   return reinterpret_cast<const void*>(kernel);
 }
 
-// Blocks of this shape that a multiprocessor runs at once; of a cooperative launch all must.
+// A launch as the runtime wants it, once the kernel has been prepared for it. A clear error where a cooperative launch
+// has more blocks than the device runs at once.
+class LaunchConfig {
+ public:
+  LaunchConfig(const void* kernel, const LaunchShape& shape, cudaStream_t stream);
+  LaunchConfig(const LaunchConfig&) = delete;  // what is below points to itself
+  LaunchConfig& operator=(const LaunchConfig&) = delete;
+
+  const cudaLaunchConfig_t* get() const { return &config_; }
+
+ private:
+  cudaLaunchAttribute attributes_[2] = {};
+  cudaLaunchConfig_t config_ = {};
+};
+
+// Clusters of a launch that the device runs at once; none where it cannot run one.
 template <typename... Parameters>
-int resident_blocks(void (*kernel)(Parameters...), int threads, size_t shared_bytes) {
-  allow_shared_bytes(address(kernel), shared_bytes);
-  int blocks;
-  check_cuda(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, address(kernel), threads, shared_bytes),
-             "occupancy");
-  return blocks;
+int resident_clusters(void (*kernel)(Parameters...), const LaunchShape& shape) {
+  const LaunchConfig config(address(kernel), shape, nullptr);
+  int clusters;
+  check_cuda(cudaOccupancyMaxActiveClusters(&clusters, kernel, config.get()), "occupancy of clusters");
+  return clusters;
 }
 
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), const LaunchShape& shape, cudaStream_t stream, Arguments&&... arguments) {
-  allow_shared_bytes(address(kernel), shape.shared_bytes);
-  cudaLaunchAttribute attributes[2] = {};
-  unsigned count = 0;
-  if (shape.cooperative) {
-    attributes[count].id = cudaLaunchAttributeCooperative;
-    attributes[count++].val.cooperative = 1;
-  }
-  if (shape.cluster > 1) {
-    attributes[count].id = cudaLaunchAttributeClusterDimension;
-    attributes[count].val.clusterDim.x = shape.cluster;
-    attributes[count].val.clusterDim.y = 1;
-    attributes[count++].val.clusterDim.z = 1;
-  }
-  cudaLaunchConfig_t config = {};
-  config.gridDim = shape.grid;
-  config.blockDim = shape.block;
-  config.dynamicSmemBytes = shape.shared_bytes;
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = count;
-  check_cuda(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), "kernel launch");
+  const LaunchConfig config(address(kernel), shape, stream);
+  check_cuda(cudaLaunchKernelEx(config.get(), kernel, std::forward<Arguments>(arguments)...), "kernel launch");
 }
 
 }  // namespace rrnn::cuda

@@ -18,11 +18,13 @@ extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stre
 
 namespace rrnn::cuda {
 
-// Makes a tensor's device the current one as long as it lives. On the CPU, where kernels are emulated, it does nothing.
+// Makes a tensor's device the current one as long as it lives. Where kernels are emulated, there is one device.
 class CurrentDevice {
  public:
-  explicit CurrentDevice(const torch::stable::Tensor& tensor) {
-    if (!tensor.is_cuda()) return;
+  explicit CurrentDevice([[maybe_unused]] const torch::stable::Tensor& tensor) {
+#ifdef RRNN_EMULATE
+    stream_ = emulation::current_stream;
+#else
     STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream, "this PyTorch has no CUDA streams");
     check_cuda(cudaGetDevice(&before_), "cudaGetDevice");
     const int wanted = tensor.get_device_index();
@@ -34,6 +36,7 @@ class CurrentDevice {
       return;
     }
     check_cuda(cudaSetDevice(wanted), "cudaSetDevice");
+#endif
   }
   ~CurrentDevice() {
     if (before_ != kUnchanged) cudaSetDevice(before_);

@@ -81,4 +81,8 @@ struct Shared {
 template <typename T>
 int kernel_architecture();
 
+// Graphs whose clusters of blocks the device runs at once; none where it runs no such cluster.
+template <typename T>
+int resident_clusters(const ChainPlan& plan);
+
 }  // namespace rrnn::cuda::chain_layout

@@ -132,8 +132,13 @@ ChainPlan make_plan(const Chains<T>& chains) {
   const auto consider = [&](int blocks, ChainPlan::Barrier barrier) {
     ChainPlan candidate = plan;
     if (!divide(chains, limit, blocks, barrier, candidate)) return;
-    const int used = candidate.block_rows * candidate.block_columns;
-    const int64_t at_once = std::min<int64_t>(chains.graphs, std::max(1, device.multiprocessors / used));
+    int64_t room = std::max(1, device.multiprocessors / (candidate.block_rows * candidate.block_columns));
+    if (barrier == ChainPlan::Barrier::kCluster) {  // whose blocks share a part of the device
+      candidate.groups = 1;
+      room = resident_clusters<T>(candidate);
+      if (room == 0) return;
+    }
+    const int64_t at_once = std::min<int64_t>(chains.graphs, room);
     // Blocks that need not run all at once: some more of them even out.
     const int64_t groups = barrier == ChainPlan::Barrier::kGrid ? at_once : 2 * at_once;
     candidate.groups = static_cast<int>(std::min<int64_t>(chains.graphs, groups));

@@ -310,6 +310,15 @@ __global__ void __launch_bounds__(kThreads) advance_chains_kernel(const __grid_c
   }
 }
 
+LaunchShape shape_of(const ChainPlan& plan) {
+  const int blocks = plan.block_rows * plan.block_columns;
+  return {.grid = dim3(static_cast<unsigned>(plan.groups * blocks)),
+          .block = kThreads,
+          .shared_bytes = static_cast<size_t>(plan.shared_bytes),
+          .cooperative = plan.barrier == ChainPlan::Barrier::kGrid,
+          .cluster = plan.barrier == ChainPlan::Barrier::kCluster ? blocks : 1};
+}
+
 }  // namespace
 
 template <typename T>
@@ -318,17 +327,18 @@ int chain_layout::kernel_architecture() {
 }
 
 template <typename T>
-void advance_chains(const Chains<T>& chains, const ChainPlan& plan, T* exchange, cudaStream_t stream) {
-  const int blocks = plan.block_rows * plan.block_columns;
-  LaunchShape shape{dim3(static_cast<unsigned>(plan.groups * blocks)), kThreads,
-                    static_cast<size_t>(plan.shared_bytes)};
-  shape.cooperative = plan.barrier == ChainPlan::Barrier::kGrid;
-  shape.cluster = plan.barrier == ChainPlan::Barrier::kCluster ? blocks : 1;
-  launch(advance_chains_kernel<T>, shape, stream, chains, plan, exchange);
+int chain_layout::resident_clusters(const ChainPlan& plan) {
+  return cuda::resident_clusters(advance_chains_kernel<T>, shape_of(plan));
 }
 
-#define RRNN_INSTANTIATE(T)                            \
-  template int chain_layout::kernel_architecture<T>(); \
+template <typename T>
+void advance_chains(const Chains<T>& chains, const ChainPlan& plan, T* exchange, cudaStream_t stream) {
+  launch(advance_chains_kernel<T>, shape_of(plan), stream, chains, plan, exchange);
+}
+
+#define RRNN_INSTANTIATE(T)                                          \
+  template int chain_layout::kernel_architecture<T>();               \
+  template int chain_layout::resident_clusters<T>(const ChainPlan&); \
   template void advance_chains(const Chains<T>&, const ChainPlan&, T*, cudaStream_t);
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)
