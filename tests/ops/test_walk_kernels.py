@@ -65,6 +65,21 @@ def test_layouts(options: dict[str, Any], dtype: torch.dtype, emulated_device: s
 
 
 @DTYPES
+@pytest.mark.parametrize(
+    ("n", "width"), [(1, 2), (2, 1), (2, 16), (33, 3), (33, 16), (129, 4), (129, 9), (151, 7), (151, 16)]
+)
+def test_ragged_sizes(n: int, width: int, dtype: torch.dtype) -> None:
+    check(Problem(n, width, width + 1, 3), dtype)
+
+
+def test_sums_of_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than one lane gathers at once."""
+    monkeypatch.setenv("EMULATED_MULTIPROCESSORS", "12")
+    monkeypatch.setenv("EMULATED_CLUSTER", "1")
+    check(Problem(580, 9, 5, 3), torch.float32)
+
+
+@DTYPES
 def test_more_vectors_than_one_pass_serves(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMULATED_MULTIPROCESSORS", "2")
     check(Problem(65, 50, 37, 3, rectify=True), dtype)

@@ -45,27 +45,57 @@ __device__ T inflow_of(const Chains<T>& chains, const Bundle<T>& bundle, int gra
              : value;
 }
 
+// Neighbouring lanes gather different units. Where parts are many, or units few, `lanes` lanes share the parts of a
+// sum, each `kWarp / lanes` apart from the next, so that a warp waits for the second-level cache as seldom as it can.
+struct GatherShares {
+  int lanes, rounds;  // rounds of kWarp lanes, for all sums
+
+  __device__ GatherShares(int sums, int parts) : lanes(1) {
+    while (lanes < kMostSharers && lanes < parts && (lanes * kLoads < parts || 2 * lanes * sums <= kThreads))
+      lanes *= 2;
+    rounds = (sums * lanes + kWarp - 1) / kWarp;
+  }
+  // Of this lane in a round: its sum, which may be past the last one, and which share of it.
+  __device__ int sum_of(int round) const { return round * (kWarp / lanes) + threadIdx.x % (kWarp / lanes); }
+  __device__ int share() const { return threadIdx.x % kWarp / (kWarp / lanes); }
+
+  static constexpr int kLoads = 8;  // under way at once
+  static constexpr int kMostSharers = 8;
+};
+
 // x of this step for the units [unit, unit + vector size) of vector c, from the parts in which blocks know it; zeros
-// past the last unit and vector.
+// past the last unit and vector. For whole warps.
 template <typename T>
 __device__ Vector<T> gather(const Chains<T>& chains, const Bundle<T>& bundle, int graph, int step, int c, int unit,
-                            const T* parts, int count, int padded_n) {
-  Vector<T> sum = {};
-  if (c >= bundle.width || unit >= chains.n) return sum;
-  if (step > 0) {
+                            const T* parts, int count, int padded_n, const GatherShares& shares) {
+  constexpr int kSize = Vector<T>::kSize;
+  const bool exists = c < bundle.width && unit < chains.n;
+  Vector<T> inflow = {}, sum = {};
+#pragma unroll
+  for (int j = 0; j < kSize; ++j)
+    if (exists && unit + j < chains.n) inflow.at[j] = inflow_of(chains, bundle, graph, step, c, unit + j);
+  if (exists && step > 0) {
     const T* at = parts + static_cast<int64_t>(c) * padded_n + unit;
     const int64_t stride = static_cast<int64_t>(bundle.width) * padded_n;
-#pragma unroll(2 * kUnroll<T>)
-    for (int part = 0; part < count; ++part) {
-      const Vector<T> more = Vector<T>::load_l2(at + part * stride);
+    for (int first = shares.share(); first < count; first += shares.lanes * GatherShares::kLoads) {
+      Vector<T> some[GatherShares::kLoads];
 #pragma unroll
-      for (int j = 0; j < Vector<T>::kSize; ++j) sum.at[j] += more.at[j];
+      for (int load = 0; load < GatherShares::kLoads; ++load) {
+        const int part = first + load * shares.lanes;
+        some[load] = part < count ? Vector<T>::load_l2(at + part * stride) : Vector<T>{};
+      }
+#pragma unroll
+      for (const Vector<T>& more : some)
+#pragma unroll
+        for (int j = 0; j < kSize; ++j) sum.at[j] += more.at[j];
     }
   }
+  for (int with = kWarp / shares.lanes; with < kWarp; with *= 2)
 #pragma unroll
-  for (int j = 0; j < Vector<T>::kSize; ++j)
-    sum.at[j] =
-        unit + j < chains.n ? chains.alpha * sum.at[j] + inflow_of(chains, bundle, graph, step, c, unit + j) : T(0);
+    for (int j = 0; j < kSize; ++j) sum.at[j] += __shfl_xor_sync(kWholeWarp, sum.at[j], with);
+#pragma unroll
+  for (int j = 0; j < kSize; ++j)
+    sum.at[j] = exists && unit + j < chains.n ? chains.alpha * sum.at[j] + inflow.at[j] : T(0);
   return sum;
 }
 
@@ -207,36 +237,53 @@ __global__ void __launch_bounds__(kThreads) advance_chains_kernel(const __grid_c
         const bool does_columns = !does_rows && own_group < pass.forwards + pass.backwards;
         const int backward_vectors = pass.backwards * vb;
 
-        // The forward vectors of the region's columns.
-        __syncthreads();
-        for (int at = threadIdx.x; at < pass.forwards * vf * (region_columns / kPack); at += kThreads) {
+        const int forward_sums = pass.forwards * vf * (region_columns / kPack);
+        const int backward_sums = backward_vectors * strip_packs;
+        const GatherShares forward_shares(forward_sums, plan.block_columns);
+        const GatherShares backward_shares(backward_sums, plan.block_rows);
+        // The forward vectors of the region's columns: round by round, a warp each.
+        const auto gather_forwards = [&](int round) {
+          const int at = forward_shares.sum_of(round);
           const int pack = at % (region_columns / kPack), vector = at / (region_columns / kPack);
-          const int c = pass.first_forwards * vf + vector, unit = place.first_column + pack * kPack;
+          const bool past = at >= forward_sums;
+          const int c = past ? forwards.width : pass.first_forwards * vf + vector;
+          const int unit = place.first_column + pack * kPack;
           const Vector<T> sum = gather(chains, forwards, graph, step, c, unit, forward_parts + forward_read,
-                                       plan.block_columns, padded_n);
+                                       plan.block_columns, padded_n, forward_shares);
+          if (past || forward_shares.share() > 0) return;
           sum.store(shared.forwards + vector * region_columns + pack * kPack);
           if (pack / column_share == place.block_row) keep(chains, forwards, graph, step, c, unit, sum);
-        }
-
-        T sums[kSums<T>] = {};
-        for (int strip = 0; strip < plan.strips; ++strip) {
-          // The backward vectors of the rows of this strip and some that follow.
-          if (strip % plan.backward_strips == 0) {
-            if (strip > 0) __syncthreads();
-            for (int at = threadIdx.x; at < backward_vectors * strip_packs; at += kThreads) {
-              const int vector = at % backward_vectors, pack = at / backward_vectors;  // spreads over the banks
-              const int of_region = strip * kRows / kPack + pack;
-              const int c = pass.first_backwards * vb + vector, unit = place.first_row + of_region * kPack;
-              const Vector<T> sum = gather(chains, backwards, graph, step, c, unit, backward_parts + backward_read,
-                                           plan.block_rows, padded_n);
+        };
+        // The backward vectors of the rows of a strip and some that follow.
+        const auto gather_backwards = [&](int round, int strip) {
+          const int at = backward_shares.sum_of(round);
+          const int vector = at % backward_vectors, pack = at / backward_vectors;  // spreads over the banks
+          const bool past = at >= backward_sums;
+          const int of_region = strip * kRows / kPack + pack;
+          const int c = past ? backwards.width : pass.first_backwards * vb + vector;
+          const int unit = place.first_row + of_region * kPack;
+          const Vector<T> sum = gather(chains, backwards, graph, step, c, unit, backward_parts + backward_read,
+                                       plan.block_rows, padded_n, backward_shares);
+          if (past || backward_shares.share() > 0) return;
 #pragma unroll
-              for (int j = 0; j < kPack; ++j)
-                shared.backwards[(pack * kPack + j) * backward_vectors + vector] = sum.at[j];
-              if (of_region < plan.strips * kRows / kPack && of_region / row_share == place.block_column)
-                keep(chains, backwards, graph, step, c, unit, sum);
-            }
+          for (int j = 0; j < kPack; ++j) shared.backwards[(pack * kPack + j) * backward_vectors + vector] = sum.at[j];
+          if (of_region < plan.strips * kRows / kPack && of_region / row_share == place.block_column)
+            keep(chains, backwards, graph, step, c, unit, sum);
+        };
+
+        for (int strip = 0; strip < plan.strips; ++strip) {
+          // Both directions side by side. Nobody reads the vectors before any longer: the sums of the last tile are
+          // here.
+          if (strip % plan.backward_strips == 0) {
+            const int before = strip == 0 ? forward_shares.rounds : 0;
+            for (int round = warp; round < before + backward_shares.rounds; round += kWarps)
+              if (round < before)
+                gather_forwards(round);
+              else
+                gather_backwards(round - before, strip);
           }
           if (step + 1 == hops) continue;
+          T sums[kSums<T>] = {};
 
           const int first_row = place.first_row + strip * kRows, rows = max(0, min(n - first_row, kRows));
           const T* strip_backwards = shared.backwards + strip % plan.backward_strips * kRows * backward_vectors;
