@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,7 +54,24 @@ def given_apart(call: Call) -> tuple[Tensor | None, Tensor | None]:
     return call.given_hh, call.given_alpha.to(call.weight_hh.device, torch.float64)
 
 
-def prepare(
+class Checked(NamedTuple):
+    """What a function was given, once it fits together; nothing of it is computed yet."""
+
+    weight_hh: Tensor  # under autocast the three are in the dtype that is computed in
+    weight_in: Tensor | None
+    weight_out: Tensor | None
+    hop_weights: Tensor | None
+    pair_weights: Tensor | None
+    alpha: float | Tensor
+    hops: int | None
+    rectify: bool
+    per_hop: bool
+    norm: Norm
+    method: Method
+    batch: tuple[int, ...]
+
+
+def check(
     weight_hh: Tensor,
     weight_in: Tensor | None,
     weight_out: Tensor | None,
@@ -68,8 +85,8 @@ def prepare(
     pair_weights: Tensor | None = PenaltyOptions.pair_weights,
     method: Method = PenaltyOptions.method,
     reduction: Reduction = PenaltyOptions.reduction,
-) -> Call:
-    """Checks what a function was given; halves to float32, a tensor alpha into the weights."""
+) -> Checked:
+    """Refuses what does not fit. Of the weights it looks at shapes, dtypes and devices alone."""
     hops = check_options(hops, per_hop, norm, hop_weights, method, reduction)
     check_weight_hh(weight_hh)
     device = weight_hh.device.type
@@ -83,15 +100,22 @@ def prepare(
         check_weight("weight_out", weight_out, weight_hh)
     batch = common_batch(weight_hh, weight_in, weight_out)
     alpha = check_alpha(alpha, weight_hh, batch)
-    dtype = weight_hh.dtype
-
     if hop_weights is not None:
         hop_weights = check_hop_weights(hop_weights, weight_hh, hops, batch)
     if pair_weights is not None:
         n = weight_hh.shape[-1]
         pairs = n if weight_out is None else weight_out.shape[-2], n if weight_in is None else weight_in.shape[-1]
         pair_weights = check_pair_weights(pair_weights, weight_hh, pairs, batch)
+    weights, factors = (weight_hh, weight_in, weight_out), (hop_weights, pair_weights)
+    return Checked(*weights, *factors, alpha, hops, rectify, per_hop, Norm[norm], method, batch)
 
+
+def prepare(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, **options: Any) -> Call:
+    """Checks what a function was given; halves to float32, a tensor alpha into the weights."""
+    given = check(weight_hh, weight_in, weight_out, **options)
+    weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha = given[:6]
+    batch = given.batch
+    dtype = weight_hh.dtype
     if dtype in _HALVES:
         weight_hh = weight_hh.float()
         weight_in = None if weight_in is None else weight_in.float()
@@ -124,7 +148,7 @@ def prepare(
         if isinstance(given_alpha, Tensor) and given_alpha.dim() > 0:
             given_alpha = _flatten(given_alpha, batch, 0)
     graph = weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha
-    return Call(*graph, hops, rectify, per_hop, Norm[norm], method, given_alpha, given_hh, batch, dtype)
+    return Call(*graph, *given[6:11], given_alpha, given_hh, batch, dtype)
 
 
 def _autocast(weight_hh: Tensor, *weights: Tensor | None) -> list[Tensor | None]:

@@ -101,13 +101,13 @@ class NetworkModule(nn.Module):
         if options["method"] == "inverse":
             raise ValueError("method must be 'auto' or 'series' for a network that runs, got 'inverse'")
         if isinstance(network, GivenWeights):
-            weights = network.read()
+            weights = network.read(for_run=True)
             gains = read_weight("gains", given, network.model)
             gains = gains.detach() if detached else gains
             like = weights[0]
             walks = walks_of_gains(weights, gains, alpha=alpha, rectify=options["rectify"], leak=leak)
         else:
-            layers = network.read()
+            layers = network.read(for_run=True)
             like = layers[1][0][0].recurrent
             walks = walks_of_run(
                 *layers, run, alpha=alpha, rectify=options["rectify"], leak=leak, gains=gains, detached=detached

@@ -14,6 +14,7 @@ from rrnn_ext.infinite import lapack
 from rrnn_ext.infinite.knowledge import Knowledge, known_of
 from rrnn_ext.infinite.margins import RADIUS_ROUNDING
 from rrnn_ext.infinite.operands import DenseOperand
+from rrnn_ext.sharded.gathered import gathered
 from rrnn_ext.sparse.call import is_sparse
 from rrnn_ext.sparse.convergence import Cycles
 from rrnn_ext.sparse.operand import SparseOperand
@@ -74,6 +75,7 @@ def resolvent_info(
     if is_sparse(weight_hh):
         return _of_sparse(weight_hh, alpha, check_hops(hops), rectify)
     check_weight_hh(weight_hh)
+    weight_hh = gathered(weight_hh)
     hops = check_hops(hops)
     alpha = check_alpha(alpha, weight_hh, tuple(weight_hh.shape[:-2]))
     phi = weight_hh.detach().double()

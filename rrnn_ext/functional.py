@@ -13,6 +13,7 @@ from rrnn_ext._call import prepare, reduced, unflatten
 from rrnn_ext._modes import without_autocast
 from rrnn_ext._options import Method, NormName, Reduction, check_finite_hops
 from rrnn_ext.ops.penalty_value_and_grad import walk_penalty
+from rrnn_ext.sharded import is_sharded, over_ranks
 from rrnn_ext.sparse import route as sparse_route
 from rrnn_ext.sparse.call import is_sparse, prepare_sparse
 from rrnn_ext.sparse.pattern import SparseWeight
@@ -128,6 +129,8 @@ def resolvent_penalty(
             return walk_penalty(as_given)
         except RuntimeError:  # they do not fit one another: what follows says so in the user's words
             pass
+    if is_sharded(*weights, alpha):
+        return over_ranks(resolvent_penalty, weights, options)
     call = prepare(*weights, **options)
     with without_autocast(weight_hh.device.type):
         value = _route.penalty(call)
@@ -225,6 +228,8 @@ def resolvent(
         sparse = prepare_sparse(weight_hh, weight_in, weight_out, **options)
         with without_autocast(sparse.values.device.type):
             return sparse_route.total(sparse).to(sparse.dtype)
+    if is_sharded(weight_hh, weight_in, weight_out, alpha):
+        return over_ranks(resolvent, (weight_hh, weight_in, weight_out), options)
     call = prepare(weight_hh, weight_in, weight_out, **options)
     with without_autocast(weight_hh.device.type):
         return unflatten(_route.total(call), call, 2)
@@ -245,11 +250,13 @@ def hop_decomposition(
     Arguments and errors as of :func:`resolvent_penalty`.
     """
     hops = check_finite_hops(hops)
-    options: Any = {"alpha": alpha, "hops": hops, "rectify": rectify, "per_hop": True}
+    options: Any = {"alpha": alpha, "hops": hops, "rectify": rectify}
     if is_sparse(weight_hh):
-        sparse = prepare_sparse(weight_hh, weight_in, weight_out, **options)
+        sparse = prepare_sparse(weight_hh, weight_in, weight_out, **options, per_hop=True)
         with without_autocast(sparse.values.device.type):
             return sparse_route.hop_by_hop(sparse).to(sparse.dtype)
-    call = prepare(weight_hh, weight_in, weight_out, **options)
+    if is_sharded(weight_hh, weight_in, weight_out, alpha):
+        return over_ranks(hop_decomposition, (weight_hh, weight_in, weight_out), options)
+    call = prepare(weight_hh, weight_in, weight_out, **options, per_hop=True)
     with without_autocast(weight_hh.device.type):
         return unflatten(_route.hop_by_hop(call), call, 3)

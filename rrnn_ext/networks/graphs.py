@@ -20,6 +20,7 @@ from rrnn_ext.networks.leaks import in_layer, leaky, rows_of, widened
 from rrnn_ext.networks.readers import Layer, Reader, find_reader, read_layers
 from rrnn_ext.networks.readouts import READOUTS, find_readout, has_no_shape_yet, read_readout
 from rrnn_ext.networks.sources import WeightSource, check_name, check_source, describe, read_weight, step, unwrapped
+from rrnn_ext.sharded.gathered import gathered, gathered_for_runs
 from rrnn_ext.sparse.call import is_sparse
 
 Gains: TypeAlias = int | Literal["mean"] | WeightSource | None
@@ -87,10 +88,13 @@ class GivenWeights:
         self.weight_in = weight_in
         self.weight_out = weight_out
 
-    def read(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def read(self, *, for_run: bool = False) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """``for_run``: for a batch, of which each rank has one of its own where weights are sharded."""
         weight_hh = read_weight("weight_hh", self.weight_hh, self.model)
         weight_in = None if self.weight_in is None else read_weight("weight_in", self.weight_in, self.model)
         weight_out = None if self.weight_out is None else read_weight("weight_out", self.weight_out, self.model)
+        if for_run:
+            return gathered_for_runs(weight_hh), gathered_for_runs(weight_in), gathered_for_runs(weight_out)
         return weight_hh, weight_in, weight_out
 
     def weights(self) -> Mapping[str, Any]:
@@ -110,6 +114,7 @@ class GivenWeights:
                 "leak must be None for a sparse weight_hh: give it with its leak, whose edges are self-loops"
             )
         if leak is not None:
+            weight_hh, weight_in, weight_out = gathered(weight_hh), gathered(weight_in), gathered(weight_out)
             for name, weight in (("weight_in", weight_in), ("weight_out", weight_out)):
                 if weight is not None and weight.dtype != dtype:
                     raise TypeError(f"{name} must have the dtype of weight_hh, {dtype}, got {weight.dtype}")
@@ -160,9 +165,11 @@ class ModuleWeights:
         if gains is not None and gains != "mean" and not number:
             raise ValueError(f"gains must be 'mean' or a number of sequences, at least 1, got {gains!r}")
 
-    def read(self) -> tuple[Reader, list[list[Layer]], Tensor | None]:
-        """The module's reader, its layers' weights by direction, and the read-out's weight."""
+    def read(self, *, for_run: bool = False) -> tuple[Reader, list[list[Layer]], Tensor | None]:
+        """The module's reader, its layers' weights by direction, and the read-out's weight. ``for_run``: for a batch,
+        of which each rank has one of its own where weights are sharded."""
         reader = find_reader(step("rnn", "", self, "rnn"), self.model)
+        reader.for_run = for_run
         readout = find_readout(self.readout, self.model)
         layers = read_layers(reader)
         weight_out = None if readout is None else read_readout(readout, self.model, reader)
@@ -172,7 +179,7 @@ class ModuleWeights:
                 f"readout must be {like.dtype} on {like.device} like the weights of rnn, "
                 f"got {weight_out.dtype} on {weight_out.device}"
             )
-        return reader, layers, weight_out
+        return reader, layers, gathered_for_runs(weight_out) if for_run else weight_out
 
     def weights(self) -> Mapping[str, Any]:
         """By name."""
@@ -195,15 +202,15 @@ class ModuleWeights:
             for at, directions in enumerate(layers):
                 factor = in_layer(rows, at)
                 layers[at] = [
-                    Layer(leaky(layer.recurrent, factor), factor * widened(layer.incoming), layer.projection)
+                    Layer(leaky(gathered(layer.recurrent), factor), factor * widened(gathered(layer.incoming)))
                     for layer in directions
                 ]
-            weight_out = None if weight_out is None else widened(weight_out)
+            weight_out = None if weight_out is None else widened(gathered(weight_out))
         gates = () if len(reader.gates) == 1 else reader.gates
         only = layers[0][0]
         if reader.layers == 1 and reader.directions == 1 and only.projection is None:
             return Graphs(only.recurrent, only.incoming, weight_out, like.dtype, weights, gates=gates)
-        joint, choices = compose(reader, layers, weight_out, alpha, rectify)
+        joint, choices = compose(reader, layers, gathered(weight_out), alpha, rectify)
         return Graphs(*joint, like.dtype, weights, reader.layers, choices if len(choices) > 1 else (), gates)
 
     def __repr__(self) -> str:

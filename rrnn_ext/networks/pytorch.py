@@ -35,7 +35,8 @@ class TorchReader(Reader):
 
     def layer(self, at: int, direction: int) -> Layer:
         suffix = self._suffix(at, direction)
-        recurrent, incoming = self.read("weight_hh" + suffix), self.read("weight_ih" + suffix)
+        joined = len(self.gates) * self.layers * self.directions > 1  # weights that are taken apart or put together
+        recurrent, incoming = (self.read(name + suffix, whole=joined) for name in ("weight_hh", "weight_ih"))
         if len(self.gates) > 1:
             recurrent = recurrent.reshape(len(self.gates), -1, recurrent.shape[-1])
             incoming = incoming.reshape(len(self.gates), -1, incoming.shape[-1])

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from rrnn_ext.networks.running.steps import Vectors
 from rrnn_ext.networks.sources import find, read_attribute, refuse_quantised, unwrapped
+from rrnn_ext.sharded.gathered import gathered, gathered_for_runs
 
 
 class Layer(NamedTuple):
@@ -84,6 +85,7 @@ class Reader:
     def __init__(self, module: Any) -> None:
         self.module = module
         self.weights: dict[str, Tensor] = {}  # by their names, as `read` found them
+        self.for_run = False  # whether they are read for a batch, of which each rank has one of its own
 
     @property
     def size(self) -> int:
@@ -109,11 +111,14 @@ class Reader:
             "states, which the penalty of a stack that runs needs"
         )
 
-    def read(self, name: str) -> Tensor:
-        """The weight that the module's next forward will use, through pruning, parametrizations and such."""
+    def read(self, name: str, *, whole: bool = True) -> Tensor:
+        """The weight that the module's next forward will use, through pruning, parametrizations and such. One that is
+        sharded comes ``whole``, or else, of weights alone, as the DTensor that it is."""
         weight: Tensor = read_attribute("rnn", self.module, name)
         self.weights[name] = weight
-        return weight
+        if self.for_run:
+            return gathered_for_runs(weight)
+        return gathered(weight) if whole else weight
 
     def columns_of(self, weight: Tensor, direction: int) -> Tensor:
         """The columns of a weight that read one direction of a layer."""

@@ -13,6 +13,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from rrnn_ext.sharded.fsdp import sharded_parameter
 from rrnn_ext.sparse.pattern import SparseWeight
 
 WeightSource: TypeAlias = Tensor | Callable[[], Tensor] | str
@@ -58,7 +59,7 @@ def read(argument: str, source: object, model: nn.Module | None) -> Any:
         return read_attribute(argument, *_owner(argument, model, source), path=source)
     if isinstance(source, Tensor) or not callable(source):
         return source
-    return source()
+    return sharded_parameter(source())
 
 
 def read_weight(argument: str, source: WeightSource, model: nn.Module | None) -> Any:
@@ -76,12 +77,13 @@ def read_attribute(argument: str, module: nn.Module, name: str, path: str | None
     """The weight that the module's next forward will use.
 
     Pruning and the hook-based weight_norm and spectral_norm refresh the attribute only in forward: between a step of
-    the optimiser and that forward it is stale, so ask the hook. Parametrizations are properties, always fresh.
+    the optimiser and that forward it is stale, so ask the hook. Parametrizations are properties, always fresh. Of a
+    parameter that FSDP2 shards it is the sharded one, whatever stands in its place now.
     """
     if not torch.compiler.is_compiling() and not module._forward_pre_hooks and name not in module.__dict__:
         found = module._parameters.get(name)  # as nn.Module.__getattr__ finds it, in a third of the time
         if type(found) is nn.Parameter:
-            return found
+            return sharded_parameter(found)
     for hook in module._forward_pre_hooks.values():
         if isinstance(hook, BasePruningMethod) and hook._tensor_name == name:
             return hook.apply_mask(module)
@@ -98,7 +100,7 @@ def read_attribute(argument: str, module: nn.Module, name: str, path: str | None
             f"{argument} is read from the {name} of a {type(module).__name__} that has no shape yet: "
             "call its model once before"
         )
-    return value
+    return sharded_parameter(value)
 
 
 def find(argument: str, model: nn.Module, path: str) -> Any:

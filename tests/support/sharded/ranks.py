@@ -1,0 +1,100 @@
+"""A group of processes in which many cases are run, one after another: to start one takes seconds."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
+
+MODULES = ("support.sharded.functions", "support.sharded.wrappings")
+_TIMEOUT = timedelta(seconds=60)  # of a message: a rank that failed sends none
+
+
+class Ranks(NamedTuple):
+    """The group as a case sees it, from one of its ranks."""
+
+    rank: int
+    size: int
+    mesh: Any  # a DeviceMesh of one dimension
+
+    def place(self, weight: Tensor, *placements: Any) -> Any:
+        """A Parameter of the whole weight, which is the same on all ranks: a DTensor, or without placements a plain
+        one."""
+        from torch.distributed.tensor import distribute_tensor
+
+        own = weight.detach().clone()
+        return nn.Parameter(distribute_tensor(own, self.mesh, placements) if placements else own)
+
+    def agree(self, value: Tensor) -> None:
+        """AssertionError unless all ranks have the same bits."""
+        every: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(every, value.detach())
+        for other in every:
+            assert torch.equal(other, value), (other, value)
+
+
+Case = Callable[[Ranks], None]
+_cases: dict[str, Case] = {}
+
+
+def case(function: Case) -> Case:
+    """Registers what is to be run on every rank, under the function's name."""
+    _cases[function.__name__] = function
+    return function
+
+
+def names() -> list[str]:
+    for module in MODULES:
+        import_module(module)
+    return list(_cases)
+
+
+@cache
+def failures(size: int) -> dict[str, str]:
+    """By case, the tracebacks of the ranks on which it failed; run in a group of so many processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        spawn(_worker, args=(size, folder), nprocs=size)
+        found: dict[str, str] = {}
+        for rank in range(size):
+            for name, text in torch.load(f"{folder}/{rank}.pt").items():
+                found[name] = found.get(name, "") + f"\nrank {rank}: {text}"
+    return found
+
+
+def _worker(rank: int, size: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=size, timeout=_TIMEOUT
+    )
+    try:
+        torch.save(_run(rank, size), f"{folder}/{rank}.pt")
+        # Gloo's threads end with the group's last owner, which is to be nobody that lives until the interpreter ends.
+        gc.collect()
+        torch.distributed.barrier()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _run(rank: int, size: int) -> dict[str, str]:
+    from torch.distributed.device_mesh import init_device_mesh
+
+    ranks = Ranks(rank, size, init_device_mesh("cpu", (size,)))
+    failed = {}
+    for name in names():
+        try:
+            _cases[name](ranks)
+        except Exception:
+            failed[name] = traceback.format_exc()
+            break  # the other ranks are elsewhere now
+    return failed
