@@ -13,7 +13,7 @@ import torch
 
 import rrnn_ext
 from rrnn_ext import reference
-from rrnn_ext._call import prepare
+from rrnn_ext._call import check
 from rrnn_ext._options import Norm, NormName, PenaltyOptions
 
 DECLARED = {field.name: field.default for field in dataclasses.fields(PenaltyOptions)}
@@ -23,11 +23,11 @@ FEWER: dict[Callable[..., Any], set[str]] = {
     rrnn_ext.resolvent: {"per_hop", "norm", "pair_weights", "reduction"},
     rrnn_ext.hop_decomposition: {"per_hop", "norm", "hop_weights", "pair_weights", "method", "reduction"},
     rrnn_ext.resolvent_info: {"per_hop", "norm", "hop_weights", "pair_weights", "method", "reduction"},
-    prepare: set(),
+    check: set(),
     reference.resolvent_penalty: {"method"},
     reference.resolvent: {"per_hop", "norm", "pair_weights", "method", "reduction"},
 }
-REQUIRED = {rrnn_ext.hop_decomposition: {"hops"}, prepare: {"alpha", "hops", "rectify"}}
+REQUIRED = {rrnn_ext.hop_decomposition: {"hops"}, check: {"alpha", "hops", "rectify"}}
 
 
 def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -46,7 +46,7 @@ def test_signatures_name_the_options(function: Callable[..., Any]) -> None:
             assert parameter.default == DECLARED[name]
 
 
-@pytest.mark.parametrize("function", [rrnn_ext.resolvent_penalty, rrnn_ext.resolvent, prepare])
+@pytest.mark.parametrize("function", [rrnn_ext.resolvent_penalty, rrnn_ext.resolvent, check])
 def test_types(function: Callable[..., Any]) -> None:
     given = get_type_hints(function)
     assert {name: given[name] for name in keywords(function)} == {name: TYPES[name] for name in keywords(function)}
