@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-PACKAGES = ("jinja2", "matplotlib", "rich", "safetensors", "typer")  # the extra [reading]
+PACKAGES = ("jinja2", "matplotlib", "plotly", "rich", "safetensors", "typer")  # the extra [reading]
 
 
 def main() -> None:

@@ -19,11 +19,15 @@ from experiments.wiring.connectome import Connectome, ConnectomeError
 from experiments.wiring.influence import Influence, influence_of
 from experiments.wiring.pathways import Pathways
 from rrnn_ext.reading.exhibit import Exhibit
+from rrnn_ext.reading.explorer import Explorer, Graph, Words
 from rrnn_ext.reading.page import render
 from rrnn_ext.reading.sheet import Sheet
 
 SYNAPSES, WALKS = 6, 5
 RELAYS = 15
+EXPLORED = 128  # sources, and targets, that can be chosen on the page to turn pathways over
+EXPLORER = "explorer.html"
+CELLS = Words("source", "target", "cell", "synapses", "synapses: #", first=1, edges=1, revisit=False)
 SCORES, SCORED_CELLS = "Influence scores", 10
 SCORED = ("cell", "signed", "log signed", "unsigned", "log unsigned")
 
@@ -147,6 +151,20 @@ class Reading:
             found.append(figures.influence(self.connectome, self.influence))
         return found
 
+    def explorer(self) -> Explorer:
+        """The pathways of the sources and targets that matter most, to be turned over in a browser."""
+        own = self.pathways
+        sources, targets = (
+            each.sort().values for each in (own.leading_sources(EXPLORED), own.leading_targets(EXPLORED))
+        )
+        graph = Graph("all connections", own.between(sources, targets), self.connectome.wiring.weights)
+        about = (
+            f"{self.about} The weight of a connection is its share of the input of its cell. Shown are the "
+            f"{len(sources):,} sources from which, and the {len(targets):,} targets to which, most gets."
+        )
+        names = self.connectome.wiring.names
+        return Explorer("Pathways of a connectome", about, [graph], names, sources, targets, CELLS)
+
 
 def _file(sheet: Sheet) -> str:
     return sheet.title.lower().replace(" ", "_")
@@ -172,7 +190,8 @@ def _scores(influence: Influence, names: Sequence[str], cells: Tensor) -> list[l
 
 
 def write(reading: Reading, folder: Path) -> Path:
-    """The page, whole in one file, and each table and figure with its data beside it. Returns the page's path."""
+    """The page, whole in one file, and beside it one to turn pathways over, and each table and figure with its data.
+    Returns the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     exhibits = reading.exhibits()
     for sheet in reading.sheets:
@@ -189,8 +208,10 @@ def write(reading: Reading, folder: Path) -> Path:
         title="A connectome by its pathways",
         about=reading.about,
         reading=reading,
+        explorer=EXPLORER,
         exhibits={exhibit.name: exhibit for exhibit in exhibits},
     )
+    reading.explorer().write(folder / EXPLORER)
     page = folder / "report.html"
     page.write_text(text, encoding="utf-8")
     return page

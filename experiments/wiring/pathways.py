@@ -71,9 +71,9 @@ class Pathways:
         return strongest_walks(whole.wiring.weights, *ends, hops=self.synapses + 1, count=count, revisit=False)
 
     def between(self, sources: Tensor, targets: Tensor) -> Tensor:
-        """(targets, sources): exciting less inhibiting walks of 1 to ``synapses`` synapses between these cells."""
+        """(synapses, targets, sources): exciting less inhibiting walks of 1, 2, ... synapses between these cells."""
         weights = self.connectome.wiring.weights
-        return rrnn_ext.hop_decomposition(weights, sources, targets, hops=self.synapses + 1)[1:].sum(0)
+        return rrnn_ext.hop_decomposition(weights, sources, targets, hops=self.synapses + 1)[1:]
 
     def leading_targets(self, count: int) -> Tensor:
         """The numbers of the targets that most reaches over 1 to ``synapses`` synapses, the first one first."""

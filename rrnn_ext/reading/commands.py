@@ -27,6 +27,11 @@ Data = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(file_okay=False, help="Folder for a page, the tables and the pictures.")]
 
+Html = Annotated[
+    Path | None,
+    typer.Option(dir_okay=False, help="File for a page to turn the pathways over in a browser, whole in one file."),
+]
+
 
 @app.callback()
 def main() -> None:
@@ -42,6 +47,7 @@ def read(
     weight_out: WeightOut = None,
     data: Data = None,
     out: Out = None,
+    html: Html = None,
 ) -> None:
     """Read the pathways of a trained network: an RNN, GRU or LSTM with a linear read-out. With sequences, of the
     network as it runs on them."""
@@ -51,7 +57,10 @@ def read(
     except ValueError as error:  # what a user can do something about, in one sentence
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from error
-    tell(report, out, Console(highlight=False))
+    console = Console(highlight=False)
+    tell(report, out, console)
+    if html is not None:
+        console.print(f"To open in a browser: {report.explorer().write(html)}", soft_wrap=True)
 
 
 def tell(report: Report, out: Path | None, console: Console) -> None:

@@ -13,10 +13,12 @@ import rrnn_ext
 from rrnn_ext.networks.states import CheckpointError
 from rrnn_ext.reading import pictures
 from rrnn_ext.reading.exhibit import Exhibit
+from rrnn_ext.reading.explorer import Explorer, Graph
 from rrnn_ext.reading.lags import gini, hop_profile, hoyer, mean_lag
 from rrnn_ext.reading.network import Network
 from rrnn_ext.reading.page import render
 from rrnn_ext.reading.sheet import Sheet
+from rrnn_ext.reading.whole_graph import whole_graph
 
 _LAGS_AT_ONCE = 10  # in the terminal: they fit 80 columns whatever their shares
 
@@ -93,6 +95,16 @@ class Report:
             pictures.walks_by_lag({**self.beside, **walks}),
             pictures.shares_by_lag(walks, self.beside),
         ]
+
+    def explorer(self) -> Explorer:
+        """The same to be turned over in a browser: one page, to be written by its ``write``."""
+        network = self.network
+        weights = (network.weight_hh, network.weight_in, network.weight_out)
+        wholes = [whole_graph(*own) for own in zip(*weights, strict=True)]
+        edges = [*(whole.weights for whole in wholes), *[None] * (len(self.graphs) - len(wholes))]
+        graphs = [Graph(*one) for one in zip(self.graphs, self.walks, edges, strict=True)]
+        ends = wholes[0].inputs, wholes[0].outputs
+        return Explorer("A network by its walks", self.about, graphs, wholes[0].names, *ends)
 
     def show(self, console: Console) -> None:
         """Print the tables."""

@@ -73,9 +73,19 @@ def strongest_walks(
         raise ValueError("weight_hh must be finite, got NaN or Inf among its values")
     start, end = edges.indices()
     graph = _Graph(torch.searchsorted(start, torch.arange(n + 1)), end, edges.values())
-    reach = _reach(start, graph, targets.cpu(), n, hops)
+    best = reach(start, end, edges.values().abs(), targets.cpu(), n, hops)
     begins = sources.cpu().unique()
-    return [_search(graph, reach[: edges_left + 1], begins, count, revisit) for edges_left in range(hops)]
+    return [_search(graph, best[: edges_left + 1], begins, count, revisit) for edges_left in range(hops)]
+
+
+def reach(start: Tensor, end: Tensor, sizes: Tensor, targets: Tensor, n: int, hops: int) -> list[Tensor]:
+    """The largest product of ``sizes`` from each of n units to a target, over walks of 0, 1, ..., hops - 1 edges, each
+    from a ``start`` to an ``end``. Exchanged, start and end tell how sources reach each unit."""
+    found = [sizes.new_zeros(n).index_fill(0, targets, 1.0)]
+    for _ in range(1, hops):
+        onwards = sizes * found[-1][end]
+        found.append(onwards.new_zeros(n).scatter_reduce(0, start, onwards, "amax"))
+    return found
 
 
 class _Graph(NamedTuple):
@@ -96,34 +106,24 @@ def _check_units(name: str, units: Tensor, n: int) -> None:
         raise ValueError(f"{name} must be numbers of units from 0 to {n - 1}, got {int(outside[0])}")
 
 
-def _reach(start: Tensor, graph: _Graph, targets: Tensor, n: int, hops: int) -> list[Tensor]:
-    """The largest product of |weights| from each unit to a target, over walks of 0, 1, ..., hops - 1 edges."""
-    sizes = graph.weights.abs()
-    found = [sizes.new_zeros(n).index_fill(0, targets, 1.0)]
-    for _ in range(1, hops):
-        onwards = sizes * found[-1][graph.end]
-        found.append(onwards.new_zeros(n).scatter_reduce(0, start, onwards, "amax"))
-    return found
-
-
-def _search(graph: _Graph, reach: list[Tensor], sources: Tensor, count: int, revisit: bool) -> list[Walk]:
-    """The best walks of len(reach) - 1 edges."""
+def _search(graph: _Graph, best: list[Tensor], sources: Tensor, count: int, revisit: bool) -> list[Walk]:
+    """The best walks of len(best) - 1 edges; ``best`` is what :func:`reach` found."""
     # With revisits each way on leads to a walk as strong as its bound, so that only ``count`` of them can matter.
     most = count if revisit else None
     found: list[Walk] = []
-    bounds, order = _largest(reach[-1][sources], most)
+    bounds, order = _largest(best[-1][sources], most)
     begun: tuple[float, ...] = ()
     open_walks = [(-bound, (unit,), 1.0, begun) for bound, unit in zip(bounds, sources[order].tolist(), strict=True)]
     heapq.heapify(open_walks)
     while open_walks and len(found) < count:
         _, units, weight, edges = heapq.heappop(open_walks)
-        left = len(reach) - len(units)
+        left = len(best) - len(units)
         if left == 0:
             found.append(Walk(units, weight, edges))
             continue
         onwards = slice(int(graph.first[units[-1]]), int(graph.first[units[-1] + 1]))
         ends, weights = graph.end[onwards], graph.weights[onwards]
-        bounds, order = _largest(abs(weight) * weights.abs() * reach[left - 1][ends], most)
+        bounds, order = _largest(abs(weight) * weights.abs() * best[left - 1][ends], most)
         for bound, end, edge in zip(bounds, ends[order].tolist(), weights[order].tolist(), strict=True):
             if revisit or end not in units:
                 heapq.heappush(open_walks, (-bound, (*units, end), weight * edge, (*edges, edge)))

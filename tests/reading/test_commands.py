@@ -22,6 +22,8 @@ from rrnn_ext.reading import exhibit
 from rrnn_ext.reading.commands import app
 
 ROOT = Path(__file__).parents[2]
+# Packages without which some commands run, and one that does not.
+WHERE_NEEDED = {"plotly": ("model.pt", ["--html", "explorer.html"]), "safetensors": ("model.safetensors", [])}
 
 
 def invoke(*arguments: str, columns: int = 80) -> Result:
@@ -176,11 +178,12 @@ class TestWhatIsMissing:
 
     def test_the_command_names_the_extra(self, tmp_path: Path) -> None:
         path, _ = saved(tmp_path, nn.RNN(3, 5), 5)
+        argv = ["rrnn_ext", "read", str(path), "--steps", "3", "--out", str(tmp_path)]
         # sys.exit with a text prints it and ends with status 1; here one process meets every package's absence in turn.
         code = (
             "import runpy, sys\n"
-            f"sys.argv = ['rrnn_ext', 'read', '{path}', '--steps', '3', '--out', '{tmp_path}']\n"
-            f"for package in {[name for name in PACKAGES if name != 'safetensors']}:\n"
+            f"sys.argv = {argv}\n"
+            f"for package in {[name for name in PACKAGES if name not in WHERE_NEEDED]}:\n"
             "    ours = ('rrnn_ext.reading', 'rrnn_ext.plot')\n"
             "    for name in [n for n in sys.modules if n.partition('.')[0] == package or n.startswith(ours)]:\n"
             "        del sys.modules[name]\n"
@@ -193,18 +196,23 @@ class TestWhatIsMissing:
         )
         finished = self.python(code)
         lines = [line for line in finished.stdout.splitlines() if "needs" in line]
-        expected = [f"python -m rrnn_ext needs {name}: pip install rrnn_ext[reading]" for name in PACKAGES]
-        assert lines == [line for line in expected if "safetensors" not in line], finished.stdout + finished.stderr
+        expected = [
+            f"python -m rrnn_ext needs {name}: pip install rrnn_ext[reading]"
+            for name in PACKAGES
+            if name not in WHERE_NEEDED
+        ]
+        assert lines == expected, finished.stdout + finished.stderr
 
-    def test_safetensors_is_missed_where_it_is_needed(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("package", WHERE_NEEDED)
+    def test_what_is_missed_where_it_is_needed(self, tmp_path: Path, package: str) -> None:
+        saved(tmp_path, nn.RNN(3, 5), 5)
         (tmp_path / "model.safetensors").touch()
-        finished = self.python(
-            "import runpy, sys; sys.modules['safetensors'] = None\n"
-            f"sys.argv = ['rrnn_ext', 'read', '{tmp_path / 'model.safetensors'}', '--steps', '3']\n"
-            "runpy.run_module('rrnn_ext', run_name='__main__')"
-        )
+        file, more = WHERE_NEEDED[package]
+        argv = ["rrnn_ext", "read", str(tmp_path / file), "--steps", "3", *more]
+        run = f"import runpy, sys; sys.modules[{package!r}] = None; sys.argv = {argv}\n"
+        finished = self.python(f"{run}runpy.run_module('rrnn_ext', run_name='__main__')")
         assert finished.returncode == 1
-        assert finished.stderr.splitlines()[-1] == "python -m rrnn_ext needs safetensors: pip install rrnn_ext[reading]"
+        assert finished.stderr.splitlines()[-1] == f"python -m rrnn_ext needs {package}: pip install rrnn_ext[reading]"
 
     def test_plots_name_the_extra(self) -> None:
         finished = self.python("import sys; sys.modules['matplotlib'] = None; import rrnn_ext.plot")

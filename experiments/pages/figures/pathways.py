@@ -67,7 +67,7 @@ def relays(pathways: Pathways) -> Exhibit:
 def between(pathways: Pathways) -> Exhibit:
     """The map from the sources to the targets that matter most."""
     sources, targets = pathways.leading_sources(MAPPED), pathways.leading_targets(MAPPED)
-    found = pathways.between(sources, targets)
+    found = pathways.between(sources, targets).sum(0)
     with style.context():
         figure = Figure(figsize=(style.WIDTH, _height(found)), layout="constrained")
         axes = figure.subplots()

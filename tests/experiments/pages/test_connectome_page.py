@@ -47,6 +47,8 @@ def test_writes_the_page_its_tables_and_figures(tmp_path: Path, monkeypatch: pyt
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
     assert "S → A → B ⊣ M" in page
+    assert 'href="explorer.html"' in page
+    assert "Pathways of a connectome" in (out / "explorer.html").read_text(encoding="utf-8")
     for name in ("by_synapses", "strongest", "relays", "map", "influence"):
         assert imread(out / f"{name}.png").shape[1] > 250
     assert page.count("data:image/png;base64,") == len(list(out.glob("*.png")))

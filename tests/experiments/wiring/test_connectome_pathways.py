@@ -74,10 +74,13 @@ def test_relays(pathways: Pathways, walks: Walks) -> None:
 def test_map(pathways: Pathways, walks: Walks) -> None:
     sources, targets = torch.tensor([1, 0]), torch.tensor([6, 1])
 
-    def net(source: int, target: int) -> float:
-        return sum(weight for units, weight in walks.items() if (units[0], units[-1]) == (source, target))
+    def net(*of: int) -> float:
+        return sum(weight for units, weight in walks.items() if (len(units) - 1, units[-1], units[0]) == of)
 
-    expected = [[net(source, target) for source in sources.tolist()] for target in targets.tolist()]
+    ends = targets.tolist(), sources.tolist()
+    expected = [
+        [[net(m, target, source) for source in ends[1]] for target in ends[0]] for m in range(1, pathways.synapses + 1)
+    ]
     torch.testing.assert_close(pathways.between(sources, targets), torch.tensor(expected, dtype=torch.float64))
 
 
