@@ -10,8 +10,8 @@ SANITIZED := build/sanitized
 EMULATED := build/emulated
 
 .DEFAULT_GOAL := build
-.PHONY: build test demo reproduce bench bench-sparse lint format sanitize emulate gpu gpu-build gpu-test gpu-sanitize gpu-bench wheel
-.PHONY: clean
+.PHONY: build test demo reproduce bench bench-sparse lint format sanitize emulate gpu gpu-short gpu-report gpu-dry
+.PHONY: wheel clean
 
 build: .venv/package.stamp
 	@$(BIN)/python setup.py --quiet build_ext --inplace
@@ -61,34 +61,29 @@ emulate: .venv/requirements.stamp
 	$(BIN)/python setup.py --quiet build --build-lib $(EMULATED)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider -o pythonpath="$(EMULATED) ." -m emulated -n auto tests
 
-# On a machine with a GPU: with $(PYTHON), its PyTorch and its packages as they are, as it is the machine that decides
-# which PyTorch fits. Examples: make gpu PYTHON=python3.12, make gpu-test TESTS="tests/ops -x"
-# Each part is run even if another one failed.
-gpu: gpu-build
-	@failed=; for part in gpu-test gpu-bench gpu-sanitize; do $(MAKE) $$part || failed="$$failed $$part"; done; \
-	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+# On a machine with a GPU, with $(PYTHON), its PyTorch and its packages as they are, as it is the machine that decides which
+# PyTorch fits. benchmarks/gpu/run.sh has the steps and says what they are; OUT gets what comes of them. gpu-short takes
+# eight minutes at most, gpu as long as everything takes. Examples: make gpu PYTHON=python3.12, make gpu-short OUT=found,
+# make gpu STEPS="build tests", and then, on any machine, make gpu-report OUT=found
+OUT ?= build/gpu
+gpu: export LIMIT := 36000
+gpu: export PATIENCE := 20
+gpu:
+	@PYTHON=$(PYTHON) benchmarks/gpu/run.sh $(OUT) $(STEPS); ended=$$?; $(MAKE) gpu-report && exit $$ended
 
-gpu-build: export RRNN_CUDA := 1
-gpu-build:
-	@$(PYTHON) -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "PyTorch sees no GPU: " + torch.__version__)'
-	$(PYTHON) setup.py --quiet build_ext --inplace
+gpu-short:
+	@PYTHON=$(PYTHON) benchmarks/gpu/run.sh $(OUT) $(STEPS)
 
-gpu-test: gpu-build
-	$(PYTHON) -m pytest --device cuda $(TESTS)
+gpu-report:
+	@$(PYTHON) -m benchmarks.gpu.report $(OUT)
 
-# Every tensor has memory of its own, so that memcheck sees where it ends.
-gpu-sanitize: export PYTORCH_NO_CUDA_MEMORY_CACHING := 1
-gpu-sanitize: gpu-build
-	@if command -v compute-sanitizer >/dev/null; then \
-		for tool in memcheck racecheck; do \
-			compute-sanitizer --tool $$tool --error-exitcode 1 \
-				$(PYTHON) -m pytest -p no:cacheprovider -q --timeout 0 --device cuda -k TestEveryKernel tests/ops/test_cuda.py \
-				|| exit 1; \
-		done; \
-	else echo "compute-sanitizer is not installed; nothing was checked"; fi
-
-gpu-bench: gpu-build
-	$(PYTHON) -m benchmarks.gpu
+# All of it without a GPU, on the emulated kernels: what the machine with one is to run must run.
+gpu-dry: export EMULATED := 1
+gpu-dry: export PATIENCE := 4
+gpu-dry: .venv/requirements.stamp
+	@rm -rf build/gpu-dry
+	@PYTHON=$(BIN)/python benchmarks/gpu/run.sh build/gpu-dry
+	@$(BIN)/python -m benchmarks.gpu.report build/gpu-dry
 
 wheel: .venv/requirements.stamp
 	rm -rf build/lib.* build/bdist.*

@@ -9,7 +9,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import rrnn_ext
 from benchmarks import floors, peers, problems
-from benchmarks.ledger import RECTIFIED, Ledger
+from benchmarks.ledger import Ledger
+from benchmarks.names import RECTIFIED
 from benchmarks.race import race
 
 

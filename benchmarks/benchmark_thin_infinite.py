@@ -8,7 +8,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import rrnn_ext
 from benchmarks import floors, peers, problems
-from benchmarks.ledger import THIN_INFINITE, Ledger
+from benchmarks.ledger import Ledger
+from benchmarks.names import THIN_INFINITE
 from benchmarks.race import race
 
 

@@ -9,7 +9,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import rrnn_ext
 from benchmarks import floors, peers, problems
-from benchmarks.ledger import THIN, Ledger
+from benchmarks.ledger import Ledger
+from benchmarks.names import THIN
 from benchmarks.race import race
 
 SIZES = (64, 128, 256, 512, 1024, 2048)

@@ -7,12 +7,13 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks import training_step
 from benchmarks.device import DEVICE
-from benchmarks.ledger import TRAINING_STEP, Ledger
+from benchmarks.ledger import Ledger
+from benchmarks.names import TRAINING_STEP
 from benchmarks.race import Race, in_turn
 
 
 @pytest.mark.quick
 @pytest.mark.parametrize("n", [256, 512, 1024])
 def test_training_step(benchmark: BenchmarkFixture, ledger: Ledger, n: int) -> None:
-    contenders = training_step.contenders(n, DEVICE, compile_too=n == 256)
+    contenders = training_step.Training(n, DEVICE).contenders(compile_too=n == 256)
     ledger.add(Race(TRAINING_STEP, training_step.shape(n), in_turn(benchmark, contenders)))

@@ -1,4 +1,4 @@
-"""What was measured, in order, and the names of the cases."""
+"""What was measured, in order."""
 
 from __future__ import annotations
 
@@ -7,16 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from benchmarks import device
+from benchmarks.names import STEP
 from benchmarks.race import Race
-from benchmarks.training_step import STEP
-
-THIN = "thin signed total"
-THIN_BATCH = "thin signed total, batched"
-THIN_INFINITE = "thin signed, infinite"
-RECTIFIED = "rectified total"
-RECTIFIED_INFINITE = "rectified, infinite"
-ALL_PAIRS_INFINITE = "all pairs, infinite"
-TRAINING_STEP = "training step"
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def rectified(peer: Penalty) -> Penalty:
     return penalty
 
 
-def compiled(peer: Penalty) -> Penalty:
+def compiled(peer: Penalty, *, backend: str = "inductor") -> Penalty:
     """``peer`` under torch.compile, for the one shape it is going to see.
 
     The caches of earlier shapes are dropped first: past a limit of recompilations Dynamo gives up on a function.
@@ -142,4 +142,4 @@ def compiled(peer: Penalty) -> Penalty:
     def penalty(*weights: Tensor) -> Tensor:
         return peer(*weights)
 
-    return torch.compile(penalty, dynamic=False, fullgraph=True)
+    return torch.compile(penalty, dynamic=False, fullgraph=True, backend=backend)

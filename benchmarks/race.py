@@ -9,27 +9,19 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from benchmarks import jax_peers
+from benchmarks.contenders import added_to_grad, check_agreement, gradients_added, value_and_gradient
 from benchmarks.device import now, quickest
 from benchmarks.floors import Work
+from benchmarks.names import COMPILED, DIRECT, JAX, OURS
 from benchmarks.peers import Penalty, compiled
-
-OURS = "rrnn_ext"  # through the loss: a value and autograd's gradients
-DIRECT = "accumulate_grad"
-COMPILED, JAX = "compiled ", "jax "  # prefixes of a peer's name
 
 ROUND_S = 4e-3  # a contender's share of a round is at least this long, so that the clock's grain does not matter
 BUDGET_S = 1.0  # of all rounds of one race, unless MIN_ROUNDS take longer
 MIN_ROUNDS, MAX_ROUNDS = 6, 40
-
-VALUE_RTOL = 1e-4
-
-Result = tuple[Tensor, tuple[Tensor, ...]]  # a value and its gradients
-Step = Callable[[], Result]
 
 
 @dataclass(frozen=True)
@@ -84,35 +76,6 @@ class Race:
     def floor_share(self) -> float | None:
         """The part of our time that the arithmetic alone would take."""
         return None if self.work is None else self.work.floor_s / self.times[self.best].minimum
-
-
-def value_and_gradient(penalty: Penalty, weights: tuple[Tensor, ...]) -> Step:
-    """One evaluation as training needs it: the penalty and its gradient for every weight."""
-
-    def step() -> tuple[Tensor, tuple[Tensor, ...]]:
-        value = penalty(*weights)
-        return value, torch.autograd.grad(value, weights)
-
-    return step
-
-
-def added_to_grad(accumulate: Penalty, weights: tuple[Tensor, ...]) -> Callable[[], Tensor]:
-    """The same without a graph: the value, and gradients that are added to those that the weights have."""
-    for weight in weights:
-        weight.grad = torch.zeros_like(weight)
-
-    def step() -> Tensor:
-        return accumulate(*weights)
-
-    return step
-
-
-def gradients_added(step: Callable[[], Tensor], weights: tuple[Tensor, ...]) -> Result:
-    """What one step of ``added_to_grad`` adds."""
-    before = [weight.grad.clone() for weight in weights if weight.grad is not None]
-    value = step()
-    after = [weight.grad for weight in weights if weight.grad is not None]
-    return value, tuple(new - old for new, old in zip(after, before, strict=True))
 
 
 def race(
@@ -202,18 +165,3 @@ def in_turn(
     for name in steps:
         benchmark.extra_info[name] = {"minimum_s": times[name].minimum, "median_s": times[name].median}
     return times
-
-
-def check_agreement(steps: Mapping[str, Step], gradient_rtol: float) -> None:
-    """Every contender computes our value and gradients; these by their norm, as one rounded sign of R is no error."""
-    value, gradients = steps[OURS]()
-    for name, step in steps.items():
-        peer_value, peer_gradients = step()
-        if not (peer_value - value).abs() <= VALUE_RTOL * value.abs():
-            raise AssertionError(f"{name} computes {peer_value.item()} where {OURS} computes {value.item()}")
-        for index, (peer_gradient, gradient) in enumerate(zip(peer_gradients, gradients, strict=True)):
-            error = ((peer_gradient - gradient).norm() / gradient.norm()).item()
-            if not error <= gradient_rtol:
-                raise AssertionError(
-                    f"gradient {index} of {name} and of {OURS} differ by {error:.1e} (> {gradient_rtol:.0e})"
-                )

@@ -7,25 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import device, floors, targets
-from benchmarks.ledger import (
+from benchmarks.ledger import Ledger, Memory, step_share
+from benchmarks.names import (
     ALL_PAIRS_INFINITE,
+    OURS,
     RECTIFIED,
     RECTIFIED_INFINITE,
+    STEP,
     THIN,
     THIN_BATCH,
     THIN_INFINITE,
     TRAINING_STEP,
-    Ledger,
-    Memory,
-    step_share,
 )
-from benchmarks.race import OURS, Race
-from benchmarks.tables import as_shape, as_table, as_time, today
-from benchmarks.training_step import STEP
+from benchmarks.race import Race
+from benchmarks.tables import DOCS, RESULTS, as_shape, as_table, as_time, today, write_between
 
 COMMAND = "python -m benchmarks"
-RESULTS = Path(__file__).parent / "results"
-DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
@@ -52,13 +49,6 @@ def write(ledger: Ledger) -> list[Path]:
     markdown_path.write_text(document(ledger).strip() + "\n")
     write_between(PAGE, BEGIN, END, f"{_short(ledger)}\n")
     return [json_path, markdown_path, PAGE]
-
-
-def write_between(page: Path, begin: str, end: str, text: str) -> None:
-    """Puts a text, which ends its last line, in the place of what a page has between two markers."""
-    before, rest = page.read_text(encoding="utf-8").split(begin, 1)
-    _, after = rest.split(end, 1)
-    page.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")
 
 
 def line(entry: Race | Memory) -> str:

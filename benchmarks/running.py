@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import rrnn_ext
+from benchmarks.device import DEVICE
 from benchmarks.tables import as_table, as_time
 
 UNITS, INPUTS, OUTPUTS, STEPS, COUNT, SEQUENCES = 256, 16, 8, 20, 64, 4
@@ -27,12 +28,14 @@ BUDGET_S = 4.0  # of the rounds of a cell
 class Setting:
     """A cell with a read-out, and the batch that it ran on."""
 
-    def __init__(self, kind: type[nn.RNNBase]) -> None:
+    def __init__(
+        self, kind: type[nn.RNNBase], *, units: int = UNITS, count: int = COUNT, device: torch.device = DEVICE
+    ) -> None:
         torch.manual_seed(0)
         make: Any = kind
-        self.rnn = make(INPUTS, UNITS, batch_first=True)
-        self.readout = nn.Linear(UNITS, OUTPUTS)
-        self.x = torch.randn(COUNT, STEPS, INPUTS)
+        self.rnn = make(INPUTS, units, batch_first=True).to(device)
+        self.readout = nn.Linear(units, OUTPUTS).to(device)
+        self.x = torch.randn(count, STEPS, INPUTS).to(device)
         with torch.no_grad():
             self.out, _ = self.rnn(self.x)
         self.weights = [*self.rnn.parameters(), self.readout.weight]
@@ -46,7 +49,7 @@ class Setting:
 
     def of_sequences(self) -> Tensor:
         """The mean over the sequences of ||sum_m dy_T / dx_{T-m}||_1."""
-        x = self.x[:: COUNT // SEQUENCES]
+        x = self.x[:: len(self.x) // SEQUENCES]
         return self._jacobians(x).sum(2).abs().sum() / len(x)
 
     def of_mean(self) -> Tensor:

@@ -23,11 +23,13 @@ from torch import Tensor
 
 import rrnn_ext
 from benchmarks import peers, sparse_peers
+from benchmarks.contenders import Result, Step, check_agreement, value_and_gradient
 from benchmarks.device import description, now
 from benchmarks.floors import sparse_total
 from benchmarks.memory import peak_beyond
+from benchmarks.names import OURS
 from benchmarks.peers import Penalty
-from benchmarks.race import OURS, ROUND_S, Race, Result, Step, Times, check_agreement, value_and_gradient
+from benchmarks.race import ROUND_S, Race, Times
 from benchmarks.sparse_graphs import dense_leaf, generated, half_full, larva, sides
 from benchmarks.sparse_report import Measured, as_lines, line, write
 from rrnn_ext.sparse import Pattern, SparseWeight

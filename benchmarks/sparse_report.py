@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import floors
-from benchmarks.race import OURS, Race
-from benchmarks.report import RESULTS
-from benchmarks.tables import as_shape, as_table, as_time, today
+from benchmarks.names import OURS
+from benchmarks.race import Race
+from benchmarks.tables import RESULTS, as_shape, as_table, as_time, today
 
 COMMAND = "python -m benchmarks.sparse"
 

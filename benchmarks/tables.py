@@ -1,9 +1,13 @@
-"""How tables, shapes, times and dates are written."""
+"""How tables, shapes, times and dates are written, and where results and their pages are."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -25,3 +29,10 @@ def as_time(seconds: float) -> str:
 
 def today() -> str:
     return datetime.date.today().isoformat()
+
+
+def write_between(page: Path, begin: str, end: str, text: str) -> None:
+    """Puts a text, which ends its last line, in the place of what a page has between two markers."""
+    before, rest = page.read_text(encoding="utf-8").split(begin, 1)
+    _, after = rest.split(end, 1)
+    page.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")

@@ -6,20 +6,24 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from benchmarks import floors
-from benchmarks.ledger import (
+from benchmarks.ledger import Ledger, step_share
+from benchmarks.names import (
     ALL_PAIRS_INFINITE,
+    COMPILED,
+    COMPILED_WITH,
+    DIRECT,
+    JAX,
+    OURS,
     RECTIFIED,
     RECTIFIED_INFINITE,
+    STEP,
     THIN,
     THIN_BATCH,
     THIN_INFINITE,
     TRAINING_STEP,
-    Ledger,
-    step_share,
 )
-from benchmarks.race import COMPILED, DIRECT, JAX, OURS, Race
+from benchmarks.race import Race
 from benchmarks.tables import as_shape, as_time
-from benchmarks.training_step import COMPILED_WITH, STEP
 
 HEADER = ("case", "target", "fastest rounds", "medians", "reached")
 STATISTICS = ("minimum", "median")

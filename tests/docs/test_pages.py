@@ -18,7 +18,8 @@ from support import pages
 from torch import Tensor
 
 import rrnn_ext
-from benchmarks import gpu_report, report
+from benchmarks import report
+from benchmarks.gpu import report as gpu_report
 from experiments.cli import app
 from rrnn_ext.reading import commands
 

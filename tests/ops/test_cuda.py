@@ -118,7 +118,7 @@ class TestWithoutAGPU:
 
 @needs_gpu
 class TestEveryKernel:
-    """Short, for compute-sanitizer too: `make gpu-sanitize` runs this class alone."""
+    """Short: benchmarks/gpu/run.sh has compute-sanitizer look at it."""
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
     @pytest.mark.parametrize("batch", [(), (3,)], ids=str)

@@ -19,6 +19,14 @@
 #include "cuda/kernels/chain_tiles.h"
 #include "cuda/kernels/chains.h"
 
+// A measurement compiles this file with a part of a hop left out, to learn what that part costs.
+#ifndef RRNN_HOP_GATHERS
+#define RRNN_HOP_GATHERS true
+#endif
+#ifndef RRNN_HOP_MULTIPLIES
+#define RRNN_HOP_MULTIPLIES true
+#endif
+
 namespace rrnn::cuda {
 
 using namespace chain_layout;
@@ -74,7 +82,7 @@ __device__ Vector<T> gather(const Chains<T>& chains, const Bundle<T>& bundle, in
 #pragma unroll
   for (int j = 0; j < kSize; ++j)
     if (exists && unit + j < chains.n) inflow.at[j] = inflow_of(chains, bundle, graph, step, c, unit + j);
-  if (exists && step > 0) {
+  if (RRNN_HOP_GATHERS && exists && step > 0) {
     const T* at = parts + static_cast<int64_t>(c) * padded_n + unit;
     const int64_t stride = static_cast<int64_t>(bundle.width) * padded_n;
     for (int first = shares.share(); first < count; first += shares.lanes * GatherShares::kLoads) {
@@ -233,8 +241,8 @@ __global__ void __launch_bounds__(kThreads) advance_chains_kernel(const __grid_c
       for (int index = 0; index < passes; ++index) {
         const Pass pass(index, plan, forward_groups, backward_groups);
         const int parts = pass.parts, own_group = warp / parts, own_part = warp % parts;
-        const bool does_rows = own_group < pass.forwards;
-        const bool does_columns = !does_rows && own_group < pass.forwards + pass.backwards;
+        const bool does_rows = RRNN_HOP_MULTIPLIES && own_group < pass.forwards;
+        const bool does_columns = RRNN_HOP_MULTIPLIES && !does_rows && own_group < pass.forwards + pass.backwards;
         const int backward_vectors = pass.backwards * vb;
 
         const int forward_sums = pass.forwards * vf * (region_columns / kPack);

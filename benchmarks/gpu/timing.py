@@ -1,4 +1,4 @@
-"""Times on a CUDA device: of the device by itself, and of one eager call as a caller waits for it."""
+"""Times on a GPU: of the device by itself, and of one eager call as a caller waits for it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
+
+from benchmarks.gpu.record import Times
+from benchmarks.gpu.where import EMULATED, synchronize
 
 Step = Callable[[], object]
 
@@ -17,27 +19,21 @@ ROUND_S = 4e-3  # calls are queued in rounds that take about as long
 ROUNDS = 15
 BUDGET_S = 1.0  # of all rounds of one measurement
 
-
-@dataclass(frozen=True)
-class Times:
-    """Medians, in seconds of one call."""
-
-    graph: float | None  # a replay of its CUDA graph; None where it cannot be captured
-    queued: float  # eager calls, queued one behind the other, by the device's clock
-    wall: float  # an eager call from an idle device to an idle device, by the host's clock
-
-    @property
-    def device(self) -> float:
-        return self.queued if self.graph is None else self.graph
+# PyTorch's allocator may believe that a capture which failed goes on: none is begun after it in this process.
+_capture_failed = False
 
 
-def measure(step: Step) -> Times:
-    """``step`` has run before; whatever it compiles is compiled."""
+def measure(step: Step, *, capture: bool = True) -> Times:
+    """``step`` has run before; whatever it compiles is compiled. Emulated, one call by the host's clock stands in."""
+    if EMULATED:
+        seconds = _once(step)
+        return Times(None, seconds, seconds)
     gc.collect()
     gc.disable()
     try:
-        replay = captured(step)
-        return Times(None if replay is None else queued(replay), queued(step), wall(step))
+        eager = queued(step), wall(step)
+        replay = captured(step) if capture and not _capture_failed else None
+        return Times(None if replay is None else queued(replay), *eager)
     finally:
         gc.enable()
         torch.cuda.synchronize()
@@ -45,6 +41,7 @@ def measure(step: Step) -> Times:
 
 def captured(step: Step) -> Step | None:
     """What replays the CUDA graph of ``step``, or None if PyTorch cannot capture it."""
+    global _capture_failed
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -57,6 +54,7 @@ def captured(step: Step) -> Step | None:
         with torch.cuda.graph(graph):
             step()
     except RuntimeError as error:
+        _capture_failed = True
         torch.cuda.synchronize()
         print(f"  no CUDA graph: {str(error).splitlines()[0]}", flush=True)
         return None
@@ -82,20 +80,23 @@ def queued(step: Step) -> float:
 
 
 def wall(step: Step) -> float:
-    def once() -> float:
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        step()
-        torch.cuda.synchronize()
-        return time.perf_counter() - start
+    first = min(_once(step), _once(step))
+    return statistics.median(_once(step) for _ in range(max(5, min(200, int(0.3 / first)))))
 
-    first = min(once(), once())
-    return statistics.median(once() for _ in range(max(5, min(200, int(0.3 / first)))))
+
+def _once(step: Step) -> float:
+    synchronize()
+    start = time.perf_counter()
+    step()
+    synchronize()
+    return time.perf_counter() - start
 
 
 def peak_bytes(step: Step) -> int:
-    """The most that PyTorch's allocator held during one call, all that was held before included."""
+    """The most that PyTorch's allocator held during one call, all that was held before included; 0 emulated."""
     step()
+    if EMULATED:
+        return 0
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()

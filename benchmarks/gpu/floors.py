@@ -11,28 +11,20 @@ rectified_total
 all_pairs_infinite
     6 n^3 flops a matrix: the inverse takes 2 n^3, the gradient Q' G Q' two products. 8 n^2 bytes a matrix: weight_hh
     read, the gradient written.
+sparse_total
+    For e edges: 6 e k (L - 1) flops. 2 (L - 1) passes over the edges, 8 bytes each, and 8 more for a gradient. The
+    vectors, which a cache may hold, are not counted.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 import torch
 
-from benchmarks.gpu_timing import queued
-
-FLOAT = 4
-
-
-@dataclass(frozen=True)
-class Work:
-    flops: float
-    bytes: float
-
-    @property
-    def floor_s(self) -> float:
-        return max(self.flops / matmul_rate(), self.bytes / copy_rate())
+from benchmarks.gpu.record import FLOAT, Rates, Recorder, Work
+from benchmarks.gpu.timing import measure
+from benchmarks.gpu.where import DEVICE, EMULATED, sized
 
 
 def thin_total(n: int, i: int, o: int, hops: int, batch: int = 1) -> Work:
@@ -48,20 +40,24 @@ def all_pairs_infinite(n: int, batch: int) -> Work:
     return Work(6.0 * n**3 * batch, 2.0 * FLOAT * n**2 * batch)
 
 
+def sparse_total(edges: int, width: int, hops: int) -> Work:
+    return Work(6.0 * edges * width * (hops - 1), 8.0 * edges * (2 * (hops - 1) + 1))
+
+
 def shared_bytes() -> int:
+    if EMULATED:
+        return 0
     device = torch.cuda.get_device_properties(torch.cuda.current_device())
     return int(device.multi_processor_count * device.shared_memory_per_multiprocessor)
 
 
-@functools.cache
-def copy_rate() -> float:
-    """Bytes a second, read and written ones counted, between two buffers of 1 GiB."""
-    source, target = torch.rand(2, 2**28, device="cuda")
-    return 2.0 * FLOAT * 2**28 / queued(functools.partial(target.copy_, source))
-
-
-@functools.cache
-def matmul_rate() -> float:
-    """Flops a second of torch.mm on 8192 x 8192 float32 matrices, TF32 off as PyTorch has it by default."""
-    a, b, c = torch.randn(3, 8192, 8192, device="cuda")
-    return 2.0 * 8192**3 / queued(functools.partial(torch.mm, a, b, out=c))
+def rates(recorder: Recorder) -> None:
+    """Between two buffers of 1 GiB, read and written bytes counted; torch.mm of 8192 x 8192 float32 matrices, TF32 off
+    as PyTorch has it by default."""
+    floats, n = sized(2**28, 2**10), sized(8192, 64)
+    source, target = torch.rand(2, floats, device=DEVICE)
+    copy = 2.0 * FLOAT * floats / measure(functools.partial(target.copy_, source), capture=False).queued
+    a, b, c = torch.randn(3, n, n, device=DEVICE)
+    matmul = 2.0 * n**3 / measure(functools.partial(torch.mm, a, b, out=c), capture=False).queued
+    found = Rates(copy, matmul)
+    recorder.line("rates", copy=found.copy, matmul=found.matmul)
