@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
+READING = "-e '.[reading]' && pip install -r experiments/requirements.txt"
+CLUSTER = "-e '.[cluster]'"
 OPTIONAL_PACKAGES = {
+    "dask": "dask",
+    "distributed": "distributed",
     "jinja2": "jinja2",
     "matplotlib": "matplotlib",
     "pandas": "pandas",
@@ -26,10 +30,8 @@ def main() -> None:
         package = OPTIONAL_PACKAGES.get((error.name or "").partition(".")[0])
         if package is None:
             raise
-        sys.exit(
-            f"python -m experiments needs {package}: "
-            "pip install --no-build-isolation -e '.[reading]' && pip install -r experiments/requirements.txt"
-        )
+        extra = CLUSTER if package in ("dask", "distributed") else READING
+        sys.exit(f"python -m experiments needs {package}: pip install --no-build-isolation {extra}")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +21,7 @@ from experiments.tasks import modular, problems
 from experiments.tasks.packages import MissingDataError
 from experiments.training import progress as progress_bar
 from experiments.training import regularisers, sweep
+from experiments.training.folders import BusyError
 from experiments.training.running import runs as running_networks
 from experiments.wiring.choice import chosen
 from experiments.wiring.connectome import ConnectomeError
@@ -28,11 +30,26 @@ from rrnn_ext.reading import CheckpointError, Network, commands
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 Names = list[str]
-SWEEP_ERRORS = (ValueError, sweep.BusyError)
+SWEEP_ERRORS = (ValueError, BusyError, sweep.LostError)
 
 
-def _known(kind: str, known: Iterable[str]) -> Callable[[str | list[str] | None], str | list[str] | None]:
-    """A check of an option's values, which answers unknown ones with the list of known ones."""
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="Address of a Dask scheduler, whose workers train: tcp://host:8786. Needs the extra `cluster`."),
+]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="So many processes of this machine to train in, in place of this one's threads. Needs the extra "
+        "`cluster`.",
+    ),
+]
+
+
+def _one_of(kind: str, known: Iterable[str], text: str) -> Any:
+    """An option whose --help lists its values, and so does the error for any other."""
     names = list(known)
 
     def check(given: str | list[str] | None) -> str | list[str] | None:
@@ -41,7 +58,7 @@ def _known(kind: str, known: Iterable[str]) -> Callable[[str | list[str] | None]
                 raise typer.BadParameter(f"no {kind} {name!r}; known: {', '.join(names)}")
         return given
 
-    return check
+    return typer.Option(help=f"{text} One of: {', '.join(names)}.", metavar=kind.upper(), callback=check)
 
 
 @app.callback()
@@ -49,7 +66,10 @@ def main() -> None:
     """Experiments with resolvent-regularised recurrent networks."""
 
 
-@app.command()
+@app.command(
+    help=f"Handwritten digits and one modular task ({', '.join(demonstration.TASKS)}): no penalty, and "
+    f"{', '.join(demonstration.REGULARISERS)} over a grid of strengths."
+)
 def demo(
     out: Annotated[
         Path, typer.Option(file_okay=False, help="Folder for figures, tables and networks; made if missing.")
@@ -57,7 +77,6 @@ def demo(
     updates: Annotated[int, typer.Option(min=1, help="Updates of the weights, for each network.")] = 600,
     seeds: Annotated[int, typer.Option(min=1, help="Networks for each penalty and strength.")] = 3,
 ) -> None:
-    """Handwritten digits and one modular task: no penalty, L1 and two resolvent penalties over a grid of strengths."""
     with _refusing(*SWEEP_ERRORS):
         demonstration.run(out, updates=updates, seeds=range(seeds), console=_console())
 
@@ -66,17 +85,11 @@ def demo(
 def run_sweep(
     task: Annotated[
         Names | None,
-        typer.Option(
-            help="Task; may be given several times. All modular tasks if left out.",
-            callback=_known("task", problems.PROBLEMS),
-        ),
+        _one_of("task", problems.PROBLEMS, "May be given several times; all modular tasks if left out."),
     ] = None,
     regulariser: Annotated[
         Names | None,
-        typer.Option(
-            help="Penalty; may be given several times. All if left out.",
-            callback=_known("regulariser", regularisers.REGULARISERS),
-        ),
+        _one_of("regulariser", regularisers.REGULARISERS, "Penalty; may be given several times; all if left out."),
     ] = None,
     beta: Annotated[
         list[float] | None,
@@ -88,15 +101,17 @@ def run_sweep(
     out: Annotated[
         Path, typer.Option(file_okay=False, help="Folder for results and weights; what it has is not trained again.")
     ] = Path("runs/sweep"),
+    scheduler: Scheduler = None,
+    workers: WorkerCount = None,
 ) -> None:
     """Train every task x penalty x strength x seed. A killed sweep goes on where it was."""
     chosen = task or [name for name in modular.TASKS if not name.endswith("-sparse")]
     names = regulariser or list(regularisers.REGULARISERS)
     console = _console()
-    with _refusing(*SWEEP_ERRORS):
+    with _refusing(*SWEEP_ERRORS), _hiring(scheduler, workers) as hire:
         settings = sweep.grid(chosen, names, beta or reproduce.DECADES, range(seeds), hidden=hidden, updates=updates)
         with progress_bar.bar(console) as on_progress:
-            records = sweep.run(out, settings, progress=on_progress)
+            records = sweep.run(out, settings, progress=on_progress, hire=hire)
     table = summaries.Table(records)
     for sheet in (tables.of_task(table, name, brief=True) for name in table.tasks):
         console.print(sheet.rich())
@@ -109,9 +124,7 @@ def analyse(
     checkpoint: commands.Checkpoint,
     task: Annotated[
         str,
-        typer.Option(
-            help="A modular task, whose optimum the network is compared with.", callback=_known("task", modular.TASKS)
-        ),
+        _one_of("task", modular.TASKS, "A modular task, whose optimum the network is compared with."),
     ],
     steps: commands.Steps = None,
     weight_hh: commands.WeightHh = None,
@@ -151,10 +164,12 @@ def run_reproduce(
         int, typer.Option(min=2, help="Networks without a penalty, for each task.")
     ] = reproduce.READ_SEEDS,
     updates: Annotated[int, typer.Option(min=1, help="Updates of the weights, for each network.")] = reproduce.UPDATES,
+    scheduler: Scheduler = None,
+    workers: WorkerCount = None,
 ) -> None:
     """The claims of the paper, each with the number here and a verdict: RESULTS.md and its figures."""
-    with _refusing(*SWEEP_ERRORS):
-        reproduce.run(runs, page, _console(), seeds=seeds, read_seeds=read_seeds, updates=updates)
+    with _refusing(*SWEEP_ERRORS), _hiring(scheduler, workers) as hire:
+        reproduce.run(runs, page, _console(), seeds=seeds, read_seeds=read_seeds, updates=updates, hire=hire)
 
 
 @app.command(name="spiking")
@@ -250,6 +265,23 @@ def redraw(
 
 def _console() -> Console:
     return Console(highlight=False)
+
+
+@contextmanager
+def _hiring(scheduler: str | None, workers: int | None) -> Iterator[sweep.Hire]:
+    """Who trains a sweep: the threads of this process, or Dask's workers."""
+    if scheduler is not None and workers is not None:
+        raise typer.BadParameter("--scheduler and --workers exclude each other")
+    if scheduler is None and workers is None:
+        yield sweep.threads
+        return
+    from experiments.training import cluster  # needs a package that other commands do without
+
+    with _refusing(cluster.ClusterError):
+        if scheduler is not None:
+            yield partial(cluster.scheduled, scheduler)
+        if workers is not None:
+            yield partial(cluster.processes, workers)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -17,12 +16,11 @@ from experiments.claims.verdicts import Claim
 from experiments.pages import exhibits
 from experiments.training import results
 from experiments.training.regularisers import UNPENALISED
-from experiments.training.results import Record, Setting
+from experiments.training.results import OPTIONS, Record
 from rrnn_ext.reading.page import render
 from rrnn_ext.reading.sheet import Sheet
 
 TEMPLATES = Path(__file__).parent / "templates"
-OPTIONS = [field.name for field in fields(Setting) if field.name not in ("task", "regulariser", "beta", "seed")]
 
 
 def write(folder: Path, page: Path) -> None:

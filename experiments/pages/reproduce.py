@@ -70,11 +70,12 @@ def run(
     seeds: int = SEEDS,
     read_seeds: int = READ_SEEDS,
     updates: int = UPDATES,
+    hire: sweep.Hire = sweep.threads,
 ) -> None:
-    """Trains what ``folder`` lacks, and writes ``page`` with its figures in a folder beside it."""
+    """Has what ``folder`` lacks trained, and writes ``page`` with its figures in a folder beside it."""
     planned = settings(seeds=seeds, read_seeds=read_seeds, updates=updates)
     with progress.bar(console) as on_progress:
-        records = sweep.run(folder, planned, progress=on_progress)
+        records = sweep.run(folder, planned, progress=on_progress, hire=hire)
     table = Table(records)
     drawn = {exhibit.name: exhibit for exhibit in exhibits.of_folder(folder, table)}
     judged = judge(table)

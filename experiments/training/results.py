@@ -1,8 +1,8 @@
 """What a sweep leaves behind of every network, in one folder: a line in results.jsonl, and its weights.
 
 A line is written after the weights that it speaks of, with all the lines of the networks that were trained beside it
-in one write. So a sweep that is killed leaves whole stacks, and at worst one line without an end, which
-:func:`load` takes as not written.
+in one write; weights are put in their place when they are whole. So a sweep that is killed leaves whole stacks, and at
+worst one line without an end, which :func:`load` takes as not written.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from experiments.training import stacked
+from experiments.training.folders import whole
 from experiments.training.regularisers import UNPENALISED
 from experiments.training.stacked import Networks
 
@@ -61,6 +62,12 @@ class Setting:
         for name in ("hidden", "updates", "batch", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+OPTIONS = tuple(
+    field.name for field in dataclasses.fields(Setting) if field.name not in ("task", "regulariser", "beta", "seed")
+)
+"""The attributes of settings that networks which are compared have in common."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +123,45 @@ def append(out: Path, records: Sequence[Record], networks: Networks, *, steps: i
     for index, record in enumerate(records):
         path = weights_path(out, record.setting)
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"state_dict": networks.select(index).state_dict(), "steps": steps}, path)
+        with whole(path) as file:
+            torch.save({"state_dict": networks.select(index).state_dict(), "steps": steps}, file)
     with _table(out).open("a+b") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)  # what a killed write left
         file.write("".join(_line(record) for record in records).encode())
         file.flush()
         os.fsync(file.fileno())
+
+
+def put_in_order(out: Path, settings: Sequence[Setting]) -> None:
+    """The records of ``out`` in the order of ``settings``, after those of others."""
+    places = {setting: place for place, setting in enumerate(settings)}
+    found = load(out)
+    ordered = sorted(found, key=lambda record: places.get(record.setting, -1))
+    if ordered != found:
+        with whole(_table(out)) as file:
+            file.write_text("".join(map(_line, ordered)), encoding="utf-8")
+
+
+def check_alike(out: Path, found: Iterable[Setting], asked: Iterable[Setting]) -> None:
+    """ValueError if networks of one task differ by more than their penalty and seed: they could not be compared.
+
+    Args:
+        out: the folder.
+        found: what it has.
+        asked: what is to be trained into it.
+    """
+    first = {setting.task: setting for setting in reversed([*found])}
+    for setting in asked:
+        before = first.get(setting.task, setting)
+        differing = [name for name in OPTIONS if getattr(setting, name) != getattr(before, name)]
+        if differing:
+            named = ", ".join(f"{name} = {getattr(before, name)}" for name in differing)
+            wanted = ", ".join(f"{name} = {getattr(setting, name)}" for name in differing)
+            raise ValueError(
+                f"{out} has networks of the task {setting.task} with {named}, and {wanted} was asked for: "
+                "choose another folder"
+            )
 
 
 def networks(out: Path, settings: Iterable[Setting]) -> Networks:

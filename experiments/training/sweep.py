@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from threading import Lock
-from typing import Any, NamedTuple
+from threading import Event, Lock
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from experiments.tasks import problems
 from experiments.training import loop, measures, regularisers, results, stacked
+from experiments.training.folders import alone
 from experiments.training.results import Record, Setting
 from experiments.training.stacked import Networks
 
 STACK = 48  # networks at most: more are not faster, and more is lost when the sweep is killed
 
 
-class BusyError(RuntimeError):
-    """Another sweep is writing into the same folder."""
+class LostError(RuntimeError):
+    """Stacks were lost with the workers that trained them; all others are recorded."""
 
 
 class Progress(NamedTuple):
@@ -64,47 +63,36 @@ def grid(
     ]
 
 
-def run(
-    out: Path, settings: Sequence[Setting], *, progress: Callable[[Progress], None] = lambda progress: None
-) -> list[Record]:
-    """The networks of ``settings``, in their order: those that ``out`` has, and the others after training them into it.
+class Finished(NamedTuple):
+    """A trained stack: its records, its networks in the same order, and the length of their sequences."""
 
-    A network is the same, to rounding, whatever it is trained beside. (Measured after 600 updates: the same bits in any
-    stack of two or more; alone, where PyTorch multiplies by other routines, a test error within 1e-4 of its own.)
-    ``progress`` is called after every update of a stack and when a stack is recorded, by one thread at a time.
-
-    As many stacks are trained at once as PyTorch has threads, each by one: the products are too small to be shared,
-    and threads that share them wait for one another at every one of them.
-
-    Raises:
-        ValueError: an unknown task or regulariser; a damaged results file.
-        BusyError: another sweep is writing into ``out``.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
-        records = {record.setting: record for record in results.load(out)}
-        pending = [setting for setting in dict.fromkeys(settings) if setting not in records]
-        follow = _Follower(pending, progress)
-        with single_threads() as threads, ThreadPoolExecutor(threads) as workers:
-            try:
-                finished = [workers.submit(_train, stack, follow) for stack in _stacks(pending)]
-                # In the order of the settings, so that the file does not depend on who is faster.
-                for stack in finished:
-                    new, networks, steps = stack.result()
-                    results.append(out, new, networks, steps=steps)
-                    records |= {record.setting: record for record in new}
-                    follow.recorded(len(new))
-            finally:
-                follow.stop()
-                workers.shutdown(cancel_futures=True)
-    return [records[setting] for setting in settings]
+    records: list[Record]
+    networks: Networks
+    steps: int
 
 
-def _train(stack: Sequence[Setting], follow: _Follower) -> tuple[list[Record], Networks, int]:
-    """Settings that differ by beta and seed alone, trained side by side: records, networks, length of the sequences."""
+class Workers(Protocol):
+    """Who trains stacks."""
+
+    @property
+    def lost(self) -> tuple[type[BaseException], ...]:
+        """What the future of a stack raises that was lost with its worker, and that may be trained again."""
+
+    def submit(self, stack: Sequence[Setting], on_update: Callable[[int], None]) -> Future[Finished]:
+        """Have :func:`train` called; ``on_update`` gets the number of updates done, now and then."""
+
+
+Hire = Callable[[], AbstractContextManager[Workers]]
+"""Workers for the length of a sweep: those who are still at work when it ends have to stop."""
+
+
+def train(stack: Sequence[Setting], on_update: Callable[[int], None]) -> Finished:
+    """Settings that differ by beta and seed alone, trained side by side; ``on_update`` gets the number of updates
+    done, after each."""
     common = stack[0]
     problem = problems.named(common.task)
     seeds = [setting.seed for setting in stack]
+    updates = iter(range(1, common.updates + 1))
     networks = loop.train(
         stacked.new_networks(seeds, inputs=problem.inputs, hidden=common.hidden, outputs=problem.outputs),
         {seed: loop.Examples(*problem.training_set(seed)) for seed in dict.fromkeys(seeds)},
@@ -114,37 +102,40 @@ def _train(stack: Sequence[Setting], follow: _Follower) -> tuple[list[Record], N
         updates=common.updates,
         batch=common.batch,
         learning_rate=common.learning_rate,
-        on_update=partial(follow.updated, stack),
+        on_update=lambda: on_update(next(updates)),
     )
     errors = loop.test_error(networks, loop.Examples(*problem.test_set())).tolist()
     measured = measures.of_networks(networks, problem)
-    return [Record(*of_one) for of_one in zip(stack, errors, measured, strict=True)], networks, problem.steps
+    return Finished([Record(*of_one) for of_one in zip(stack, errors, measured, strict=True)], networks, problem.steps)
 
 
-class _Follower:
-    """Keeps the progress of all threads, and ends them when the sweep ends early."""
+@contextmanager
+def threads() -> Iterator[Workers]:
+    """As many stacks at once as PyTorch has threads, each by one thread of this process: the products are too small to
+    be shared, and threads that share them wait for one another at every one of them."""
+    with single_threads() as count, ThreadPoolExecutor(count) as pool:
+        workers = _Threads(pool)
+        try:
+            yield workers
+        finally:
+            workers.stopped.set()
+            pool.shutdown(cancel_futures=True)
 
-    def __init__(self, pending: Sequence[Setting], progress: Callable[[Progress], None]) -> None:
-        self._state = Progress(0, len(pending), 0, sum(setting.updates for setting in pending), "")
-        self._progress = progress
-        self._lock = Lock()
-        self._stopped = False
 
-    def updated(self, stack: Sequence[Setting]) -> None:
-        if self._stopped:
-            raise CancelledError
-        with self._lock:
-            label = f"{stack[0].task}, {stack[0].regulariser}"
-            self._state = self._state._replace(work_done=self._state.work_done + len(stack), label=label)
-            self._progress(self._state)
+class _Threads:
+    lost: tuple[type[BaseException], ...] = ()
 
-    def recorded(self, networks: int) -> None:
-        with self._lock:
-            self._state = self._state._replace(networks_done=self._state.networks_done + networks)
-            self._progress(self._state)
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.stopped = Event()
+        self._pool = pool
 
-    def stop(self) -> None:
-        self._stopped = True
+    def submit(self, stack: Sequence[Setting], on_update: Callable[[int], None]) -> Future[Finished]:
+        def updated(done: int) -> None:
+            if self.stopped.is_set():
+                raise CancelledError
+            on_update(done)
+
+        return self._pool.submit(train, stack, updated)
 
 
 @contextmanager
@@ -158,6 +149,89 @@ def single_threads() -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
+def run(
+    out: Path,
+    settings: Sequence[Setting],
+    *,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    hire: Hire = threads,
+) -> list[Record]:
+    """The networks of ``settings``, in their order: those that ``out`` has, and the others after training them into it.
+
+    A network is the same, to rounding, whatever it is trained beside. (Measured after 600 updates: the same bits in any
+    stack of two or more; alone, where PyTorch multiplies by other routines, a test error within 1e-4 of its own.)
+    ``progress`` is called after updates of a stack and when a stack is recorded, by one thread at a time.
+
+    A stack is recorded when it is finished, and at the end of the sweep the records are put into the order of the
+    settings, so that the file does not depend on who is faster.
+
+    Args:
+        hire: who trains the stacks: the threads of this process if left out.
+
+    Raises:
+        ValueError: an unknown task or regulariser; a damaged results file; networks of one of the tasks in ``out`` that
+            were trained in another way.
+        BusyError: another sweep is writing into ``out``.
+        LostError: stacks were lost with their workers. All others are recorded.
+    """
+    with alone(out):
+        records = {record.setting: record for record in results.load(out)}
+        results.check_alike(out, records, settings)
+        pending = [setting for setting in dict.fromkeys(settings) if setting not in records]
+        follow = _Follower(pending, progress)
+        lost: dict[str, BaseException] = {}
+        with hire() as workers:
+            stacks = {workers.submit(stack, follow.stack(stack)): stack for stack in _stacks(pending)}
+            for finished in as_completed(stacks):
+                try:
+                    new, networks, steps = finished.result()
+                except workers.lost as error:
+                    lost[_label(stacks[finished])] = error
+                    continue
+                results.append(out, new, networks, steps=steps)
+                records |= {record.setting: record for record in new}
+                follow.recorded(len(new))
+        results.put_in_order(out, settings)
+    for label, reason in lost.items():
+        raise LostError(
+            f"workers were lost, and with them the networks of {'; '.join(lost)}. All others are in {out}; the same "
+            f"sweep again trains what is missing. ({label}: {reason or type(reason).__name__})"
+        ) from reason
+    return [records[setting] for setting in settings]
+
+
+class _Follower:
+    """Keeps the progress of all stacks."""
+
+    def __init__(self, pending: Sequence[Setting], progress: Callable[[Progress], None]) -> None:
+        self._state = Progress(0, len(pending), 0, sum(setting.updates for setting in pending), "")
+        self._progress = progress
+        self._lock = Lock()
+
+    def stack(self, stack: Sequence[Setting]) -> Callable[[int], None]:
+        """What is to be told how many updates the stack has behind it: fewer than before if it was begun anew."""
+        before = 0
+
+        def updated(done: int) -> None:
+            nonlocal before
+            with self._lock:
+                work_done = self._state.work_done + (done - before) * len(stack)
+                before = done
+                self._state = self._state._replace(work_done=work_done, label=_label(stack))
+                self._progress(self._state)
+
+        return updated
+
+    def recorded(self, networks: int) -> None:
+        with self._lock:
+            self._state = self._state._replace(networks_done=self._state.networks_done + networks)
+            self._progress(self._state)
+
+
+def _label(stack: Sequence[Setting]) -> str:
+    return f"{stack[0].task}, {stack[0].regulariser}"
+
+
 def _stacks(settings: Sequence[Setting]) -> Iterator[list[Setting]]:
     """Groups that differ by beta and seed alone, cut into parts of like size, STACK at most."""
     groups: dict[Setting, list[Setting]] = {}
@@ -166,14 +240,3 @@ def _stacks(settings: Sequence[Setting]) -> Iterator[list[Setting]]:
     for group in groups.values():
         size = math.ceil(len(group) / math.ceil(len(group) / STACK))
         yield from (group[start : start + size] for start in range(0, len(group), size))
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """No other sweep may write into ``out`` meanwhile; the lock ends with the process, however that ends."""
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(f"another sweep is writing into {out}: wait for it, or choose another folder") from error
-        yield

@@ -18,8 +18,9 @@ from typer.testing import CliRunner, Result
 
 from experiments.cli import app
 from experiments.pages import demo, reproduce
+from experiments.tasks import problems
 from experiments.tasks.modular import TASKS
-from experiments.training import results, sweep
+from experiments.training import folders, results, sweep
 from experiments.training.regularisers import REGULARISERS
 from rrnn_ext.reading import exhibit
 
@@ -255,14 +256,32 @@ class TestCommandLine:
         text = invoke("--help").output
         assert all(command in text for command in ("demo", "sweep", "analyse", "report", "reproduce", "redraw"))
         for command, options in {
-            "demo": ("--out", "--updates", "--seeds", "runs/demo"),
-            "sweep": ("--task", "--regulariser", "--beta", "--seeds", "--hidden", "--updates", "--out", "runs/sweep"),
+            "demo": ("digits", "lagged", "R-RNN per hop", "--out", "--updates", "--seeds", "runs/demo"),
+            "sweep": (
+                "--task",
+                "--regulariser",
+                "--beta",
+                "--seeds",
+                "--hidden",
+                "--updates",
+                "--out",
+                "runs/sweep",
+                "--workers",
+                "--scheduler",
+            ),
             "analyse": ("--steps", "--task", "--weight-hh", "--weight-in", "--weight-out", "--out"),
             "report": ("--runs", "--out", "runs/sweep"),
             "reproduce": ("--runs", "--page", "--seeds", "--read-seeds", "--updates", "runs/reproduce"),
         }.items():
             text = invoke(command, "--help").output
             assert all(option in text for option in options), command
+
+    @pytest.mark.parametrize(
+        ("command", "known"), [("sweep", [*problems.PROBLEMS, *REGULARISERS]), ("analyse", [*TASKS])]
+    )
+    def test_help_lists_the_choices(self, command: str, known: list[str]) -> None:
+        text = " ".join(invoke(command, "--help").output.replace("│", " ").split())
+        assert all(name in text for name in known)
 
     @pytest.mark.parametrize(
         "arguments",
@@ -304,7 +323,7 @@ class TestCommandLine:
 
     def test_says_that_another_sweep_is_at_work(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def busy(*_: object, **__: object) -> None:
-            raise sweep.BusyError("another sweep is writing")
+            raise folders.BusyError("another sweep is writing")
 
         monkeypatch.setattr(sweep, "run", busy)
         result = invoke("sweep", "--out", str(tmp_path))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +24,7 @@ from torch import nn
 
 from experiments.tasks import problems
 from experiments.training import results, sweep
+from experiments.training.folders import BusyError
 from experiments.training.results import Record, Setting
 from experiments.training.sweep import Progress
 
@@ -171,7 +175,8 @@ class TestSweep:
             deadline = time.monotonic() + 120
             while not results.load(tmp_path) and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
-            with pytest.raises(RuntimeError, match="another sweep is writing into"):
+            owner = rf"\(process {process.pid} on {re.escape(socket.gethostname())}\): wait for it"
+            with pytest.raises(BusyError, match=f"another sweep is writing into .* {owner}"):
                 sweep.run(tmp_path, SETTINGS)
         finally:
             os.kill(process.pid, signal.SIGKILL)
@@ -181,6 +186,59 @@ class TestSweep:
         settings = sweep.grid(["averaging"], ["none", "L1"], [1e-2], [0], **TINY)
         assert sweep.run(tmp_path, settings)[0] == first
         assert [record.regulariser for record in results.load(tmp_path)] == ["none", "L1"]
+
+    def test_two_at_once_leave_a_whole_folder(
+        self, finished: tuple[Path, list[Record], list[Progress]], tmp_path: Path
+    ) -> None:
+        """One of two processes that begin together trains; the other one is refused, and has written nothing."""
+        code = (
+            "import sys\n"
+            "from pathlib import Path\n"
+            "from experiments.training import folders, sweep\n"
+            "settings = sweep.grid(['averaging', 'lagged'], ['none', 'L1', 'R-RNN'], [1e-3, 1e-1], [0, 1], hidden=6, "
+            "updates=4)\n"
+            "print(flush=True)\n"
+            "input()\n"
+            "try:\n"
+            f"    sweep.run(Path({str(tmp_path)!r}), settings, progress=lambda p: p.networks_done or input())\n"
+            "except folders.BusyError:\n"
+            "    print('busy', flush=True)\n"
+            "else:\n"
+            "    print('trained', flush=True)\n"
+        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+        both = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(2)]  # type: ignore[call-overload]
+        for process in both:
+            process.stdout.readline()  # it has imported all
+        for process in both:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        # The one that is refused is told nothing more, and the one that trains goes on when it has been refused.
+        ready = select.select([process.stdout for process in both], [], [], 120)[0]
+        assert [file.readline() for file in ready] == ["busy\n"]
+        said = [process.communicate("\n" * 200, timeout=120)[0] for process in both]
+        assert sorted(said) == ["", "trained\n"]
+        assert (tmp_path / "results.jsonl").read_bytes() == (finished[0] / "results.jsonl").read_bytes()
+
+    def test_a_folder_of_other_networks_is_refused_before_training(
+        self, finished: tuple[Path, list[Record], list[Progress]]
+    ) -> None:
+        out, before = finished[0], (finished[0] / "results.jsonl").read_bytes()
+        asked = [replace(SETTINGS[-1], hidden=7, batch=64, beta=3.0)]
+        with pytest.raises(ValueError) as refused:  # noqa: PT011
+            sweep.run(out, asked, progress=lambda _: pytest.fail("trained"))
+        assert str(refused.value) == (
+            f"{out} has networks of the task lagged with hidden = 6, batch = 128, and hidden = 7, batch = 64 was asked "
+            "for: choose another folder"
+        )
+        assert (out / "results.jsonl").read_bytes() == before
+
+    def test_records_of_other_sweeps_stay_first(self, tmp_path: Path) -> None:
+        first, second = (sweep.grid([task], ["none", "L1"], [1e-2], [0, 1], **TINY) for task in ("lagged", "averaging"))
+        sweep.run(tmp_path, first)
+        sweep.run(tmp_path, [*second, first[0]])
+        found = [record.setting for record in results.load(tmp_path)]
+        assert found == [*first[1:], *second, first[0]]
 
     def test_large_groups_are_cut_evenly(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sweep, "STACK", 4)
