@@ -12,8 +12,9 @@ namespace rrnn {
 inline constexpr double kTolerance = 1.0 / 2048;
 
 // What is known of a graph's sum, in the dtype of the weights: that it converges and that what comes out is within
-// kTolerance of it, or nothing. (Weights that are not finite make NaN, about which there is nothing to prove.)
-inline constexpr int kOpen = 0, kProved = 1;
+// kTolerance of it, or nothing. (Weights that are not finite make NaN, about which there is nothing to prove.) kMended:
+// both, where the inverse that is fastest was not accurate enough and another way was taken.
+inline constexpr int kOpen = 0, kProved = 1, kMended = 2;
 
 // Numbers of either sign between 1/2 and 3/2, the same each time; of no pattern that a matrix could have too. Vectors
 // of them show the error of an inverse.

@@ -7,16 +7,15 @@ The proofs there are, in the order in which they are tried, and their flops for 
     balance       ||D^{-1} A D|| < 1 for a diagonal D                       200 n^2
     eigenvalues   |lambda| < 1 by more than rounding can have moved it      some 50 n^3
 
-The last one is not tried where so many units make it dear and an estimate of the radius is 1 or more. On a GPU to be
-clear would mean to wait; there one is computed whatever the matrix:
+The last one is not tried where so many units make it dear and an estimate of the radius is 1 or more.
 
-    powers        the norm, or ||A^m||^(1/m) < 1 for m up to 2^16           32 n^3
-
-Two native ops have a proof at hand, and leave the sum open where it is none, for the above to decide (on a GPU it is
-NaN):
+Two native ops have a proof at hand, and leave the sum open where it is none, for the above to decide:
 
     pathway       A x < x for the solution x > 0 of a nonnegative A         none more
     all_pairs     ||A^m||_F < 1, or the norm, of a graph in cache           2 n^3 each squaring
+
+On a GPU, where to look at what is clear would mean to wait, theirs are the only ones (rrnn_ext.infinite.unseen), and
+a sum that they leave open is NaN.
 
 How sure each of them has to be: rrnn_ext.infinite.margins, and for native ops csrc/common/convergence.h.
 """
@@ -36,7 +35,6 @@ from rrnn_ext.infinite.margins import (
     HOPELESS_AT_FIRST,
     PROBES,
     SHRUNK,
-    TF32_ROUNDING,
     UNDERESTIMATE,
     norm_rounding,
 )
@@ -52,7 +50,6 @@ _MANY_UNITS = 256  # above this, eigenvalues are for matrices that probably conv
 _VERY_MANY_UNITS = 1024  # above this, so are long chains
 _AIM = 0.8  # of what is shrunk, where images are expected to be next
 _BALANCING_SWEEPS = 40
-_SQUARINGS = 16  # of A, on a GPU: walks of 2^16 edges
 
 
 class Source(NamedTuple):
@@ -271,28 +268,3 @@ def _radius(a: Tensor) -> tuple[Tensor, Tensor]:
         radii.append(values.abs().amax())
         bounds.append((values.abs() + moved).amax())
     return torch.stack(radii).to(a.device), torch.stack(bounds).to(a.device)
-
-
-def surely_converges(a: Tensor) -> Tensor:
-    """(b,): whether rho < 1 was proved for each of ``a`` (b, n, n), by the same operations for all of them.
-
-    rho <= ||A^m||^(1/m) for every m, which goes up to 2^16 here. The norm, that of rows, may be sqrt(n) times
-    rho^m even where A is normal; the root leaves a factor of 1.00005 of that at n = 1000. Powers are kept at norm 1 and
-    their sizes as logarithms. Where there is NaN or Inf, nothing is proved.
-    """
-    size = _row_norm(a)
-    least = torch.minimum(size, _row_norm(a.mT))
-    power, log_radius = a, size.double().log()
-    for step in range(_SQUARINGS):
-        power = power / torch.where(size > 0, size, 1).unsqueeze(-1).unsqueeze(-1)
-        power = power @ power
-        size = _row_norm(power)
-        log_radius = log_radius + size.double().log() / 2 ** (step + 1)
-    rounding = norm_rounding(a.shape[-1], a.dtype)
-    tf32 = a.is_cuda and a.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
-    return (least < 1 - rounding) | (log_radius.exp() < 1 - rounding - (TF32_ROUNDING if tf32 else 0.0))
-
-
-def _row_norm(a: Tensor) -> Tensor:
-    """(b,): ||A||_inf."""
-    return torch.linalg.vector_norm(a, ord=1, dim=-1).amax(-1)

@@ -50,9 +50,6 @@ HOPELESS = 1.0
 # The radius by the eigenvalues, in float64: known to a few units of rounding only.
 RADIUS_ROUNDING = 1e-12
 
-# TF32's rounding of a product, with room.
-TF32_ROUNDING = 2e-3
-
 
 def norm_rounding(n: int, dtype: torch.dtype) -> float:
     """What rounding may have taken from a norm of n x n numbers, or from a bound of the radius, near 1."""

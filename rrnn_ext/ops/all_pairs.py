@@ -21,9 +21,8 @@ from rrnn_ext.ops._matrices import of_weight, pair_norm, phi, walk_size_derivati
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
 from rrnn_ext.ops.infinite_walks import between, infinite_walks_of_edges, without_the_empty_walk
 
-# The largest graph whose inverse one thread makes in cache; on a GPU, the largest one for our own kernels.
+# On the CPU, the largest graph whose inverse one thread makes in cache.
 _SMALL_GRAPH = 160
-_SMALL_GRAPH_CUDA = 1024
 # The largest one that LAPACK inverts as fast as products do.
 _LAPACK_GRAPH = 256
 
@@ -65,7 +64,7 @@ def all_pairs_norm(
     ResolventDivergenceError and ResolventConditionError; on CUDA the penalty is NaN instead.
     """
     source = source_of(weight_hh, alpha, given_hh, given_alpha, rectify)
-    if not _is_small(weight_hh):
+    if not _has_kernels(weight_hh):
         walks = _walks_by_products(weight_hh, alpha, source)
         if pair_weights is None and norm == Norm.l1:
             return torch.linalg.vector_norm(walks, ord=1, dim=(-2, -1)), walks  # in one pass
@@ -151,7 +150,7 @@ def _gradient(
     rectify: bool,
     norm: int,
 ) -> Tensor:
-    if _is_small(weight_hh):
+    if _has_kernels(weight_hh):
         return native.all_pairs_penalty_backward(grad, walks, weight_hh, pair_weights, alpha, rectify, norm)
     grad_walks = walk_size_derivative(walks, norm)
     if pair_weights is not None:
@@ -166,8 +165,8 @@ def _gradient(
     return grad_hh
 
 
-def _is_small(weight_hh: Tensor) -> bool:
-    return weight_hh.shape[-1] <= (_SMALL_GRAPH_CUDA if weight_hh.is_cuda else _SMALL_GRAPH)
+def _has_kernels(weight_hh: Tensor) -> bool:
+    return weight_hh.is_cuda or weight_hh.shape[-1] <= _SMALL_GRAPH
 
 
 def _inverse_by_halves(a: Tensor) -> Tensor:
@@ -193,8 +192,6 @@ def _walks_by_products(weight_hh: Tensor, alpha: float, source: Source) -> Tenso
     """A + A^2 + .. of (b, n, n), once that is proved to converge; NaN where A has a NaN or an infinity."""
     a = alpha * weight_hh
     a = a.abs_() if source.nonnegative else a
-    if a.is_cuda:
-        return _exact_walks(a, source, proved=False)
     prove_convergence(a, source)
     quick = _inverse_by_halves(a)
     poison = 0 * a.sum((-2, -1), keepdim=True)
@@ -210,8 +207,8 @@ def _walks_by_products(weight_hh: Tensor, alpha: float, source: Source) -> Tenso
     return walks + poison if not bool(poison.isfinite().all()) else walks
 
 
-def _exact_walks(a: Tensor, source: Source, proved: bool = True) -> Tensor:
-    return infinite_walks_of_edges(a, *source, series=False, proved=proved)
+def _exact_walks(a: Tensor, source: Source) -> Tensor:
+    return infinite_walks_of_edges(a, *source, series=False, proved=True)
 
 
 def all_pairs_penalty(call: Call) -> Tensor:

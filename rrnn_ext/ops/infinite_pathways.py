@@ -10,10 +10,10 @@ from torch import Tensor
 
 from rrnn_ext._call import Call, given_apart
 from rrnn_ext.infinite import deferred
-from rrnn_ext.infinite.convergence import Source, prove_convergence, source_of, surely_converges
-from rrnn_ext.infinite.lapack import Factorised
+from rrnn_ext.infinite.convergence import Source, prove_convergence, source_of
 from rrnn_ext.infinite.operands import DenseOperand
 from rrnn_ext.infinite.solve import both_by_factorisation, solve_both_ends
+from rrnn_ext.infinite.unseen import Inverse
 from rrnn_ext.ops._matrices import phi
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
 from rrnn_ext.ops.hop import hop_gradient
@@ -38,13 +38,16 @@ def infinite_pathways(
     ResolventDivergenceError and ResolventConditionError; on CUDA all of it is NaN instead where the sum was not proved
     to converge.
     """
-    a = _scaled(weight_hh, alpha, rectify).contiguous()  # the order of a sum is that of memory
-    source = source_of(weight_hh, alpha, given_hh, given_alpha, rectify)
-    x, y = _both_unseen(a, sources, targets) if a.is_cuda and a.numel() else _both(a, sources, targets, source)
+    if weight_hh.is_cuda and weight_hh.numel():
+        x, y = _both_unseen(weight_hh, sources, targets, alpha, rectify)
+    else:
+        a = _scaled(weight_hh, alpha, rectify).contiguous()  # the order of a sum is that of memory
+        source = source_of(weight_hh, alpha, given_hh, given_alpha, rectify)
+        x, y = _both(a, sources, targets, source)
     by_inputs = sources.shape[-1] <= targets.shape[-2]
     walks = product(targets.to(x.dtype), x) if by_inputs else product(y.mT, sources.to(y.dtype))
     # LAPACK's solutions lie column by column.
-    return walks.to(a.dtype), x.to(a.dtype).contiguous(), y.to(a.dtype).contiguous()
+    return walks.to(weight_hh.dtype), x.to(weight_hh.dtype).contiguous(), y.to(weight_hh.dtype).contiguous()
 
 
 def _scaled(weight_hh: Tensor, alpha: float, rectify: bool) -> Tensor:
@@ -61,13 +64,13 @@ def _both(a: Tensor, sources: Tensor, targets: Tensor, source: Source) -> tuple[
     return solve_both_ends(DenseOperand(a, source.in_float64), sources, targets.mT, both_by_factorisation, norm, ADVICE)
 
 
-def _both_unseen(a: Tensor, sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _both_unseen(
+    weight_hh: Tensor, sources: Tensor, targets: Tensor, alpha: float, rectify: bool
+) -> tuple[Tensor, Tensor]:
     """The same without a look at any value; NaN where it was not proved to converge."""
-    converges, finite = surely_converges(a), a.sum((-2, -1)).isfinite()  # NaN is what the CPU gives of NaN too
-    deferred.note(converges.logical_or(finite.logical_not()))
-    poison = torch.where(converges, 0.0, torch.nan).to(a.dtype)[:, None, None]
-    factorised = Factorised(a)
-    return factorised.solve(sources) + poison, factorised.solve_transposed(targets.mT) + poison
+    inverse = Inverse(weight_hh, alpha, rectify)
+    deferred.note(inverse.known)
+    return inverse.solve(sources), inverse.solve_transposed(targets.mT)
 
 
 @torch.library.register_fake("rrnn_ext::infinite_pathways")

@@ -10,16 +10,10 @@ from torch import Tensor
 
 from rrnn_ext._call import Call, given_apart
 from rrnn_ext.infinite import deferred
-from rrnn_ext.infinite.convergence import (
-    Source,
-    norm_of,
-    prove_convergence,
-    shrinking_power,
-    source_of,
-    surely_converges,
-)
+from rrnn_ext.infinite.convergence import Source, norm_of, prove_convergence, shrinking_power, source_of
 from rrnn_ext.infinite.operands import DenseOperand
 from rrnn_ext.infinite.solve import by_factorisation, by_series, solve
+from rrnn_ext.infinite.unseen import Inverse
 from rrnn_ext.ops._matrices import identity, phi
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch, python_op
 from rrnn_ext.ops.product import product
@@ -35,7 +29,7 @@ def infinite_walks(
     or (b,) in float64.
 
     Raises ResolventDivergenceError, unless it was ``proved`` to converge, and ResolventConditionError. On CUDA it is
-    NaN instead, and a series too is factorised: how many hops it needs, only its values could tell.
+    NaN instead, and a series too is an inverse: how many hops it needs, only its values could tell.
     """
     return _sum(a, b, Source(weights, alpha, nonnegative), series, proved)
 
@@ -55,7 +49,7 @@ def _sum(a: Tensor, b: Tensor | None, source: Source, series: bool, proved: bool
         return _sum(a.unsqueeze(0), start, one, series, proved).squeeze(0)
     a = a.contiguous()  # the order of a sum is that of memory
     if a.is_cuda and a.numel():
-        return _sum_unseen(a, b, proved).contiguous()  # cuSOLVER's solutions lie column by column
+        return _sum_unseen(a, b, proved).contiguous()
     proof = None if proved and not series else prove_convergence(a, source)
     start = identity(a) if b is None else b
     if a.numel() == 0 or start.numel() == 0:
@@ -79,14 +73,10 @@ def without_the_empty_walk(a: Tensor, inverse: Tensor) -> Tensor:
 
 def _sum_unseen(a: Tensor, b: Tensor | None, proved: bool) -> Tensor:
     """The same without a look at any value; NaN where it was not proved to converge."""
-    operand = DenseOperand(a, a.double)
-    solution = by_factorisation(operand)(a if b is None else b) + operand.poison()
-    if proved:
-        return solution
-    converges = surely_converges(a)
-    finite = a.sum((-2, -1)).isfinite()  # else there is nothing to prove, and NaN is what comes out on the CPU too
-    deferred.note(converges.logical_or(finite.logical_not()))
-    return torch.where(converges.unsqueeze(-1).unsqueeze(-1), solution, torch.nan)
+    inverse = Inverse(a)
+    if not proved:
+        deferred.note(inverse.known)
+    return inverse.walks if b is None else inverse.solve(b)
 
 
 @torch.library.register_fake("rrnn_ext::infinite_walks")

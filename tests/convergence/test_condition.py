@@ -10,6 +10,7 @@ import mpmath
 import pytest
 import torch
 from support.device import CUDA_EMULATED, DEVICE
+from support.skewed import skewed
 from torch import Tensor
 
 import rrnn_ext  # noqa: F401  (registers the ops)
@@ -102,17 +103,6 @@ def test_ordinary_pathways_are_found(n: int, radius: float, dtype: torch.dtype) 
     assert value == pytest.approx(exact, rel=1e-4)
 
 
-def skewed(n: int, radius: float, condition: float, seed: int) -> Tensor:
-    """With eigenvalues between -radius and radius, and eigenvectors of this condition."""
-    left, right = (
-        torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=generator(1000 * side + seed)))[0]
-        for side in (1, 2)
-    )
-    vectors = left @ torch.diag(torch.logspace(0, -condition, n, dtype=torch.float64)) @ right
-    values = torch.diag(torch.linspace(-radius, radius, n, dtype=torch.float64))
-    return vectors @ values @ torch.linalg.inv(vectors)
-
-
 def walks_of_all_pairs(a: Tensor) -> tuple[Tensor, Tensor, bool]:
     value, walks, converges = ops.all_pairs_penalty(a.unsqueeze(0).to(DEVICE), None, 1.0, False, False)
     return value[0].cpu().double(), walks[0].cpu().double(), bool(converges[0])
@@ -120,7 +110,8 @@ def walks_of_all_pairs(a: Tensor) -> tuple[Tensor, Tensor, bool]:
 
 @pytest.mark.parametrize("n", [2, 8, 32, 40] if CUDA_EMULATED else [2, 3, 8, 32, 64, 130])
 def test_an_inverse_that_lost_its_digits(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Powers are seen to shrink, and I - A is so near to a singular one that float32 cannot tell."""
+    """Powers are seen to shrink, and I - A is so near to a singular one that float32 cannot tell: CUDA kernels go on in
+    float64, those of the CPU leave it open."""
     wrong = 0
     # Bytes of shared memory. On the smaller chip, graphs of more than 32 units go by tiles.
     for chip in (227 << 10, 32 << 10) if CUDA_EMULATED else (0,):
@@ -135,7 +126,7 @@ def test_an_inverse_that_lost_its_digits(n: int, monkeypatch: pytest.MonkeyPatch
                 off = off or not (walks - exact).norm() <= TOLERANCE * exact.norm()
                 wrong += off
                 assert not (converges and off)
-    assert wrong > 0
+    assert wrong > 0 if NATIVE else wrong == 0
 
 
 @DTYPES

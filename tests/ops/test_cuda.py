@@ -75,7 +75,7 @@ class TestWithoutAGPU:
         monkeypatch.setattr(deferred, "note", lambda proved: None)
 
     @pytest.mark.parametrize("batch", [(), (2,)], ids=str)
-    @pytest.mark.parametrize("n", [40, 1100])  # by our own kernels between all pairs, and by PyTorch's
+    @pytest.mark.parametrize("n", [40, 1100])
     @every_side
     @every_option
     def test_nothing_is_looked_at(

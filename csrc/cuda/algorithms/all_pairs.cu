@@ -1,5 +1,6 @@
 // All pairs of graphs of any size, meant for some hundred units: proof of convergence by squarings in one launch (two
-// in float32), the inverse by halves, check and penalty in one launch, the gradient in two products.
+// in float32), the inverse by halves, check and penalty in one launch, the gradient in two products. Inverses that the
+// check finds inaccurate take Newton's iteration in float64 and another launch for the penalty.
 //
 // Per graph, for n units, s squarings (5 for spectral radius 0.9 and n = 256) and elements of e bytes:
 //   forward   2 n^3 (1 + s) flops, about n^2 (3 s + 12) e bytes, which mostly stay in the L2 cache;
@@ -12,6 +13,7 @@
 #include "cuda/algorithms/inverse_by_halves.h"
 #include "cuda/device/launch.h"
 #include "cuda/device/numbers.h"
+#include "cuda/kernels/newton.h"
 #include "cuda/kernels/powers.h"
 #include "cuda/kernels/product.h"
 #include "cuda/kernels/squarings.h"
@@ -23,7 +25,7 @@ template <typename T>
 __global__ void copy_edges(AllPairs<T> graphs, T* a) {
   const int64_t count = graphs.count * graphs.n * graphs.n, stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t e = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; e < count; e += stride)
-    a[e] = edge(graphs.weight_hh[e], graphs.alpha, graphs.rectify);
+    a[e] = graphs.template edge_of<T>(graphs.weight_hh[e]);
 }
 
 constexpr int kProbes = 4, kFinishThreads = 512;
@@ -49,53 +51,12 @@ __device__ T block_max(T value, T* pieces) {
   return value;
 }
 
-// m (n, n) becomes its inverse, with row pivoting, by one block: slow, and for graphs that halves do badly.
-template <typename T>
-__device__ void invert_with_pivots(T* m, int64_t n, T* row, T* column, int* pivots, T* pieces) {
-  for (int64_t k = 0; k < n; ++k) {
-    T largest = 0;
-    for (int64_t i = k + threadIdx.x; i < n; i += blockDim.x) {
-      const T size = magnitude(m[i * n + k]);
-      largest = largest < size ? size : largest;
-    }
-    largest = block_max(largest, pieces);
-    int64_t candidate = n;
-    for (int64_t i = k + threadIdx.x; i < n && candidate == n; i += blockDim.x)
-      if (magnitude(m[i * n + k]) == largest) candidate = i;
-    // The first one; the maximum of what is still above it, so that NaN leaves the diagonal.
-    const int64_t above = static_cast<int64_t>(block_max(static_cast<T>(n - candidate), pieces));
-    const int64_t pivot = above > 0 ? n - above : k;
-    const T scale = 1 / m[pivot * n + k];
-    __syncthreads();
-    for (int64_t j = threadIdx.x; j < n; j += blockDim.x) {
-      const T chosen = j == k ? T(1) : m[pivot * n + j];
-      m[pivot * n + j] = m[k * n + j];
-      m[k * n + j] = row[j] = chosen * scale;
-    }
-    if (threadIdx.x == 0) pivots[k] = static_cast<int>(pivot);
-    __syncthreads();
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
-      column[i] = i == k ? T(0) : m[i * n + k];
-      if (i != k) m[i * n + k] = 0;
-    }
-    __syncthreads();
-    for (int64_t e = threadIdx.x; e < n * n; e += blockDim.x) m[e] -= column[e / n] * row[e % n];
-    __syncthreads();
-  }
-  for (int64_t i = threadIdx.x; i < n; i += blockDim.x)
-    for (int64_t k = n; k-- > 0;) {
-      const T swapped = m[i * n + k];
-      m[i * n + k] = m[i * n + pivots[k]];
-      m[i * n + pivots[k]] = swapped;
-    }
-  __syncthreads();
-}
-
-// A block for each graph: looks at the inverse in walks, makes it anew where it is not good enough, takes the identity
-// off it, and adds up the penalty. images: (2 kProbes, n) of each graph; pivots: (n).
+// A block for each graph: looks at the inverse in walks, takes the identity off it, and adds up the penalty. An inverse
+// that is not good enough is left as it is and called kInaccurate in `states`, which say kOpen or kProved before. Or,
+// once those are `mended`, the same for them, without a look. images: (2 kProbes, n) of each graph.
 template <typename T>
 __global__ void __launch_bounds__(kFinishThreads, 1)
-    finish(AllPairs<T> graphs, const int* proofs, T* value, T* walks, T* converges, T* images, int* pivots) {
+    finish(AllPairs<T> graphs, int* states, bool mended, T* value, T* walks, T* converges, T* images) {
   SharedPieces shared(shared_memory());
   T* pieces = shared.take<T>(kFinishThreads / kWarp);
   double* sums = shared.take<double>(kFinishThreads / kWarp);
@@ -107,15 +68,15 @@ __global__ void __launch_bounds__(kFinishThreads, 1)
   walks += graph * size;
   images += graph * 2 * kProbes * n;
   T* residuals = images + kProbes * n;
-  pivots += graph * n;
 
-  bool good = proofs[graph] != kOpen, finite = true;
+  const int state = states[graph];
+  if (mended && state != kMended) return;
+  bool finite = true;
   double total = 0;
   // Part of what returns to unit i, (A X)_ii: X_ii - 1 would be nothing where the walks are small.
   const auto returns = [&](int64_t i, int first, int step) {
     T sum = 0;
-    for (int64_t m = first; m < n; m += step)
-      sum += edge(weights[i * n + m], graphs.alpha, graphs.rectify) * walks[m * n + i];
+    for (int64_t m = first; m < n; m += step) sum += graphs.template edge_of<T>(weights[i * n + m]) * walks[m * n + i];
     return sum;
   };
   const auto pass = [&] {
@@ -142,14 +103,13 @@ __global__ void __launch_bounds__(kFinishThreads, 1)
   };
   // r = (I - A) X z - z against X z: a backward stable inverse leaves a few units of rounding times sqrt(n) |A| |X|.
   // And X r, which is about the error.
-  bool stable = false, accurate = false;
-  const auto look = [&] {
+  const auto is_good = [&] {
     T residual = 0, largest = 0, error = 0;
     bool numbers = true;
     for (int i = warp; i < n; i += warps) {
       T image[kProbes] = {};
       for (int j = lane; j < n; j += kWarp) {
-        const T a = edge(weights[static_cast<int64_t>(i) * n + j], graphs.alpha, graphs.rectify);
+        const T a = graphs.template edge_of<T>(weights[static_cast<int64_t>(i) * n + j]);
         finite = finite && is_finite(a);
 #pragma unroll
         for (int p = 0; p < kProbes; ++p) image[p] += a * images[p * n + j];
@@ -183,29 +143,21 @@ __global__ void __launch_bounds__(kFinishThreads, 1)
     residual = block_max(residual, pieces);
     largest = block_max(largest, pieces);
     error = block_max(error, pieces);
-    stable = numbers && residual <= 16 * Powers<T>::kRounding * sqrt(static_cast<T>(n)) * largest;
-    accurate = numbers && error <= T(kProbeTolerance) * largest;
+    const bool stable = residual <= 16 * Powers<T>::kRounding * sqrt(static_cast<T>(n)) * largest;
+    return numbers && stable && error <= T(kProbeTolerance) * largest;
   };
   pass();
-  look();
-  if (good && finite && !stable) {
-    for (int64_t e = threadIdx.x; e < size; e += blockDim.x)
-      walks[e] = (e / n == e % n ? T(1) : T(0)) - edge(weights[e], graphs.alpha, graphs.rectify);
-    __syncthreads();
-    invert_with_pivots(walks, n, images, images + n, pivots, pieces);
-    pass();
-    look();
-  }
-  good = good && finite && accurate;
+  const bool good = mended || is_good(), proved = state != kOpen && finite;
   const double sum = block_sum(total, sums);
   if (threadIdx.x == 0) {
-    value[graph] = good ? static_cast<T>(sum) : not_a_number<T>();
-    converges[graph] = good || !finite ? kProved : kOpen;
+    value[graph] = good && proved ? static_cast<T>(sum) : not_a_number<T>();
+    converges[graph] = !finite ? kProved : good ? state : kOpen;
+    if (proved && !good) states[graph] = kInaccurate;
   }
-  if (good) {
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) walks[i * n + i] = returns(i, 0, 1);
-  } else {
+  if (!proved) {
     for (int64_t e = threadIdx.x; e < size; e += blockDim.x) walks[e] = not_a_number<T>();
+  } else if (good) {
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) walks[i * n + i] = returns(i, 0, 1);
   }
 }
 
@@ -215,7 +167,7 @@ __global__ void walk_gradient(AllPairs<T> graphs, const T* grad_value, const T* 
   const int64_t size = static_cast<int64_t>(graphs.n) * graphs.n, count = graphs.count * size;
   for (int64_t e = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; e < count;
        e += static_cast<int64_t>(gridDim.x) * blockDim.x) {
-    const T scale = graphs.alpha * grad_value[e / size];
+    const T scale = static_cast<T>(graphs.alpha) * grad_value[e / size];
     const T weight = graphs.pair_weights ? scale * graphs.pair_weights[graphs.own_pair_weights ? e : e % size] : scale;
     grad_walks[e] = weight * walk_size_derivative(walks[e], graphs.norm);
   }
@@ -230,36 +182,35 @@ dim3 element_blocks(int64_t elements) {
 template <typename T>
 struct InverseScratch {
   T *edges, *halves, *images;
-  int* pivots;
 
   InverseScratch(int64_t count, int64_t n, SharedPieces& scratch)
       : edges(scratch.take<T>(count * n * n)),
         halves(scratch.take<T>(halves_scratch(count, n))),
-        images(scratch.take<T>(count * 2 * kProbes * n)),
-        pivots(scratch.take<int>(count * n)) {}
+        images(scratch.take<T>(count * 2 * kProbes * n)) {}
 };
 
 }  // namespace
 
 template <typename T>
 int64_t all_pairs_scratch(const AllPairs<T>& graphs) {
-  SharedPieces proof(nullptr), settling(nullptr), inverse(nullptr);
-  for (SharedPieces* pieces : {&proof, &settling, &inverse}) pieces->take<int>(graphs.count);
+  SharedPieces proof(nullptr), settling(nullptr), inverse(nullptr), mending(nullptr);
+  for (SharedPieces* pieces : {&proof, &settling, &inverse, &mending}) pieces->take<int>(graphs.count);
   squaring<T>(graphs, false, nullptr, proof);
   squaring<double>(graphs, true, nullptr, settling);
   const InverseScratch<T> needs(graphs.count, graphs.n, inverse);
-  return std::max({proof.bytes(), settling.bytes(), inverse.bytes()});
+  newton<T>(graphs, nullptr, nullptr, mending);
+  return std::max({proof.bytes(), settling.bytes(), inverse.bytes(), mending.bytes()});
 }
 
-// Proof, proof in float64 and inverse follow one another in the same scratch, behind what the proofs have found.
+// Proof, proof in float64, inverse and mending follow one another in the same scratch, behind the states of the graphs.
 template <typename T>
 void all_pairs_forward(const AllPairs<T>& graphs, T* value, T* walks, T* converges, void* scratch,
                        cudaStream_t stream) {
   SharedPieces proof(static_cast<unsigned char*>(scratch));
-  int* proofs = proof.take<int>(graphs.count);
-  SharedPieces settling = proof, inverse = proof;
-  launch_squaring(squaring<T>(graphs, false, proofs, proof), stream);
-  if constexpr (!Powers<T>::kDecides) launch_squaring(squaring<double>(graphs, true, proofs, settling), stream);
+  int* states = proof.take<int>(graphs.count);
+  SharedPieces settling = proof, inverse = proof, mending = proof;
+  launch_squaring(squaring<T>(graphs, false, states, proof), stream);
+  if constexpr (!Powers<T>::kDecides) launch_squaring(squaring<double>(graphs, true, states, settling), stream);
 
   const InverseScratch<T> memory(graphs.count, graphs.n, inverse);
   launch(copy_edges<T>, {element_blocks(graphs.count * graphs.n * graphs.n), 256}, stream, graphs, memory.edges);
@@ -268,8 +219,13 @@ void all_pairs_forward(const AllPairs<T>& graphs, T* value, T* walks, T* converg
   SharedPieces shared(nullptr);
   shared.take<T>(kFinishThreads / kWarp);
   shared.take<double>(kFinishThreads / kWarp);
-  launch(finish<T>, {dim3(static_cast<unsigned>(graphs.count)), kFinishThreads, static_cast<size_t>(shared.bytes())},
-         stream, graphs, proofs, value, walks, converges, memory.images, memory.pivots);
+  const auto launch_finish = [&](bool mended) {
+    launch(finish<T>, {dim3(static_cast<unsigned>(graphs.count)), kFinishThreads, static_cast<size_t>(shared.bytes())},
+           stream, graphs, states, mended, value, walks, converges, memory.images);
+  };
+  launch_finish(false);
+  launch_newton(newton<T>(graphs, states, walks, mending), stream);
+  launch_finish(true);
 }
 
 template <typename T>

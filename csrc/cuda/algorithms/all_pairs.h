@@ -18,9 +18,15 @@ struct AllPairs {
   const T* weight_hh;     // (count, n, n)
   const T* pair_weights;  // (n, n), or (count, n, n), or null: ones
   bool own_pair_weights;  // the latter
-  T alpha;
+  double alpha;
   bool rectify;
   Norm norm;
+
+  // The element of A that is made of this weight, in the precision that is computed in.
+  template <typename In>
+  __device__ __forceinline__ In edge_of(T weight) const {
+    return edge(static_cast<In>(weight), static_cast<In>(alpha), rectify);
+  }
 };
 
 // value[b] = penalty of walks[b] = (I - A)^{-1} - I for A = alpha phi(W), converges[b] = kProved; or NaN and kOpen.

@@ -1,11 +1,12 @@
 // All pairs of graphs of up to 128 units, a block each, everything on chip: proof of convergence, inverse and penalty
-// in one launch, the gradient in another.
+// in one launch (in float32, and in float64 in a second one where float32 leaves it open), the gradient in another.
 //
 // Per graph, for n units, s squarings (5 for spectral radius 0.9 and n = 64) and elements of e bytes:
 //   forward   2 n^3 (1 + s) flops, 2 n^2 e bytes;   gradient  4 n^3 flops, 3 n^2 e bytes.
 // Floor times on an H100 (60 Tflop/s in float32, 3 TB/s) at s = 5, forward + gradient: 4096 of 32^2 36 + 28 us,
 // 1024 of 64^2 72 + 28 us.
 #include <algorithm>
+#include <type_traits>
 
 #include "common/edge.h"
 #include "cuda/algorithms/all_pairs.h"
@@ -123,42 +124,64 @@ struct ForwardMemory {
         pieces(shared.take<double>(TileShape<T, N>::kThreads / kWarp)) {}
 };
 
-template <typename T, int N>
-__global__ void __launch_bounds__(TileShape<T, N>::kThreads)
-    forward(AllPairs<T> graphs, T* value, T* walks, T* converges) {
+// Blocks of a multiprocessor: graphs of one warp each need all of its slots to hide their waits.
+template <int N>
+constexpr int kResident = N == 32 ? 32 : 1;
+
+// The vector of A at (i, j), with zeros outside (n, n).
+template <typename T, typename Given>
+__device__ __forceinline__ Vector<T> load_edges(const AllPairs<Given>& graphs, const Given* weights, int i, int j,
+                                                bool aligned) {
+  const int n = graphs.n, left = i < n ? n - j : 0;
+  Vector<T> piece;
+  if constexpr (std::is_same_v<T, Given>) {
+    piece = load_piece(weights + i * n + j, left, aligned);
+#pragma unroll
+    for (T& weight : piece.at) weight = graphs.template edge_of<T>(weight);
+  } else {
+#pragma unroll
+    for (int v = 0; v < Vector<T>::kSize; ++v)
+      piece.at[v] = v < left ? graphs.template edge_of<T>(weights[i * n + j + v]) : T(0);
+  }
+  return piece;
+}
+
+// In T. Where that is more than the precision of what is given, it does what was left open alone: that is rare.
+template <typename T, int N, typename Given>
+__global__ void __launch_bounds__(TileShape<T, N>::kThreads, kResident<N>)
+    forward(AllPairs<Given> graphs, Given* value, Given* walks, Given* converges) {
   using Shape = TileShape<T, N>;
   SharedPieces shared(shared_memory());
   const ForwardMemory<T, N> memory(shared);
   const int n = graphs.n;
   const int64_t graph = blockIdx.x, size = static_cast<int64_t>(n) * n;
-  const T* weights = graphs.weight_hh + graph * size;
+  if constexpr (!std::is_same_v<T, Given>)
+    if (converges[graph] != kOpen) return;
+  const Given* weights = graphs.weight_hh + graph * size;
   walks += graph * size;
 
+  const auto a = [&](int i, int j) { return graphs.template edge_of<T>(weights[i * n + j]); };
   bool finite = true;
   fill<T, N, false>(memory.matrix, n, [&](int i, int j) {
-    const T a = edge(weights[i * n + j], graphs.alpha, graphs.rectify);
-    finite = finite && is_finite(a);
-    return a;
+    const T element = a(i, j);
+    finite = finite && is_finite(element);
+    return element;
   });
   finite = __syncthreads_and(finite);
   const T norm = smaller_norm<T, N>(memory.matrix, n, memory.elimination.column);
   const bool dominant = norm < 1 - n * Powers<T>::kRounding;
-  const bool proved = dominant || powers_shrink<T, N>(memory.matrix, n, memory.pieces);
-  if (threadIdx.x == 0) converges[graph] = proved || !finite ? kProved : kOpen;
-  if (!finite || (!proved && Powers<T>::kDecides)) {
+  const auto end_without_a_number = [&](int knowledge) {
     fill_with_nan(walks, n * n);
-    if (threadIdx.x == 0) value[graph] = not_a_number<T>();
-    return;
-  }
+    if (threadIdx.x > 0) return;
+    value[graph] = not_a_number<Given>();
+    converges[graph] = knowledge;
+  };
+  if (!finite) return end_without_a_number(kProved);
+  if (!dominant && !powers_shrink<T, N>(memory.matrix, n, memory.pieces)) return end_without_a_number(kOpen);
 
   Tile<T, N> inverse;
-  const bool aligned = whole_vectors<T>(n, weights);
-  load_identity_minus(inverse, [&](int i, int j) {
-    Vector<T> piece = load_piece(weights + i * n + j, i < n ? n - j : 0, aligned);
-#pragma unroll
-    for (int v = 0; v < Shape::kVector; ++v) piece.at[v] = edge(piece.at[v], graphs.alpha, graphs.rectify);
-    return piece;
-  });
+  const bool aligned = whole_vectors<Given>(n, weights);
+  load_identity_minus(inverse, [&](int i, int j) { return load_edges<T>(graphs, weights, i, j, aligned); });
   gauss_jordan(inverse, n, !dominant, memory.elimination);
   __syncthreads();
   inverse.each_vector([&](int i, int j, const Vector<T>& piece) {
@@ -169,16 +192,9 @@ __global__ void __launch_bounds__(TileShape<T, N>::kThreads)
       if (j + v < n) row[memory.elimination.order[j + v]] = piece.at[v];
   });
   __syncthreads();
-  const auto a = [&](int i, int j) { return edge(weights[i * n + j], graphs.alpha, graphs.rectify); };
-  if (!is_accurate<T, N>(memory.matrix, n, a, memory.elimination.column, memory.elimination.row)) {
-    fill_with_nan(walks, n * n);
-    if (threadIdx.x == 0) {
-      value[graph] = not_a_number<T>();
-      converges[graph] = kOpen;
-    }
-    return;
-  }
-  const T* pairs = graphs.pair_weights;
+  if (!is_accurate<T, N>(memory.matrix, n, a, memory.elimination.column, memory.elimination.row))
+    return end_without_a_number(kOpen);
+  const Given* pairs = graphs.pair_weights;
   if (pairs && graphs.own_pair_weights) pairs += graph * size;
   T total = 0;
   for (int e = threadIdx.x; e < n * N; e += blockDim.x) {
@@ -189,46 +205,18 @@ __global__ void __launch_bounds__(TileShape<T, N>::kThreads)
       walk = 0;
       for (int m = 0; m < n; ++m) walk += a(i, m) * memory.matrix[m * Shape::kPitch + i];
     }
-    walks[i * n + j] = walk;
+    walks[i * n + j] = static_cast<Given>(walk);
     const T size_of_walk = walk_size(walk, graphs.norm);
     total += pairs ? weighed(pairs[i * n + j], size_of_walk) : size_of_walk;
   }
   const double sum = block_sum(static_cast<double>(total), memory.pieces);
-  if (threadIdx.x == 0) value[graph] = static_cast<T>(sum);
+  if (threadIdx.x > 0) return;
+  value[graph] = static_cast<Given>(sum);
+  converges[graph] = kProved;
 }
 
-// What float32 left open, in float64, unless there is no number to tell. That is rare, and needs fewer sizes.
+// The tile of float64 for what float32 leaves open, which needs fewer sizes.
 constexpr int settling_tile(int tile) { return tile < 64 ? 64 : tile; }
-
-template <int N>
-struct SettleMemory {
-  double *matrix, *pieces;
-
-  __host__ __device__ explicit SettleMemory(SharedPieces& shared)
-      : matrix(shared.take<double>(N * TileShape<double, N>::kPitch)),
-        pieces(shared.take<double>(TileShape<double, N>::kThreads / kWarp)) {}
-};
-
-template <int N>
-__global__ void __launch_bounds__(TileShape<double, N>::kThreads)
-    settle(AllPairs<float> graphs, float* value, float* walks, float* converges) {
-  SharedPieces shared(shared_memory());
-  const SettleMemory<N> memory(shared);
-  const int n = graphs.n;
-  const int64_t graph = blockIdx.x, size = static_cast<int64_t>(n) * n;
-  if (converges[graph] != kOpen) return;
-  const bool is_number = value[graph] == value[graph];
-  const float* weights = graphs.weight_hh + graph * size;
-  fill<double, N, false>(memory.matrix, n,
-                         [&](int i, int j) { return edge<double>(weights[i * n + j], graphs.alpha, graphs.rectify); });
-  __syncthreads();
-  if (is_number && powers_shrink<double, N>(memory.matrix, n, memory.pieces)) {
-    if (threadIdx.x == 0) converges[graph] = kProved;
-  } else {
-    fill_with_nan(walks + graph * size, n * n);
-    if (threadIdx.x == 0) value[graph] = not_a_number<float>();
-  }
-}
 
 template <typename T, int N>
 struct BackwardMemory {
@@ -240,7 +228,7 @@ struct BackwardMemory {
 
 // (Q' G) Q' with Q' and G in shared memory; Q' G takes the place of G.
 template <typename T, int N>
-__global__ void __launch_bounds__(TileShape<T, N>::kThreads)
+__global__ void __launch_bounds__(TileShape<T, N>::kThreads, kResident<N>)
     backward(AllPairs<T> graphs, const T* grad_value, const T* walks, T* grad_hh) {
   using Shape = TileShape<T, N>;
   SharedPieces shared(shared_memory());
@@ -252,7 +240,7 @@ __global__ void __launch_bounds__(TileShape<T, N>::kThreads)
   grad_hh += graph * size;
   const T* pairs = graphs.pair_weights;
   if (pairs && graphs.own_pair_weights) pairs += graph * size;
-  const T scale = graphs.alpha * grad_value[graph];
+  const T scale = static_cast<T>(graphs.alpha) * grad_value[graph];
 
   for (int e = threadIdx.x; e < N * N; e += blockDim.x) {
     const int i = e / N, j = e % N;
@@ -297,7 +285,7 @@ int64_t shared_bytes() {
 
 template <typename T, int N>
 bool fits() {
-  const int64_t settle_bytes = sizeof(T) == sizeof(float) ? shared_bytes<SettleMemory<settling_tile(N)>>() : 0;
+  const int64_t settle_bytes = sizeof(T) == sizeof(float) ? shared_bytes<ForwardMemory<double, settling_tile(N)>>() : 0;
   return std::max({shared_bytes<ForwardMemory<T, N>>(), shared_bytes<BackwardMemory<T, N>>(), settle_bytes}) <=
          device_properties().shared_per_block;
 }
@@ -332,12 +320,12 @@ void small_all_pairs_forward(const AllPairs<T>& graphs, T* value, T* walks, T* c
   with_tile<T>(graphs.n, [&](auto size) {
     constexpr int N = size;
     const size_t bytes = shared_bytes<ForwardMemory<T, N>>();
-    launch(forward<T, N>, {grid, TileShape<T, N>::kThreads, bytes}, stream, graphs, value, walks, converges);
+    launch(forward<T, N, T>, {grid, TileShape<T, N>::kThreads, bytes}, stream, graphs, value, walks, converges);
     if constexpr (sizeof(T) == sizeof(float)) {
       constexpr int kSettling = settling_tile(N);
-      const size_t settle_bytes = shared_bytes<SettleMemory<kSettling>>();
-      launch(settle<kSettling>, {grid, TileShape<double, kSettling>::kThreads, settle_bytes}, stream, graphs, value,
-             walks, converges);
+      const size_t settle_bytes = shared_bytes<ForwardMemory<double, kSettling>>();
+      launch(forward<double, kSettling, T>, {grid, TileShape<double, kSettling>::kThreads, settle_bytes}, stream,
+             graphs, value, walks, converges);
     }
   });
 }

@@ -6,6 +6,9 @@
 
 namespace rrnn::cuda {
 
+// Of a graph that was proved to converge and whose inverse is not accurate enough, before it is mended.
+inline constexpr int kInaccurate = 3;
+
 // Squaring doubles the relative error that rounding has left: few squarings in float32, which settle radii up to about
 // 1 - 2^-10, and many in float64, up to 1 - 2^-34. Both are told the square of a power's norm.
 template <typename T>

@@ -48,12 +48,14 @@ __global__ void __launch_bounds__(TileShape<T, kTile>::kThreads, kProductBlocks<
         square += run.squares[(half * run.group + graph) * tiles + t];
       return block_sum(square, pieces);
     };
-    for (int squarings = 0; squarings < Powers<T>::kSquarings; ++squarings) {
-      const int half = squarings % 2;
+    int half = 0;  // where the last powers are
+    for (int squarings = 0; squarings < Powers<T>::kSquarings; ++squarings, half ^= 1) {
       for (int t = blockIdx.x; t < here * tiles; t += gridDim.x) {
         const int graph = t / tiles, i0 = t % tiles / across * kTile, j0 = t % tiles % across * kTile;
         double square = square_of(graph, half);
-        if (Powers<T>::shrinks(square) || Powers<T>::leaves(square)) {
+        const bool done = Powers<T>::shrinks(square) || Powers<T>::leaves(square);
+        if (t % tiles == 0 && threadIdx.x == 0) run.open[half * run.group + graph] = !done;
+        if (done) {
           if (threadIdx.x == 0)
             run.squares[(half ^ 1) * run.group * tiles + t] = run.squares[half * run.group * tiles + t];
           continue;
@@ -70,12 +72,16 @@ __global__ void __launch_bounds__(TileShape<T, kTile>::kThreads, kProductBlocks<
         if (threadIdx.x == 0) run.squares[(half ^ 1) * run.group * tiles + t] = square;
       }
       grid_barrier();
+      bool open = false;
+      for (int graph = threadIdx.x; graph < here; graph += blockDim.x)
+        open = open || run.open[half * run.group + graph];
+      if (!__syncthreads_or(open)) break;
     }
     for (int graph = blockIdx.x; graph < here; graph += gridDim.x) {
-      const bool proved = Powers<T>::shrinks(square_of(graph, Powers<T>::kSquarings % 2));
+      const bool proved = Powers<T>::shrinks(square_of(graph, half));
       if (threadIdx.x == 0) run.proofs[first + graph] = proved ? kProved : kOpen;
     }
-    grid_barrier();
+    if (first + here < run.count) grid_barrier();
   }
 }
 

@@ -26,6 +26,7 @@ struct Squaring {
   // A power and the next one take turns.
   T* powers;        // (2, group, n, n)
   double* squares;  // (2, group, tiles): the sum of squares of each tile
+  int* open;        // (2, group): whether a graph is neither settled nor beyond hope
 
   __device__ T edge_at(int64_t e) const {
     return edge(singles ? static_cast<T>(singles[e]) : static_cast<T>(doubles[e]), alpha, rectify);
@@ -43,14 +44,16 @@ int squaring_group(int64_t count, int n) {
 template <typename T, typename Weight>
 Squaring<T> squaring(const AllPairs<Weight>& graphs, bool only_open, int* proofs, SharedPieces& scratch) {
   const int group = squaring_group<T>(graphs.count, graphs.n);
-  Squaring<T> run{graphs.count, graphs.n, nullptr, nullptr, graphs.alpha, graphs.rectify,
-                  only_open,    proofs,   group,   nullptr, nullptr};
+  Squaring<T> run{graphs.count,   graphs.n,  nullptr, nullptr, static_cast<T>(graphs.alpha),
+                  graphs.rectify, only_open, proofs,  group,   nullptr,
+                  nullptr,        nullptr};
   if constexpr (std::is_same_v<Weight, float>)
     run.singles = graphs.weight_hh;
   else
     run.doubles = graphs.weight_hh;
   run.powers = scratch.take<T>(2 * static_cast<int64_t>(group) * graphs.n * graphs.n);
   run.squares = scratch.take<double>(2 * group * tiles_across(graphs.n) * tiles_across(graphs.n));
+  run.open = scratch.take<int>(2 * group);
   return run;
 }
 

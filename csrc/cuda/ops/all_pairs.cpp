@@ -23,7 +23,7 @@ AllPairs<T> all_pairs(const Graphs& graphs, const PairWeights& pairs, const std:
           graphs.matrix<T>(0),
           pairs.of<T>(0),
           pair_weights && pair_weights->dim() == 3,
-          static_cast<T>(alpha),
+          alpha,
           rectify,
           norm};
 }
