@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -32,32 +33,43 @@ RECIPES = {
     if section
 }
 (MODEL,) = RECIPES.pop("Recipes")
-PROCESSES = {"DistributedDataParallel": None, "Lightning": "lightning", "Accelerate": "accelerate"}  # by package
+PROCESSES = {  # those for more than one process, by the blocks that it executes
+    "DistributedDataParallel": [("DistributedDataParallel", 0)],
+    "FSDP2": [("FSDP2", 0)],
+    "Lightning": [("Lightning", 0), ("Lightning", 2)],
+    "Lightning with FSDP2": [("Lightning", 0), ("Lightning with FSDP2", 0)],
+    "Accelerate": [("Accelerate", 0)],
+}
+PACKAGES = {recipe: recipe.split()[0].lower() for recipe in ("Lightning", "Lightning with FSDP2", "Accelerate")}
 STRENGTH = 0.05  # in place of the page's: the penalty moves the weights as much as the task does
 
 
-def execute(recipe: str, *blocks: int, **names: Any) -> dict[str, Any]:
-    """The names that are there after the page's first block and some of a recipe's, its first one if none is said."""
+def execute(*blocks: tuple[str, int], **names: Any) -> dict[str, Any]:
+    """The names that are there after the page's first block and these, each by its recipe and its place in it."""
     found: dict[str, Any] = {"__name__": "recipes"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         exec(MODEL, found)
         found |= {"beta": STRENGTH, **names}
-        for block in blocks or (0,):
+        for recipe, place in blocks:
             torch.manual_seed(1)  # the first weights are the same in every recipe
-            exec(RECIPES[recipe][block], found)
+            exec(RECIPES[recipe][place], found)
     return found
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
+    """Whole, also where a rank has a part of each."""
+    state = {name: weight.detach() for name, weight in model.state_dict().items()}
+    return {
+        name: weight.full_tensor() if isinstance(weight, DTensor) else weight.clone() for name, weight in state.items()
+    }
 
 
 def by_hand(
     *, batch_size: int = 16, order: Sequence[int] = range(64), clip: float | None = None, bfloat16: bool = False
 ) -> list[nn.Module]:
     """The model after each step, its penalty made of products of matrices; the first one is not trained."""
-    names = execute("A plain loop")
+    names = execute(("A plain loop", 0))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = names["Classifier"]()
@@ -92,7 +104,7 @@ def test_every_recipe_is_tested() -> None:
 
 
 def test_a_plain_loop() -> None:
-    found = execute("A plain loop")
+    found = execute(("A plain loop", 0))
     the_same(weights(found["model"]), by_hand()[-1])
     assert weights(found["model"]).keys() == weights(found["Classifier"]()).keys()
 
@@ -100,19 +112,19 @@ def test_a_plain_loop() -> None:
 def test_the_penalty_counts() -> None:
     """Without it the weights are others by more than what :func:`the_same` lets pass."""
     with pytest.raises(AssertionError):
-        the_same(weights(execute("A plain loop", beta=0.0)["model"]), by_hand()[-1], atol=IN_BFLOAT16)
+        the_same(weights(execute(("A plain loop", 0), beta=0.0)["model"]), by_hand()[-1], atol=IN_BFLOAT16)
 
 
 def test_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured and differentiated as for any backend; inductor is tested with the other ways to run."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    the_same(weights(execute("torch.compile")["model"]), by_hand()[-1])
+    the_same(weights(execute(("torch.compile", 0))["model"]), by_hand()[-1])
 
 
 def test_lightning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("lightning")
     monkeypatch.chdir(tmp_path)
-    found = execute("Lightning", 0, 1)
+    found = execute(("Lightning", 0), ("Lightning", 1))
     steps = by_hand(clip=1.0, bfloat16=True)
     average = AveragedModel(steps[0], multi_avg_fn=get_ema_multi_avg_fn(0.9))
     for step in steps[1:]:
@@ -125,7 +137,7 @@ def test_lightning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_neurogym_and_nn4n() -> None:
     pytest.importorskip("neurogym")
     pytest.importorskip("nn4n")
-    weak, strong = (execute("NeuroGym and nn4n", beta=beta) for beta in (0.0, 1.0))
+    weak, strong = (execute(("NeuroGym and nn4n", 0), beta=beta) for beta in (0.0, 1.0))
     assert strong["penalty"]().item() < 0.5 * weak["penalty"]().item()
     layer, head = strong["model"].recurrent_layer, strong["model"].readout_layer.weight
     w, u = layer.hidden_layer.weight, layer.input_layer.weight
@@ -155,14 +167,14 @@ class TestTwoProcesses:
 
     @pytest.mark.parametrize("recipe", PROCESSES)
     def test_take_the_steps_of_one(self, folder: Path, recipe: str) -> None:
-        pytest.importorskip(PROCESSES[recipe] or "torch")
+        pytest.importorskip(PACKAGES.get(recipe, "torch"))
         # Lightning and Accelerate take batch_size for that of a process. Lightning shuffles as DistributedSampler does.
         shuffled = torch.randperm(64, generator=torch.Generator().manual_seed(0)).tolist()
         expected = {
-            "DistributedDataParallel": partial(by_hand),
             "Lightning": partial(by_hand, batch_size=32, order=shuffled),
+            "Lightning with FSDP2": partial(by_hand, batch_size=32, order=shuffled),
             "Accelerate": partial(by_hand, batch_size=32, clip=1.0),
-        }[recipe]()[-1]
+        }.get(recipe, by_hand)()[-1]
         for rank in range(2):
             the_same(torch.load(folder / f"{recipe}-{rank}.pt"), expected)
 
@@ -175,9 +187,9 @@ def in_process(rank: int, folder: str, port: int) -> None:
     os.chdir(folder)
     torch.set_num_threads(1)
     try:
-        for recipe, package in PROCESSES.items():
-            if importlib.util.find_spec(package or "torch"):
-                found = execute(recipe, *({0, len(RECIPES[recipe]) - 1}))
+        for recipe, blocks in PROCESSES.items():
+            if importlib.util.find_spec(PACKAGES.get(recipe, "torch")):
+                found = execute(*blocks)
                 model = found["learner"].model if "learner" in found else found["model"]
                 torch.save(weights(model), f"{folder}/{recipe}-{rank}.pt")
                 del found, model
