@@ -11,7 +11,7 @@ EMULATED := build/emulated
 
 .DEFAULT_GOAL := build
 .PHONY: build test demo reproduce bench bench-sparse lint format sanitize emulate gpu gpu-short gpu-report gpu-dry
-.PHONY: wheel clean
+.PHONY: docs wheel clean
 
 build: .venv/package.stamp
 	@$(BIN)/python setup.py --quiet build_ext --inplace
@@ -34,6 +34,11 @@ bench: build
 # Sparse graphs up to 139,000 units: on the largest, autograd of a peer takes 20 GB.
 bench-sparse: build
 	$(BIN)/python -m benchmarks.sparse
+
+# The site, in build/docs/html: every code cell of every page is executed, and a warning is an error. The source is the
+# whole tree, so that pages beside the code are on it too.
+docs: build .venv/docs.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet -c docs -E -j auto -W --keep-going -n -d build/docs/doctrees . build/docs/html
 
 lint: .venv/requirements.stamp
 	$(BIN)/ruff check .
@@ -101,6 +106,10 @@ clean:
 		{ echo "Python's venv module is not installed; run: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.venv/docs.stamp: .venv/requirements.stamp docs/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	@touch $@
 
 # Built in place before the package is installed, so that what the compiler says is shown as it is.

@@ -39,7 +39,7 @@ class ResolventInfo(NamedTuple):
         lower_bound, upper_bound: of the spectral radius. By the eigenvalues both are spectral_radius, which is right
             but for rounding. By products alone they are certain where A is not negative, rounding included (Collatz &
             Wielandt, within strongly connected components). Where A has both signs no lower bound is known, 0, and the
-            upper one is certain where it is that of |A|, else it holds but for a probability below 1e-10 (Halko,
+            upper one is certain where it is that of ``|A|``, else it holds but for a probability below 1e-10 (Halko,
             Martinsson & Tropp 2011, Lemma 4.1, of powers of A), for weights chosen without regard to the probes.
     """
 

@@ -56,7 +56,8 @@ def resolvent_penalty(
             gradient.
         hops: the number of terms, >= 1: of the R-RNN, the length of the sequences. None: all walks, which have a sum
             where the spectral radius of alpha phi(W) is below 1.
-        rectify: phi = | |: the strength of walks, which then cannot cancel. Else phi is the identity.
+        rectify: phi(M) = ``|M|``, elementwise: the strength of walks, which then cannot cancel. Else phi is the
+            identity.
         per_hop: add the norms of the hops, which then cannot cancel one another; needs finite hops.
         norm: "l1", the sum of absolute values, or "l2", the sum of squares.
         hop_weights: (..., hops), constant factors of the hops; need finite hops. A hop of weight 0 takes no part.

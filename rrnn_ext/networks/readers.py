@@ -89,7 +89,7 @@ class Reader:
 
     @property
     def size(self) -> int:
-        """How many units of one direction of a layer are carried on and read: n, or p if they are projected."""
+        """How many units of one direction of a layer are carried on and read, n, or p if they are projected."""
         raise NotImplementedError(f"{type(self).__name__} must say its size")
 
     def layer(self, at: int, direction: int) -> Layer:

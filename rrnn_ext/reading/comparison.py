@@ -37,7 +37,7 @@ def _standardised(values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def communication_sparsity(found: Tensor, optimum: Tensor, *, dims: int = 2) -> Tensor:
-    """Share (...) of sum |found| that lies off the optimum's support: 0 where nothing is said that is not needed."""
+    """Share (...) of sum ``|found|`` off the optimum's support: 0 where nothing is said that is not needed."""
     found, optimum = _flat(found, optimum, dims)
     return found.abs().mul(optimum == 0).sum(-1) / found.abs().sum(-1)
 
@@ -46,7 +46,7 @@ def communication_sparsity(found: Tensor, optimum: Tensor, *, dims: int = 2) -> 
 def alignment(found: Tensor, optimum: Tensor, *, dims: int = 2) -> Tensor:
     """Sparsity-function alignment (...): are the weak pathways those that the function does not need?
 
-    The probability that a pathway of the optimum's support is stronger, in |found|, than one off it (ties count
+    The probability that a pathway of the optimum's support is stronger, in ``|found|``, than one off it (ties count
     half): the area under the ROC curve, 1 where every needed pathway beats every other, 1/2 where strength and
     function have nothing to do with one another. It needs no threshold for "absent" and does not change when all
     pathways shrink alike, which every penalty does; how sparse a network is, is left to :func:`communication_sparsity`

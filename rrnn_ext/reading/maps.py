@@ -43,9 +43,9 @@ def single_hop_maps(
     - "V U": the walk at lag 0 alone.
     - "V W U": the walk at lag 1 alone.
     - "W by module": mean recurrent weight from the units of the input's module to the units of the output. A unit is
-      of the module, and of the output, to which it has the largest summed |weight|. 0 where there is no such pair.
-    - "|W| by module": the same of |W|. The sign of a recurrent weight means nothing by itself: turning the sign of a
-      tanh unit, with all its weights, changes no output. Compare it with |optimum|.
+      of the module, and of the output, to which it has the largest summed ``|weight|``. 0 where there is no such pair.
+    - ``"|W| by module"``: the same of ``|W|``. The sign of a recurrent weight means nothing by itself: turning the
+      sign of a tanh unit, with all its weights, changes no output. Compare it with ``|optimum|``.
     - "W by module, signed": the same of W with every unit turned so that its weights to its module, and to its output,
       sum to a positive number: the most that W can say when the units' signs are known.
     """

@@ -35,7 +35,7 @@ class Walk(NamedTuple):
 def strongest_walks(
     weight_hh: Tensor, sources: Tensor, targets: Tensor, *, hops: int, count: int = 10, revisit: bool = True
 ) -> list[list[Walk]]:
-    """The walks with the largest products of |weights|, of each number of edges.
+    """The walks with the largest products of ``|weights|``, of each number of edges.
 
     They are exact: a table of the largest product from every unit to the targets, one for each number of edges left,
     tells how far any beginning of a walk can be brought, and a search that goes on with the best beginning first

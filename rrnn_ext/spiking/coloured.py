@@ -46,7 +46,9 @@ def firing_rate_coloured(
         >>> firing_rate_coloured(0.0, 0.645, tau=20e-3, tau_syn=5e-3, dt=1e-3)
         tensor(4.6201)
 
-    Args, floats or tensors that broadcast to one shape, which is the result's:
+    All arguments are floats or tensors that broadcast to one shape, which is the result's.
+
+    Args:
         mean: stationary mean of the free membrane potential, the one without a threshold.
         std: its stationary standard deviation as it is, with synapses.
         tau: membrane time constant, in seconds.

@@ -41,7 +41,9 @@ def membrane_density(
         >>> membrane_density(torch.tensor([-1.0, 0.0, 0.5, 1.0]), 0.0, 0.645, tau=10e-3, dt=1e-3)
         tensor([0.2182, 0.6992, 0.4075, 0.0803])
 
-    Args, floats or tensors that broadcast to one shape, which is the result's:
+    All arguments are floats or tensors that broadcast to one shape, which is the result's.
+
+    Args:
         v: potentials.
         mean, std, tau, threshold, reset, refractory, dt: as ``firing_rate`` takes them. With a dt each v takes some
             hundred numbers, and the potential's range must be at most 320 standard deviations of a step.
@@ -103,7 +105,9 @@ def membrane_density_shot_noise(
         >>> membrane_density_shot_noise(torch.tensor([-1.0, 0.0, 0.5, 1.0]), 1000.0, 0.15, 1000.0, 0.15, tau=10e-3)
         tensor([0.2230, 0.7511, 0.3777, 0.0000])
 
-    Args, floats or tensors that broadcast to one shape, which is the result's:
+    All arguments are floats or tensors that broadcast to one shape, which is the result's.
+
+    Args:
         v: potentials.
         rate_exc, size_exc, rate_inh, size_inh, tau, threshold, reset, refractory, rest, size_std: as
             ``firing_rate_shot_noise`` takes them.

@@ -155,7 +155,7 @@ def rate_recurrent_(
         weight_in: (n, in), from the input.
         weight_rec: (n, n), row = target, column = source, whose spikes arrive one step later.
         share: of the variance in time of the free potential that comes through `weight_rec`, at least 0 and below 1.
-        the others: those of :func:`rate_normal_`.
+        rate_in, rate_out, tau, dt, tau_syn, threshold, reset, refractory, mean, generator: as of :func:`rate_normal_`.
 
     >>> weight_in, weight_rec = torch.empty(200, 100), torch.empty(200, 200)
     >>> _ = rate_recurrent_(weight_in, weight_rec, rate_in=20.0, rate_out=10.0, tau=20e-3, dt=1e-3)

@@ -56,7 +56,7 @@ def variance_propagation(
         weights: (out, in) or (out, in, ...) of each layer, the in of one being the out of the one before.
         rate_in: of the network's input, in Hz: a number, or a tensor (in,) of one for each.
         surrogate, slope: as :func:`rrnn_ext.spiking.lif` takes them.
-        the others: those of :func:`rrnn_ext.spiking.init.rate_normal_`.
+        tau, dt, threshold, reset, refractory: as :func:`rrnn_ext.spiking.init.rate_normal_` takes them.
 
     >>> _ = torch.manual_seed(0)
     >>> weights = [torch.randn(200, 200) / 8 for _ in range(4)]

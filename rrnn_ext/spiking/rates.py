@@ -29,7 +29,9 @@ def firing_rate(
         >>> firing_rate(0.0, 0.645, tau=10e-3, dt=1e-3)
         tensor(13.1628)
 
-    Args, floats or tensors that broadcast to one shape, which is the result's:
+    All arguments are floats or tensors that broadcast to one shape, which is the result's.
+
+    Args:
         mean: stationary mean of the free membrane potential, the one without a threshold.
         std: its stationary standard deviation. 0 is a neuron without noise.
         tau: membrane time constant, in seconds.

@@ -36,7 +36,9 @@ def firing_rate_shot_noise(
         >>> firing_rate_shot_noise(1000.0, 0.2, 1000.0, 0.2, tau=10e-3)
         tensor(29.0820)
 
-    Args, floats or tensors that broadcast to one shape, which is the result's:
+    All arguments are floats or tensors that broadcast to one shape, which is the result's.
+
+    Args:
         rate_exc, rate_inh: how many excitatory and inhibitory jumps arrive per second, at all inputs together.
         size_exc, size_inh: mean size of a jump upwards and of one downwards, both positive, in the potential's unit.
         tau: membrane time constant, in seconds.

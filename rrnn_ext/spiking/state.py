@@ -13,7 +13,7 @@ class LIFState(NamedTuple):
 
     potential: Tensor  #: membrane potential, after the reset
     synaptic: Tensor | None  #: synaptic current; None where there is no tau_syn
-    spikes: Tensor  #: of the last step: what recurrent weights bring to the next one
+    spikes: Tensor  #: of the last step, which recurrent weights bring to the next one
     waiting: Tensor  #: steps that the neuron is refractory for yet
 
     def detach(self) -> LIFState:

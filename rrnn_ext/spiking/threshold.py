@@ -25,7 +25,9 @@ def discrete_threshold(threshold: Number, std: Number, *, tau: Number, dt: Numbe
         >>> discrete_threshold(1.0, 0.645, tau=10e-3, dt=1e-3)
         tensor(0.8319)
 
-    Args, floats or tensors that broadcast to one shape, which is the result's:
+    All arguments are floats or tensors that broadcast to one shape, which is the result's.
+
+    Args:
         threshold: in the unit of the potential.
         std: standard deviation of the free potential (the one without a threshold), in the same unit.
         tau: membrane time constant, in seconds.
