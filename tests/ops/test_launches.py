@@ -28,11 +28,15 @@ def leaves(n: int, inputs: int | None, outputs: int | None, batch: tuple[int, ..
 
 
 def dense(
-    n: int = 33, sides: tuple[int | None, int | None] = (3, 2), batch: tuple[int, ...] = (), **options: Any
+    n: int = 33,
+    sides: tuple[int | None, int | None] = (3, 2),
+    batch: tuple[int, ...] = (),
+    calls: int = 2,
+    **options: Any,
 ) -> None:
     """A first call makes .grad, a second one adds to it."""
     given = leaves(n, *sides, batch)
-    for _ in range(2):
+    for _ in range(calls):
         rrnn_ext.accumulate_penalty_grad(**given, **{"hops": 4, **options})
 
 
@@ -67,6 +71,33 @@ def test_everything_is_on_the_current_stream(call: Callable[[], None]) -> None:
         call()
     assert launches
     assert {launch.stream for launch in launches} == {42}
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ({}, 4),  # chains of both sides, walks and norm, reverse chain, gradient of W
+        ({"sides": (3, None)}, 6),
+        ({"sides": (2, 40)}, 7),  # one side's chain and its reverse one
+        ({"per_hop": True}, 8),
+        ({"batch": (5,)}, 4),
+        ({"n": 600}, 4),
+    ],
+    ids=str,
+)
+def test_launches_of_value_and_gradient(asked: dict[str, Any], count: int) -> None:
+    """As the table of docs/cuda.md has them."""
+    with recorded() as launches:
+        dense(**asked, hops=20, calls=1)
+    assert len(launches) == count
+
+
+def test_barriers_of_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One a hop, where blocks exchange what they know, and none after the last."""
+    monkeypatch.setenv("EMULATED_MULTIPROCESSORS", "12")
+    with recorded() as launches:
+        dense(n=300, hops=20, calls=1)
+    assert [launch.barriers for launch in launches] == [19, 0, 0, 0]
 
 
 def test_too_many_blocks_for_a_barrier_of_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,21 @@ def test_sums_of_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @DTYPES
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"i": 1, "o": 1},
+        {"i": 2, "o": 9, "rectify": True},
+        {"i": 3, "o": 1, "per_hop": True},
+        {"i": 1, "o": 2, "batch": 2},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_walks_read_off_in_chunks_of_units(options: dict[str, Any], dtype: torch.dtype) -> None:
+    check(Problem(n=515, hops=2, **options), dtype)
+
+
+@DTYPES
 def test_more_vectors_than_one_pass_serves(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMULATED_MULTIPROCESSORS", "2")
     check(Problem(65, 50, 37, 3, rectify=True), dtype)

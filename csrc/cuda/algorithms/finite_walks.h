@@ -40,22 +40,33 @@ struct WalkNorm {
 
 template <typename T>
 struct WalkGradient {
-  const T* given;  // (graphs, terms, outputs, inputs), or null: grad_value (graphs) times the norm's derivative
-  const T* grad_value;
+  const T* given;       // (graphs, terms, outputs, inputs), or null: a factor times the norm's derivative
+  const T* grad_value;  // (graphs), the factor, or null: `strength`
+  T strength;
   WalkNorm<T> norm;
 };
 
-// Numbers of scratch memory for the function of the same name.
+// Where a forward puts what it makes.
 template <typename T>
-int64_t walk_forward_scratch(const WalkBatch<T>& problem, ChainKind kind);
+struct WalkResults {
+  ChainKind kind;
+  T* walks;                 // (graphs, terms, outputs, inputs)
+  T* chain;                 // (graphs, hops, vectors, n) of that kind
+  const WalkNorm<T>* norm;  // of the walks, or null: it is not wanted
+  T* value;                 // (graphs)
+};
+
+// Bytes of scratch memory for the function of the same name.
+template <typename T>
+int64_t walk_forward_scratch(const WalkBatch<T>& problem, const WalkResults<T>& to);
+// Numbers of it.
 template <typename T>
 int64_t walk_backward_scratch(const WalkBatch<T>& problem, ChainKind kind);
 template <typename T>
 int64_t norm_of_walks_scratch(const WalkNorm<T>& norm, int64_t graphs);
 
-// Fills walks (graphs, terms, outputs, inputs), and the chain (graphs, hops, vectors, n) of that kind.
 template <typename T>
-void walk_forward(const WalkBatch<T>& problem, ChainKind kind, T* walks, T* chain, T* scratch, cudaStream_t stream);
+void walk_forward(const WalkBatch<T>& problem, const WalkResults<T>& to, void* scratch, cudaStream_t stream);
 
 // value (graphs).
 template <typename T>

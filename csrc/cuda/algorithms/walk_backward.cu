@@ -31,7 +31,7 @@ __device__ __forceinline__ T gradient_at(const WalkGradient<T>& gradient, int64_
   const WalkNorm<T>& norm = gradient.norm;
   const int64_t at = (graph * norm.terms + term) * norm.pairs + pair;
   if (gradient.given) return gradient.given[at];
-  T scale = gradient.grad_value[graph];
+  T scale = gradient.grad_value ? gradient.grad_value[graph] : gradient.strength;
   if (norm.term_weights) scale *= norm.term_weights[graph * norm.term_weights_stride + term];
   if (norm.pair_weights) scale *= norm.pair_weights[graph * norm.pair_weights_stride + pair];
   return weighed(scale, walk_size_derivative(norm.walks[at], norm.norm));

@@ -1,8 +1,8 @@
 // The norm of walks: sum over terms of w_term sum over pairs of D |P| (or D P^2).
 #include <algorithm>
 
-#include "common/edge.h"
 #include "cuda/algorithms/finite_walks.h"
+#include "cuda/algorithms/walk_sizes.h"
 #include "cuda/device/device.h"
 #include "cuda/device/launch.h"
 
@@ -10,23 +10,19 @@ namespace rrnn::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kResident = 6;  // blocks that a multiprocessor is to hold: for more the compiler would spill registers
 constexpr int64_t kWalksOfBlock = 1 << 14, kMostBlocks = 256;
 
 int64_t blocks_of(int64_t walks) { return std::clamp<int64_t>(walks / kWalksOfBlock, 1, kMostBlocks); }
 
-// The sum of a block's share; long sums in float64, as they are on the CPU.
+// The sum of a block's share.
 template <typename T, typename To>
-__global__ void __launch_bounds__(kThreads) size_kernel(const __grid_constant__ WalkNorm<T> norm, To* sums) {
+__global__ void __launch_bounds__(kThreads, kResident) size_kernel(const __grid_constant__ WalkNorm<T> norm, To* sums) {
   const int64_t graph = blockIdx.x, count = norm.terms * norm.pairs;
   const T* walks = norm.walks + graph * count;
   double sum = 0;
-  for (int64_t at = blockIdx.y * kThreads + threadIdx.x; at < count; at += gridDim.y * kThreads) {
-    const int64_t term = at / norm.pairs, pair = at % norm.pairs;
-    double size = walk_size(walks[at], norm.norm);
-    if (norm.pair_weights) size = weighed(norm.pair_weights[graph * norm.pair_weights_stride + pair], size);
-    if (norm.term_weights) size = weighed(norm.term_weights[graph * norm.term_weights_stride + term], size);
-    sum += size;
-  }
+  for (int64_t at = blockIdx.y * kThreads + threadIdx.x; at < count; at += gridDim.y * kThreads)
+    sum += weighted_size(norm, graph, at, walks[at]);
   sum = block_sum(sum, reinterpret_cast<double*>(shared_memory()));
   if (threadIdx.x == 0) sums[graph * gridDim.y + blockIdx.y] = static_cast<To>(sum);
 }

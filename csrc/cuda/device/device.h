@@ -60,4 +60,15 @@ __device__ __forceinline__ T block_sum(T value, T* pieces) {
   return total;
 }
 
+// Whether this block is the last of `blocks` to come here, for all of its threads, which then see what the others wrote
+// before, past the first-level cache. `arrived` was zero before the launch.
+__device__ __forceinline__ bool arrives_last(unsigned* arrived, unsigned blocks) {
+  __threadfence();
+  __syncthreads();
+  const bool last = threadIdx.x == 0 && atomicAdd(arrived, 1u) + 1 == blocks;
+  if (!__syncthreads_or(last)) return false;
+  __threadfence();
+  return true;
+}
+
 }  // namespace rrnn::cuda

@@ -231,6 +231,7 @@ __global__ void __launch_bounds__(kThreads) advance_chains_kernel(const __grid_c
         for (int step = 0; step + 1 < hops; ++step) grid_barrier();
       break;
     }
+    if (chains.zeros && threadIdx.x == 0 && place.block_row + place.block_column == 0) chains.zeros[graph] = 0;
     Tiles<T> tiles(chains, plan, place, chains.weight_hh + static_cast<int64_t>(graph) * n * n, shared.tiles,
                    static_cast<int64_t>(hops - 1) * passes);
 

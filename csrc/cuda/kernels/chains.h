@@ -36,6 +36,7 @@ struct Chains {
   T alpha;
   bool rectify;
   Bundle<T> forwards, backwards;
+  unsigned* zeros = nullptr;  // (graphs) set to zero, for kernels that follow; or null
 };
 
 // How the work is laid out; a function of the sizes and the device.

@@ -20,19 +20,6 @@
 namespace rrnn::cuda {
 namespace {
 
-std::tuple<Tensor, Tensor> forward(const WalkArguments& graphs, int64_t chain_kind, cudaStream_t stream) {
-  const ChainKind kind = check_kind(graphs, graphs.chain_kind(chain_kind));
-  Tensor walks = graphs.empty({graphs.terms(), graphs.outputs, graphs.inputs});
-  Tensor chain = graphs.empty({graphs.hops, graphs.chain_width(kind), graphs.n});
-  dispatch(graphs.weight_hh, [&](auto zero) {
-    using T = decltype(zero);
-    const WalkBatch<T> walk = problem<T>(graphs);
-    const Workspace memory = Workspace::of<T>(graphs.weight_hh, walk_forward_scratch(walk, kind));
-    walk_forward(walk, kind, at<T>(walks, 0, 0), at<T>(chain, 0, 0), memory.get<T>(), stream);
-  });
-  return {walks, chain};
-}
-
 template <typename T>
 std::tuple<Tensor, Tensor, Tensor> backward(const WalkArguments& graphs, const Tensor& chain,
                                             const WalkGradient<T>& gradient, cudaStream_t stream) {
@@ -54,8 +41,15 @@ std::tuple<Tensor, Tensor> finite_walks(Tensor weight_hh, std::optional<Tensor> 
                                         std::optional<Tensor> weight_out, std::optional<Tensor> hop_weights,
                                         double alpha, int64_t hops, bool rectify, bool per_hop, int64_t chain_kind) {
   const CurrentDevice current(weight_hh);
-  return forward({weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop}, chain_kind,
-                 current.stream());
+  const WalkArguments graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
+  const ChainKind kind = check_kind(graphs, graphs.chain_kind(chain_kind));
+  Tensor walks = graphs.empty({graphs.terms(), graphs.outputs, graphs.inputs});
+  Tensor chain = graphs.empty({hops, graphs.chain_width(kind), graphs.n});
+  dispatch(weight_hh, [&](auto zero) {
+    using T = decltype(zero);
+    run_forward<T>(graphs, problem<T>(graphs), kind, walks, chain, nullptr, nullptr, current.stream());
+  });
+  return {walks, chain};
 }
 
 std::tuple<Tensor, Tensor, Tensor> finite_walks_backward(Tensor grad_walks, Tensor chain, Tensor weight_hh,
@@ -85,14 +79,14 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty(Tensor weight_hh, std::o
   const CurrentDevice current(weight_hh);
   const WalkArguments graphs(weight_hh, weight_in, weight_out, hop_weights, alpha, hops, rectify, per_hop);
   const PairWeights pairs(pair_weights, graphs, graphs.outputs, graphs.inputs);
-  const Norm kind = norm_of(norm);
-  auto [walks, chain] = forward(graphs, chain_kind, current.stream());
-  Tensor value = graphs.empty({});
+  const Norm size = norm_of(norm);
+  const ChainKind kind = check_kind(graphs, graphs.chain_kind(chain_kind));
+  Tensor value = graphs.empty({}), walks = graphs.empty({graphs.terms(), graphs.outputs, graphs.inputs});
+  Tensor chain = graphs.empty({hops, graphs.chain_width(kind), graphs.n});
   dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
-    const WalkNorm<T> of_walks = walk_norm<T>(graphs, pairs, kind, walks);
-    const Workspace memory = Workspace::of<double>(value, norm_of_walks_scratch(of_walks, graphs.count()));
-    norm_of_walks(of_walks, graphs.count(), at<T>(value, 0, 0), memory.get<double>(), current.stream());
+    const WalkNorm<T> of_walks = walk_norm<T>(graphs, pairs, size, walks);
+    run_forward(graphs, problem<T>(graphs), kind, walks, chain, &of_walks, &value, current.stream());
   });
   return {value, walks, chain};
 }
@@ -110,7 +104,7 @@ std::tuple<Tensor, Tensor, Tensor> finite_walks_penalty_backward(
   const Tensor grads = dense(grad_value), dense_walks = dense(walks);
   return dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
-    const WalkGradient<T> gradient{nullptr, at<T>(grads, 0, 0), walk_norm<T>(graphs, pairs, kind, dense_walks)};
+    const WalkGradient<T> gradient{nullptr, at<T>(grads, 0, 0), T(1), walk_norm<T>(graphs, pairs, kind, dense_walks)};
     return backward<T>(graphs, chain, gradient, current.stream());
   });
 }

@@ -56,22 +56,15 @@ Tensor value_and_grad(const WalkArguments& graphs, const PairWeights& pairs, Nor
   const int64_t n = graphs.n;
   Tensor walks = graphs.empty({graphs.terms(), graphs.outputs, graphs.inputs});
   Tensor chain = graphs.empty({graphs.hops, graphs.chain_width(kind), n});
-  Tensor value = graphs.empty({}), upstream = torch::stable::fill_(graphs.empty({}), strength);
+  Tensor value = graphs.empty({});
   dispatch(graphs.weight_hh, [&](auto zero) {
     using T = decltype(zero);
     const WalkBatch<T> walk = problem<T>(graphs);
     const WalkNorm<T> of_walks = walk_norm<T>(graphs, pairs, norm, walks);
-    {
-      const Workspace memory = Workspace::of<T>(graphs.weight_hh, walk_forward_scratch(walk, kind));
-      walk_forward(walk, kind, at<T>(walks, 0, 0), at<T>(chain, 0, 0), memory.get<T>(), stream);
-    }
-    {
-      const Workspace memory = Workspace::of<double>(value, norm_of_walks_scratch(of_walks, graphs.count()));
-      norm_of_walks(of_walks, graphs.count(), at<T>(value, 0, 0), memory.get<double>(), stream);
-    }
+    run_forward(graphs, walk, kind, walks, chain, &of_walks, &value, stream);
     const Side<T> in(graphs, to.in, n, graphs.inputs, adds), out(graphs, to.out, graphs.outputs, n, adds);
     const Workspace memory = Workspace::of<T>(graphs.weight_hh, walk_backward_scratch(walk, kind));
-    walk_backward<T>(walk, kind, {nullptr, at<T>(upstream, 0, 0), of_walks}, at<T>(chain, 0, 0),
+    walk_backward<T>(walk, kind, {nullptr, nullptr, static_cast<T>(strength), of_walks}, at<T>(chain, 0, 0),
                      {{to.hh.of<T>(0), to.hh.graph_stride(), to.hh.row_stride(), adds}, in.rows(), out.rows()},
                      memory.get<T>(), stream);
     in.finish(stream);

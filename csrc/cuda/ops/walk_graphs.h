@@ -10,6 +10,7 @@
 #include "common/tensors.h"
 #include "common/walk_arguments.h"
 #include "cuda/algorithms/finite_walks.h"
+#include "cuda/device/workspace.h"
 
 namespace rrnn::cuda {
 
@@ -48,6 +49,19 @@ WalkNorm<T> walk_norm(const WalkArguments& graphs, const PairWeights& pairs, Nor
           graphs.terms(),
           graphs.pairs(),
           at<T>(walks, 0, 0)};
+}
+
+// The walks, the chain of that kind and, where `norm` is given, its value; the norm is that of these walks then.
+template <typename T>
+void run_forward(const WalkArguments& graphs, const WalkBatch<T>& walk, ChainKind kind, const Tensor& walks,
+                 const Tensor& chain, const WalkNorm<T>* norm, const Tensor* value, cudaStream_t stream) {
+  const WalkResults<T> to{.kind = kind,
+                          .walks = at<T>(walks, 0, 0),
+                          .chain = at<T>(chain, 0, 0),
+                          .norm = norm,
+                          .value = value ? at<T>(*value, 0, 0) : nullptr};
+  const Workspace memory(graphs.weight_hh, walk_forward_scratch(walk, to));
+  walk_forward(walk, to, memory.get(), stream);
 }
 
 }  // namespace rrnn::cuda
