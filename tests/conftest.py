@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
 from support import device
 
 from rrnn_ext.infinite import deferred
 
-_QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
-# The same examples at every run, so that a failure belongs to the change that caused it;
-# `pytest --hypothesis-profile=explore` looks further.
-settings.register_profile("ci", deadline=None, derandomize=True, database=None, suppress_health_check=_QUIET)
-settings.register_profile("explore", deadline=None, max_examples=500, suppress_health_check=_QUIET)
-settings.load_profile("ci")
+# Some tests need hypothesis; those of kernels alone do without, on a machine that has little but PyTorch.
+if importlib.util.find_spec("hypothesis"):
+    from support import hypothesis_profiles  # noqa: F401
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

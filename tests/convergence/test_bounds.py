@@ -11,7 +11,8 @@ import scipy.sparse
 import scipy.sparse.csgraph
 import torch
 from hypothesis import given, settings
-from support.sparse import coordinates, dense_of, drawn, masked
+from support.sparse import dense_of, drawn, masked
+from support.strategies import coordinates
 from torch import Tensor
 
 import rrnn_ext

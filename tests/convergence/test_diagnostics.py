@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 import torch
 from support.device import DEVICE, there
-from support.strategies import on_cpu as weights
+from support.random_weights import on_cpu as weights
 from torch import Tensor
 
 import rrnn_ext

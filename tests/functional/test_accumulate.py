@@ -11,7 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from support.device import DEVICE
-from support.strategies import Call, calls, weights
+from support.random_weights import weights
+from support.strategies import Call, calls
 from torch import Tensor, nn
 
 import rrnn_ext

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.strategies import weights
+from support.random_weights import weights
 
 import rrnn_ext
 

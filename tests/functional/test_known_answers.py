@@ -14,7 +14,7 @@ import scipy.linalg
 import scipy.signal
 import torch
 from support.device import there
-from support.strategies import on_cpu as weights
+from support.random_weights import on_cpu as weights
 from torch import Tensor
 
 import rrnn_ext

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.device import DEVICE
 from support.oracle import assert_within, check
-from support.strategies import weights
+from support.random_weights import weights
 from torch import Tensor
 
 import rrnn_ext

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from support.device import DEVICE
 from support.oracle import TOLERANCE, assert_within, check
-from support.strategies import Call, calls, weights
+from support.random_weights import weights
+from support.strategies import Call, calls
 
 import rrnn_ext
 from rrnn_ext._options import NormName, Reduction

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.device import DEVICE
 from support.oracle import assert_within
-from support.strategies import penalty_of, weights
+from support.random_weights import penalty_of, weights
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 

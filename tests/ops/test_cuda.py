@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.oracle import assert_within
-from support.strategies import on_cpu, penalty_of
+from support.random_weights import on_cpu, penalty_of
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 

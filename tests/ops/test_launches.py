@@ -9,8 +9,8 @@ import pytest
 import torch
 from support.device import CUDA_EMULATED
 from support.launches import recorded
+from support.random_weights import weights
 from support.sparse import masked
-from support.strategies import weights
 from torch import nn
 
 import rrnn_ext

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from support.device import DEVICE
-from support.strategies import weights
+from support.random_weights import weights
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from support.device import CUDA_EMULATED, DEVICE
-from support.strategies import weights
+from support.random_weights import weights
 from torch import Tensor
 
 from rrnn_ext import reference

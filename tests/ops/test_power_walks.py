@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.device import CUDA_EMULATED, DEVICE
 from support.oracle import check
-from support.strategies import weights
+from support.random_weights import weights
 
 from rrnn_ext import reference
 from rrnn_ext.ops.finite_walks import PenaltyArguments

@@ -9,7 +9,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.sparse import coo, coordinates, dense_of
+from support.sparse import coo, dense_of
+from support.strategies import coordinates
 from torch import Tensor
 
 from rrnn_ext.reading.strong_edges import strong_edges

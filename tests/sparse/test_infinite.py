@@ -14,7 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.device import CUDA_EMULATED, DEVICE
-from support.sparse import LAYOUTS, coo, coordinates, dense_of, drawn, masked
+from support.sparse import LAYOUTS, coo, dense_of, drawn, masked
+from support.strategies import coordinates
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from hypothesis import given
 from support.device import DEVICE
-from support.sparse import LAYOUTS, coo, coordinates, dense_of, masked, unsorted_csr
+from support.sparse import LAYOUTS, coo, dense_of, masked, unsorted_csr
+from support.strategies import coordinates
 from torch import Tensor
 
 from rrnn_ext.sparse import Pattern, SparseWeight

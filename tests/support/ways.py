@@ -17,7 +17,7 @@ from torch import Tensor
 import rrnn_ext
 from rrnn_ext import reference
 from support.device import DEVICE
-from support.strategies import on_cpu
+from support.random_weights import on_cpu
 
 Leaves = Sequence[Tensor]
 HOPS = 5
