@@ -6,7 +6,7 @@ import enum
 import operator
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -16,6 +16,31 @@ Method: TypeAlias = Literal["auto", "series", "inverse"]
 Reduction: TypeAlias = Literal["sum", "mean", "none"]
 
 _NORMS, _METHODS, _REDUCTIONS = get_args(NormName), get_args(Method), get_args(Reduction)
+
+
+class Sized(Protocol):
+    """What a penalty is asked of, as far as it tells whether walks can cancel."""
+
+    @property
+    def rectify(self) -> bool: ...
+
+    @property
+    def per_hop(self) -> bool: ...
+
+    @property
+    def norm(self) -> Norm: ...
+
+    @property
+    def hop_weights(self) -> Tensor | None: ...
+
+    @property
+    def pair_weights(self) -> Tensor | None: ...
+
+
+def cannot_cancel(call: Sized) -> bool:
+    """Whether the penalty is one sum of strengths of walks: that from all inputs, as one, to all outputs, as one."""
+    plain = call.norm is Norm.l1 and call.pair_weights is None
+    return call.rectify and plain and (call.per_hop or call.hop_weights is None)
 
 
 class Norm(enum.IntEnum):

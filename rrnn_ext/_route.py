@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rrnn_ext._call import Call, is_between_all
 from rrnn_ext._modes import transforming
-from rrnn_ext._options import Norm
+from rrnn_ext._options import Norm, cannot_cancel
 from rrnn_ext.ops._matrices import identity, pair_norm, phi
 from rrnn_ext.ops.all_pairs import all_pairs_penalty
 from rrnn_ext.ops.finite_pairs import finite_pairs
@@ -38,7 +38,7 @@ def total(call: Call) -> Tensor:
 def penalty(call: Call) -> Tensor:
     """The penalty of each graph, (...)."""
     rows = _PENALTIES
-    if _cannot_cancel(call):
+    if cannot_cancel(call):
         call, rows = _single_pathway(call), _PATHWAYS
     return next(make for fits, make in rows if fits(call))(call)
 
@@ -101,7 +101,7 @@ def as_given(weights: Weights, options: Mapping[str, Any]) -> PenaltyArguments |
 
 def is_one_op(call: Call) -> bool:
     """Whether the penalty, and its gradient by the weights as they were given, is that of one op of finite walks."""
-    if isinstance(call.given_alpha, Tensor) or is_between_all(call) or _cannot_cancel(call):
+    if isinstance(call.given_alpha, Tensor) or is_between_all(call) or cannot_cancel(call):
         return False
     return _is_finite_by_hops(call)
 
@@ -143,12 +143,6 @@ def _with_a_side(call: Call) -> tuple[Tensor, Tensor | None, Tensor | None]:
     if weight_in is None and weight_out is None:
         weight_out = weight_hh.view_as(weight_hh)  # torch.compile wants each argument to be a tensor of its own
     return weight_hh, weight_in, weight_out
-
-
-def _cannot_cancel(call: Call) -> bool:
-    """Whether the penalty is one sum of strengths of walks: that from all inputs, as one, to all outputs, as one."""
-    plain = call.norm is Norm.l1 and call.pair_weights is None
-    return call.rectify and plain and (call.per_hop or call.hop_weights is None)
 
 
 def _single_pathway(call: Call) -> Call:

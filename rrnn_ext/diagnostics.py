@@ -14,9 +14,11 @@ from rrnn_ext.infinite import lapack
 from rrnn_ext.infinite.knowledge import Knowledge, known_of
 from rrnn_ext.infinite.margins import RADIUS_ROUNDING
 from rrnn_ext.infinite.operands import DenseOperand
+from rrnn_ext.infinite.proof_by_products import Signed
+from rrnn_ext.sharded import is_sharded
 from rrnn_ext.sharded.gathered import gathered
 from rrnn_ext.sparse.call import is_sparse
-from rrnn_ext.sparse.convergence import Cycles
+from rrnn_ext.sparse.convergence import cycles_of
 from rrnn_ext.sparse.operand import SparseOperand
 from rrnn_ext.sparse.pattern import SparseWeight, edges_of
 
@@ -75,9 +77,15 @@ def resolvent_info(
     if is_sparse(weight_hh):
         return _of_sparse(weight_hh, alpha, check_hops(hops), rectify)
     check_weight_hh(weight_hh)
-    weight_hh = gathered(weight_hh)
     hops = check_hops(hops)
-    alpha = check_alpha(alpha, weight_hh, tuple(weight_hh.shape[:-2]))
+    alpha = check_alpha(gathered(alpha), weight_hh, tuple(weight_hh.shape[:-2]))
+    if is_sharded(weight_hh):
+        from rrnn_ext.sharded.route import row_operand
+
+        rows = row_operand(weight_hh, float(alpha), rectify) if weight_hh.dim() == 2 else None
+        if rows is not None:
+            return _of_rows(rows, float(alpha), hops)
+        weight_hh = gathered(weight_hh)
     phi = weight_hh.detach().double()
     if rectify:
         phi = phi.abs()
@@ -105,9 +113,16 @@ def _of_sparse(
     check_numbers(values)
     factor = torch.as_tensor(check_alpha(alpha, values, ()), dtype=torch.float64, device=values.device)
     operand = SparseOperand(values.double(), pattern.indices, float(factor), rectify)
-    cycles = Cycles.of(operand, pattern.indices)
+    cycles = cycles_of(operand, pattern.indices)
     known = known_of(operand, cycles.operand, cycles.components, operand.is_nonnegative(), hops)
     return _as_info([known], factor.reshape(1), torch.Size())
+
+
+def _of_rows(operand: Signed, alpha: float, hops: int | None) -> ResolventInfo:
+    device = operand.poison().device
+    one_component = torch.zeros(operand.units, dtype=torch.int64, device=device)
+    known = known_of(operand, operand, one_component, operand.is_nonnegative(), hops)
+    return _as_info([known], torch.tensor([alpha], dtype=torch.float64, device=device), torch.Size())
 
 
 def _known_of_dense(matrix: Tensor, alpha: float, hops: int | None) -> Knowledge:
@@ -115,7 +130,7 @@ def _known_of_dense(matrix: Tensor, alpha: float, hops: int | None) -> Knowledge
     if bool((matrix == 0).any()):
         pattern, values = edges_of(matrix.to_sparse_csr())
         operand = SparseOperand(values, pattern.indices, alpha, False)
-        cycles = Cycles.of(operand, pattern.indices)
+        cycles = cycles_of(operand, pattern.indices)
         return known_of(operand, cycles.operand, cycles.components, operand.is_nonnegative(), hops)
     dense = DenseOperand((alpha * matrix).contiguous(), lambda: alpha * matrix)
     whole = torch.zeros(len(matrix), dtype=torch.int64)

@@ -1,6 +1,6 @@
 """Sums over all walks through a sparse matrix: solves with I - A, once convergence is certain.
 
-rrnn_ext.sparse.convergence has the proofs, and rrnn_ext.infinite.solve says how far the sums are right.
+rrnn_ext.infinite.proof_by_products has the proofs, and rrnn_ext.infinite.solve says how far the sums are right.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from rrnn_ext.infinite.operands import DenseOperand
+from rrnn_ext.infinite.proof_by_products import norm_of
 from rrnn_ext.infinite.solve import by_factorisation, by_products, solve
 from rrnn_ext.infinite.sweeps import by_sweeps
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, python_op
 from rrnn_ext.ops.sparse_hop import one_by_one, sparse_hop, sparse_hop_gradient, transposed
-from rrnn_ext.sparse.convergence import norm_of, prove_convergence
+from rrnn_ext.sparse.convergence import prove_convergence
 from rrnn_ext.sparse.operand import SparseOperand
 
 _ADVICE = "take a smaller alpha or a finite number of hops"

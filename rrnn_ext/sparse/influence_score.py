@@ -13,7 +13,7 @@ from rrnn_ext.infinite.krylov import solve_by_products
 from rrnn_ext.infinite.radius import spectral_radius as estimated_radius
 from rrnn_ext.infinite.sweeps import solve_by_sweeps
 from rrnn_ext.sparse.call import check_side, is_sparse
-from rrnn_ext.sparse.convergence import Cycles
+from rrnn_ext.sparse.convergence import cycles_of
 from rrnn_ext.sparse.operand import SparseOperand
 from rrnn_ext.sparse.pattern import SparseWeight, edges_of
 
@@ -96,7 +96,7 @@ def influence(
 
 
 def _radius(operand: SparseOperand, indices: tuple[Tensor, ...]) -> float:
-    cycles = Cycles.of(operand, indices)
+    cycles = cycles_of(operand, indices)
     if operand.is_nonnegative():
         lower, upper = cycles.bounds_of_absolute(_RADIUS_TOLERANCE)
         radius, doubt = (lower + upper) / 2, (upper - lower) / upper if 0 < upper < math.inf else 0.0

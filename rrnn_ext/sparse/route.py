@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rrnn_ext._options import Norm
+from rrnn_ext._options import Norm, cannot_cancel
 from rrnn_ext.ops.sparse_walks import SparsePenalty, SparseWalks, sparse_walk_penalty, sparse_walk_sums
 from rrnn_ext.sparse import infinite
 from rrnn_ext.sparse.call import SparseCall
@@ -24,7 +24,7 @@ def hop_by_hop(call: SparseCall) -> Tensor:
 
 def penalty(call: SparseCall) -> Tensor:
     """The penalty, ()."""
-    if _cannot_cancel(call):
+    if cannot_cancel(call):
         call = _single_pathway(call)
         if call.hop_weights is not None:  # unlike strengths of walks, these may be negative
             return total(call).squeeze()
@@ -56,12 +56,6 @@ def _walks(call: SparseCall) -> SparseWalks:
 
 def _of_edges(call: SparseCall, value: Tensor) -> Tensor:
     return value if call.edge is None else call.edge * value
-
-
-def _cannot_cancel(call: SparseCall) -> bool:
-    """Whether the penalty is one sum of strengths of walks: that from all inputs, as one, to all outputs, as one."""
-    plain = call.norm is Norm.l1 and call.pair_weights is None
-    return call.rectify and plain and (call.per_hop or call.hop_weights is None)
 
 
 def _single_pathway(call: SparseCall) -> SparseCall:

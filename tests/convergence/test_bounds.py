@@ -21,7 +21,7 @@ from rrnn_ext.infinite.operands import DenseOperand
 from rrnn_ext.infinite.radius import spectral_radius
 from rrnn_ext.infinite.tails import probed_tail, tail_of_nonnegative
 from rrnn_ext.sparse import Pattern
-from rrnn_ext.sparse.convergence import Cycles, prove_convergence, strong_components
+from rrnn_ext.sparse.convergence import cycles_of, prove_convergence, strong_components
 from rrnn_ext.sparse.operand import SparseOperand
 
 
@@ -102,7 +102,7 @@ NONNEGATIVE = {
 def test_of_nonnegative_weights_the_radius_is_between_them(name: str) -> None:
     dense = NONNEGATIVE[name]
     operand, indices = operand_of(dense)
-    bounds = Cycles.of(operand, indices).bounds_of_absolute(1e-10)
+    bounds = cycles_of(operand, indices).bounds_of_absolute(1e-10)
     # By eigenvalues of the components: those of the whole matrix are ill-conditioned where there are many.
     labels = strong_components(indices)
     radius = max(radius_of(dense[labels == each][:, labels == each]) for each in labels.unique())
@@ -120,7 +120,7 @@ def test_bounds_are_bounds(graph: tuple[int, Tensor, Tensor]) -> None:
     sparse = torch.sparse_coo_tensor(places.cpu(), values.cpu().abs(), (n, n))
     pattern = Pattern.of(sparse)
     operand = SparseOperand(pattern.edges_of(values.cpu().abs()), pattern.indices, 1.0, False)
-    bounds = Cycles.of(operand, pattern.indices).bounds_of_absolute(1e-10)
+    bounds = cycles_of(operand, pattern.indices).bounds_of_absolute(1e-10)
     radius = radius_of(dense_of(n, places.cpu(), values.cpu().abs()))
     # Rounding moves the eigenvalue of a Jordan block of 7 by its 7th root.
     assert bounds.lower <= radius + 1e-2
@@ -131,7 +131,7 @@ def test_bounds_are_bounds(graph: tuple[int, Tensor, Tensor]) -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_proof_of_nonnegative_weights_decides_near_one(side: float, sign: int) -> None:
     dense = masked(300, 0.05).abs()
-    dense = sign * dense * (side / Cycles.of(*operand_of(dense)).bounds_of_absolute(1e-13).upper)
+    dense = sign * dense * (side / cycles_of(*operand_of(dense)).bounds_of_absolute(1e-13).upper)
     operand, indices = operand_of(dense)
     if side < 1:
         prove_convergence(operand, indices, 1.0, False)
@@ -177,7 +177,7 @@ def test_probes_do_not_underestimate_powers(name: str) -> None:
 @pytest.mark.parametrize("name", ["random", "rank one", "a signed ring", "rotations", "hidden"])
 def test_the_radius_of_both_signs(name: str) -> None:
     operand, indices = operand_of(SIGNED[name](0.7))
-    found = spectral_radius(Cycles.of(operand, indices).operand, 1e-12)
+    found = spectral_radius(cycles_of(operand, indices).operand, 1e-12)
     assert found.radius == pytest.approx(0.7, rel=1e-6 if name == "hidden" else 1e-9)  # ill-conditioned
     assert found.residual <= 1e-12
 

@@ -103,18 +103,31 @@ def every_option(ranks: Ranks) -> None:
         compare(ranks, "resolvent_penalty", given, wholes, alpha=ALPHA, pair_weights=pair_weights, **options)
 
 
+SIDES = ((True, True), (True, False), (False, True))
+
+
 @case
 def every_side(ranks: Ranks) -> None:
     from torch.distributed.tensor import Shard
 
     w, u, v = weights()
-    for sides in ((u, v), (u, None), (None, v), (None, None)):
-        wholes = (w, *sides)
+    for sides in SIDES:
+        wholes = (w, *(each if is_given else None for each, is_given in zip((u, v), sides, strict=True)))
         given = [None if each is None else ranks.place(each, Shard(0)) for each in wholes]
         compare(ranks, "resolvent_penalty", given, wholes, hops=3, alpha=ALPHA)
         compare(ranks, "resolvent", given, wholes, hops=3, alpha=ALPHA)
         compare(ranks, "resolvent", given, wholes, hops=None, alpha=ALPHA)
         compare(ranks, "hop_decomposition", given, wholes, hops=3, alpha=ALPHA)
+
+
+@case
+def all_pairs(ranks: Ranks) -> None:
+    from torch.distributed.tensor import Shard
+
+    wholes = (weights()[0], None, None)
+    given = (ranks.place(weights()[0], Shard(0)), None, None)
+    for function in ("resolvent_penalty", "resolvent", "hop_decomposition"):
+        compare(ranks, function, given, wholes, hops=3, alpha=ALPHA)
 
 
 @case

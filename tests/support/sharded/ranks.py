@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
-MODULES = ("support.sharded.functions", "support.sharded.wrappings")
+MODULES = ("support.sharded.functions", "support.sharded.wrappings", "support.sharded.rows", "support.sharded.traffic")
 _TIMEOUT = timedelta(seconds=60)  # of a message: a rank that failed sends none
 
 
