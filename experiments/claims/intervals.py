@@ -10,11 +10,12 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+FEWEST = 3  # networks with an interval: that of two is 13 standard errors wide to each side, and tells nothing
 LARGEST_CORRELATION = 1 - 1e-9  # in size: one of exactly 1 has no finite z
 
 
 class Interval(NamedTuple):
-    """A mean over so many ``networks``, and the limits of its confidence interval; NaN limits for a single network."""
+    """A mean over so many ``networks``, and the limits of its confidence interval; NaN limits for fewer than FEWEST."""
 
     mean: float
     low: float
@@ -26,8 +27,8 @@ class Interval(NamedTuple):
 
     def __format__(self, spec: str) -> str:
         spec = spec or self._digits()
-        if self.networks < 2:
-            return f"{self.mean:{spec}}"
+        if self.networks < FEWEST:
+            return f"{self.mean:{spec}} (n = {self.networks})"
         return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
     def _digits(self) -> str:
@@ -39,11 +40,9 @@ class Interval(NamedTuple):
 def of_mean(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Arithmetic mean. NaN among the values gives NaN; no value at all too."""
     numbers = np.asarray(values, dtype=float)
-    if len(numbers) == 0:
-        return Interval(math.nan, math.nan, math.nan, 0)
-    mean = float(numbers.mean())
-    if len(numbers) == 1:
-        return Interval(mean, math.nan, math.nan, 1)
+    mean = float(numbers.mean()) if len(numbers) else math.nan
+    if len(numbers) < FEWEST:
+        return Interval(mean, math.nan, math.nan, len(numbers))
     reach = float(stats.t.ppf((1 + confidence) / 2, len(numbers) - 1) * stats.sem(numbers))
     return Interval(mean, mean - reach, mean + reach, len(numbers))
 

@@ -65,7 +65,7 @@ def of_task(table: Table, task: str, *, brief: bool = False) -> Sheet:
     columns = [column for column in (*(TASK_COLUMNS if task in TASKS else ()), *ALL_COLUMNS) if column.where[not brief]]
     points = [point for name in (UNPENALISED, *table.regularisers(task)) for point in table.curve(task, name)]
     mean = "mean" if has_classes(task) else "geometric mean"
-    text = f"{error}: {mean} over seeds and 95 % confidence interval; "
+    text = f"{error}: {mean} over seeds and 95 % confidence interval (none of fewer than three); "
     text += "; ".join(f"{column.heading}: {column.text}" for column in columns) + "."
     rows = [
         [

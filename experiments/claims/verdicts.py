@@ -91,7 +91,7 @@ class Claim:
 
 
 def at_least(found: Interval, limit: float) -> Verdict:
-    """``found`` >= ``limit`` is claimed. Limits that are NaN, as those of a single network, show nothing."""
+    """``found`` >= ``limit`` is claimed. Limits that are NaN, as those of two networks, show nothing."""
     if found.low >= limit:
         return Verdict.SHOWN
     return Verdict.REFUTED if found.high < limit else Verdict.NOT_SHOWN

@@ -32,7 +32,7 @@ def test_every_penalty_and_strength_in_order() -> None:
         ["L1", "1e-4", "2"],
         ["R-RNN", "3e-5", "2"],
     ]
-    assert sheet.rows[0][3].startswith("25.0 [")
+    assert sheet.rows[0][3] == "25.0 (n = 2)"
     walks = intervals.of_geometric_mean([100.0, 1000.0])
     assert sheet.rows[0][4] == f"{walks:.2g}"
     assert sheet.rows[0][5] == f"{(0.5 + 0.05) / 2:.3g}"

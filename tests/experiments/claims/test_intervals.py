@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def test_correlation() -> None:
     theirs = stats.ttest_1samp(np.arctanh(VALUES), 0).confidence_interval(0.95)
     assert of_correlation(VALUES)[1:3] == pytest.approx((math.tanh(theirs.low), math.tanh(theirs.high)))
     assert of_correlation([0.999, 0.2, 0.4]).high <= 1
-    perfect = of_correlation([1.0, 1.0])
+    perfect = of_correlation([1.0, 1.0, 1.0])
     assert perfect.mean == pytest.approx(1)
     assert perfect.low == pytest.approx(1)
 
@@ -41,12 +42,16 @@ def test_coverage() -> None:
     assert np.mean([interval.low <= 1.0 <= interval.high for interval in held]) == pytest.approx(0.95, abs=0.02)
 
 
-def test_a_single_network_has_no_limits() -> None:
-    single = of_mean([0.5])
-    assert single.mean == 0.5
-    assert math.isnan(single.low)
-    assert math.isnan(single.high)
-    assert str(single) == "0.5"
+@pytest.mark.parametrize("of", [of_mean, of_geometric_mean, of_correlation])
+@pytest.mark.parametrize("values", [[0.5], [0.45, 0.55]])
+def test_two_networks_have_no_limits(of: Callable[[list[float]], Interval], values: list[float]) -> None:
+    few = of(values)
+    assert few.mean == pytest.approx(0.5, abs=3e-3)
+    assert math.isnan(few.low)
+    assert math.isnan(few.high)
+    assert few.networks == len(values)
+    assert f"{few:.1f}" == f"0.5 (n = {len(values)})"
+    assert of([*values, *values, *values]).low < few.mean + 1e-9
 
 
 def test_nothing_and_nan_stay_unknown() -> None:

@@ -31,14 +31,14 @@ from rrnn_ext.plot import style
 from rrnn_ext.reading.exhibit import DPI, Exhibit
 from rrnn_ext.reading.sheet import Sheet
 
-ERRORS = {1e-3: (0.1, 0.11), 1e-2: (0.08, 0.09), 1e-1: (0.5, 0.7)}
+ERRORS = {1e-3: (0.1, 0.11, 0.12), 1e-2: (0.08, 0.09, 0.085), 1e-1: (0.5, 0.7, 0.6)}
 SHARES = {"L1": 0.2, "R-RNN": 0.03}
 
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
-    found = curve("averaging", "none", {0.0: (0.1, 0.12)})
-    found += curve("lagged", "none", {0.0: (0.2, 0.22)}, correlation=0.97)
+    found = curve("averaging", "none", {0.0: (0.1, 0.12, 0.11)})
+    found += curve("lagged", "none", {0.0: (0.2, 0.22, 0.21)}, correlation=0.97)
     for name in ("L1", "R-RNN", "R-RNN per hop"):
         found += curve("averaging", name, ERRORS, communication_sparsity=SHARES.get(name, 0.1))
         found += curve("lagged", name, ERRORS)
@@ -105,10 +105,10 @@ class TestExhibits:
         assert {row["task"] for row in rows} == {"averaging", "lagged"}
         for row in rows:
             if row["regulariser"] != "none":
-                expected = np.sqrt(np.prod(ERRORS[float(row["beta"])]))
+                expected = np.prod(ERRORS[float(row["beta"])]) ** (1 / 3)
                 assert float(row["value"]) == pytest.approx(expected, rel=1e-5)
             assert float(row["value_low"]) < float(row["value"]) < float(row["value_high"])
-            assert row["networks"] == "2"
+            assert row["networks"] == "3"
         assert [row["regulariser"] for row in rows].count("none") == 2
 
     def test_every_mean_is_a_marker(self, exhibits: dict[str, Exhibit]) -> None:
@@ -142,18 +142,20 @@ class TestExhibits:
 
     def test_lines_of_sparsity_break_where_it_is_lost(self) -> None:
         """Small shares are drawn at the edge with their bars, and no line leads from there to a map that is noise."""
-        records = curve("averaging", "none", {0.0: (0.1, 0.1)})
-        for beta, share in {0.01: (2e-4, 3e-4), 0.1: (0.7, 0.8), 1.0: (0.6, 0.9)}.items():
-            for seed in (0, 1):
+        records = curve("averaging", "none", {0.0: (0.1, 0.1, 0.1)})
+        for beta, share in {0.01: (2e-4, 3e-4, 3e-4), 0.1: (0.7, 0.8, 0.7), 1.0: (0.6, 0.9, 0.6)}.items():
+            for seed in range(3):
                 records.append(record("averaging", "L1", beta, seed, 0.1, communication_sparsity=share[seed]))
         axes = curves.error_by_sparsity(Table(records), ["averaging"]).figure.axes[0]
         places = [list(np.asarray(line.get_xdata(), dtype=float)) for line in axes.lines if line.get_marker() == "^"]
-        assert places == [pytest.approx([0.1, 1e-3]), pytest.approx([np.sqrt(0.56), np.sqrt(0.54)])]
+        assert places == [pytest.approx([0.1, 1e-3]), pytest.approx([np.cbrt(0.392), np.cbrt(0.324)])]
         ends = np.concatenate([path.vertices for bars in axes.collections for path in bars.get_paths()])
         assert ends[:, 0].min() >= 1e-3
 
-    def test_a_single_seed_is_drawn_without_a_band(self) -> None:
-        table = Table([record("averaging", "none", 0.0, 0, 0.1), record("averaging", "L1", 0.1, 0, 0.2)])
+    @pytest.mark.parametrize("seeds", [1, 2])
+    def test_few_seeds_are_drawn_without_a_band(self, seeds: int) -> None:
+        errors = (0.1, 0.2)[:seeds]
+        table = Table([*curve("averaging", "none", {0.0: errors}), *curve("averaging", "L1", {0.1: errors})])
         exhibit = curves.error_by_strength(table, ["averaging"])
         assert exhibit.png()
         assert [row["value_low"] for row in read(exhibit.csv())] == ["nan", "nan"]
@@ -268,7 +270,7 @@ class TestPage:
         sheet = report.settings(records)
         rows = [dict(zip(sheet.header, row, strict=True)) for row in sheet.rows]
         assert (
-            rows[0] | {"penalty": "none", "strengths β": "", "seeds": "0, 1", "tasks": "averaging, lagged"} == rows[0]
+            rows[0] | {"penalty": "none", "strengths β": "", "seeds": "0 to 2", "tasks": "averaging, lagged"} == rows[0]
         )
         assert (
             rows[1] | {"penalty": "L1", "strengths β": "0.001, 0.01, 0.1", "tasks": "averaging, lagged, digits"}
