@@ -24,14 +24,14 @@ from rrnn_ext.reading.exhibit import Exhibit
 MAPPED = ("R-RNN", "R-RNN per hop", "L1")
 PROFILED = ("L1", "R-RNN", "R-RNN per hop")
 MEASURES = {
-    r"$R_{io}$": "correlation",
-    r"$R_{io}$, $W$ / spectral radius": "correlation_normalised",
-    r"all $P_m$, lag by lag": "correlation_per_hop",
-    "$V U$": "correlation_in_out",
-    "$V U$ for every lag": "correlation_in_out_per_hop",
-    "$V W U$": "correlation_two_edges",
-    "$W$ by module": "correlation_membership",
-    "$W$ by module, signs known": "correlation_membership_signed",
+    "R_io": "correlation",
+    "R_io, W / spectral radius": "correlation_normalised",
+    "all P_m, lag by lag": "correlation_per_hop",
+    "V U": "correlation_in_out",
+    "V U for every lag": "correlation_in_out_per_hop",
+    "V W U": "correlation_two_edges",
+    "W by module": "correlation_membership",
+    "W by module, signs known": "correlation_membership_signed",
 }
 
 
@@ -124,18 +124,18 @@ def _influence_maps(folder: Path, table: Table, names: Sequence[str]) -> Exhibit
     for base in table.unpenalised_of(names):
         task = TASKS[base.task]()
         found, networks = _first(folder, base)
-        row = {"optimum": task.optimum, "$R_{io}$ no penalty": _influence(networks, task)}
+        row = {"optimum": task.optimum, "R_io no penalty": _influence(networks, task)}
         for name in MAPPED:
             if point := strongest_sparing(table.curve(base.task, name), base, factor=limits.SPARING):
-                row[f"$R_{{io}}$ {name}"] = _influence(_first(folder, point)[1], task)
+                row[f"R_io {name}"] = _influence(_first(folder, point)[1], task)
                 strengths.setdefault(name, []).append(point.beta)
         single = reading.single_hop_maps(
             networks.weight_hh, networks.weight_in, networks.weight_out, task.module_of_input
         )
         drawn[base.task] = {
             **row,
-            "$V U$ no penalty": single["V U"][0],
-            "$W$ by module no penalty": single["W by module"][0],
+            "V U no penalty": single["V U"][0],
+            "W by module no penalty": single["W by module"][0],
         }
     chosen = "; ".join(f"{name}: β from {min(betas):.2g} to {max(betas):.2g}" for name, betas in strengths.items())
     return maps.influence_maps(
@@ -173,7 +173,7 @@ def _lag_responses(folder: Path, table: Table, names: Sequence[str]) -> Exhibit:
             return stacked.outputs(networks, sequences)
 
         found = {
-            "walks $P_m$": _walks_of_all(networks, task),
+            "walks P_m": _walks_of_all(networks, task),
             "Jacobians": reading.lag_response_by_jacobian(network, sequences),
             "impulses": reading.lag_response_by_impulses(network, sequences),
         }

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.claims.intervals import Interval
+from experiments.pages.figures import looks
 from rrnn_ext.plot import style
 from rrnn_ext.reading.exhibit import Exhibit, Row
 
@@ -49,7 +50,7 @@ def correlations(found: Mapping[str, Mapping[str, Interval]], *, high: float, lo
                 linestyle="",
                 markersize=4.5,
                 elinewidth=0.9,
-                label=measure,
+                label=looks.typeset(measure),
             )
         axes.set_yticks(range(len(found)), list(found))
         axes.set(ylim=(len(found) - 0.4, -0.6), xlim=ENDS, xlabel="Correlation with the optimal map (Fisher's scale)")

@@ -1,7 +1,8 @@
-"""How each regulariser is drawn, the same in every figure."""
+"""How each regulariser is drawn, the same in every figure, and how names are set in type."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rrnn_ext.plot.style import Look
@@ -23,3 +24,8 @@ def look(name: str, names: Sequence[str]) -> Look:
     """Of regulariser ``name`` among the ``names`` in the figure."""
     added = [other for other in names if other not in _LOOKS]
     return _LOOKS.get(name) or _SPARE[added.index(name) % len(_SPARE)]
+
+
+def typeset(name: str) -> str:
+    """A name out of data, with the mathematics in it as matplotlib sets it."""
+    return re.sub(r"\b(R_io|P_m|V W U|V U|W)\b", lambda found: f"${found[0].replace('_io', '_{io}')}$", name)

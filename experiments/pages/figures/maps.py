@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from experiments.pages.figures import looks
 from rrnn_ext import plot
 from rrnn_ext.plot import style
 from rrnn_ext.reading import pictures
@@ -38,7 +39,7 @@ def influence_maps(maps: Mapping[str, Mapping[str, Tensor]], caption: str) -> Ex
                     axes.set_visible(False)
             axes_of_row[0].set_ylabel(task, rotation=0, ha="right", va="center")
         for axes, heading in zip(grid[0], headings, strict=True):
-            axes.set_title(re.sub(r"^(\$R_\{io\}\$|.*(?= no penalty)) ", r"\1\n", heading), fontsize=7.5)
+            axes.set_title(looks.typeset(re.sub(r"^(R_io|.*(?= no penalty)) ", r"\1\n", heading)), fontsize=7.5)
         figure.supxlabel("Inputs, by module (columns); outputs (rows)", fontsize=7, color=style.PALE)
     return Exhibit("influence_maps", "Influence maps beside the optimum", f"{caption} {HOW_TO_READ}", figure, rows)
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from experiments.claims.summaries import Point, Table
+from experiments.pages.figures import looks
 from experiments.tasks import modular
 from rrnn_ext.plot import style
 from rrnn_ext.reading.exhibit import Exhibit, Row
@@ -76,7 +77,7 @@ def lag_responses(responses: Mapping[str, Mapping[str, Tensor]], caption: str) -
         for axes, (task, lines) in zip(panels, responses.items(), strict=True):
             for look, (what, shares) in zip(LINES, lines.items(), strict=False):
                 values = shares.tolist()
-                axes.plot(range(len(values)), [100 * value for value in values], label=what, **look.line)
+                axes.plot(range(len(values)), [100 * value for value in values], label=looks.typeset(what), **look.line)
                 rows += [{"task": task, "line": what, "lag": lag, "share": value} for lag, value in enumerate(values)]
             axes.lines[-1].set(markersize=7, markerfacecolor="none")  # so that the line beneath shows
             axes.set(xlabel="Lag $m$", ylim=(0, 1.08 * axes.get_ylim()[1]), xticks=range(0, len(values), 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,13 @@ def test_they_show_what_was_saved(redrawn: list[Exhibit]) -> None:
                 else:
                     # From networks of six digits: a share's interval can be much smaller than the share.
                     assert float(now[name]) == pytest.approx(number, rel=1e-4, abs=1e-5, nan_ok=True)
+
+
+def test_data_are_without_markup() -> None:
+    files = [*FOLDER.parent.glob("*/*.csv")]
+    assert len(files) > 15
+    for path in files:
+        assert not re.search(r"\$|\*\*|±|<\w+>|&\w+;", path.read_text(encoding="utf-8")), path.name
 
 
 def test_all_pictures_together_are_small() -> None:
