@@ -25,6 +25,7 @@ ENTRIES: dict[str, Callable[[Recorder], None]] = {
     "memory-32768": dense.memory,
     "sparse-30000": partial(sparse.sparse, 30_000, 600_000),
     "as-it-ran": networks.as_it_ran,
+    "sparse-139000": partial(sparse.sparse, 139_000, 15_100_000),
     "all-pairs-64x256-cusolver": partial(dense.all_pairs_cusolver, 64, 256),
     "all-pairs-4096x32-cusolver": partial(dense.all_pairs_cusolver, 4096, 32),
     "all-pairs-1024x64-cusolver": partial(dense.all_pairs_cusolver, 1024, 64),

@@ -22,6 +22,10 @@ def share_of_step(n: int, recorder: Recorder) -> None:
     contenders = training.contenders()
     contenders[ON_A_SIDE_STREAM] = on_a_side_stream(training)
     the = Race(TRAINING_STEP, training_step.shape(n))
+    try:
+        check_same_gradients(training, contenders[DIRECT], contenders[ON_A_SIDE_STREAM])
+    except AssertionError as error:
+        recorder.failed(ON_A_SIDE_STREAM, error)
     for name in (OURS, DIRECT) if recorder.profiling else (STEP, DIRECT, ON_A_SIDE_STREAM, OURS, "horner_from_outputs"):
         try:
             run(recorder, the, name, contenders[name])
@@ -51,6 +55,14 @@ def on_a_side_stream(training: Training) -> Callable[[], None]:
                 parameter.grad = gradient
 
     return step
+
+
+def check_same_gradients(training: Training, *steps: Callable[[], None]) -> None:
+    found = []
+    for step in steps:
+        step()
+        found.append([parameter.grad for parameter in training.parameters])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-6)
 
 
 def as_it_ran(recorder: Recorder) -> None:

@@ -84,7 +84,7 @@ build() { step build 150 "$python" "${build_command[@]}"; }
 
 # pytest with what is installed of its plugins; the package's own settings, which name some of them, are not strict here.
 test_runner() {
-  tests=(env OMP_NUM_THREADS=1 "$python" -m pytest -p no:cacheprovider -o addopts=-ra "${pytest_options[@]}")
+  tests=(env OMP_NUM_THREADS=1 "$python" -m pytest -v -p no:cacheprovider -o addopts=-ra "${pytest_options[@]}")
   if installed pytest_timeout; then tests+=(--timeout "$1"); fi
 }
 
@@ -101,7 +101,7 @@ gate() {
   if [ "$emulated" = 1 ]; then
     step gate 90 "${tests[@]}" tests/ops/test_walk_kernels.py -k "a_nan_that or same_bits_again and one"
   else
-    step gate 90 "${tests[@]}" -v --continue-on-collection-errors "tests/ops/test_cuda.py::TestEveryKernel" "${kernel_tests[@]}"
+    step gate 90 "${tests[@]}" --continue-on-collection-errors "tests/ops/test_cuda.py::TestEveryKernel" "${kernel_tests[@]}"
   fi
   wait
 }
