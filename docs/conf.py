@@ -47,6 +47,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 180
+nb_execution_in_temp = True  # what a cell writes is not left in the tree
 nb_merge_streams = True
 nb_output_stderr = "remove"
 

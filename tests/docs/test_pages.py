@@ -98,8 +98,8 @@ class TestCommands:
             self.check_typer(app, words[3:])
         elif words[:3] == ["python", "-m", "rrnn_ext"]:
             self.check_typer(commands.app, words[3:])
-        elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks"):
-            self.check_benchmarks(words[2], words[3:])
+        elif words[:2] == ["python", "-m"]:
+            self.check_module(words[2], words[3:])
         elif words[:2] == ["pip", "install"]:
             self.check_pip(words[2:])
         else:  # a program that comes with a package
@@ -123,8 +123,9 @@ class TestCommands:
         typer.main.get_command(program).commands[words[0]].make_context(words[0], words[1:])  # type: ignore[attr-defined]
 
     @staticmethod
-    def check_benchmarks(module: str, words: list[str]) -> None:
-        assert ROOT.joinpath(*module.split(".")).with_suffix(".py").is_file() or module == "benchmarks"
+    def check_module(module: str, words: list[str]) -> None:
+        path = ROOT.joinpath(*module.split("."))
+        assert path.with_suffix(".py").is_file() or path.joinpath("__main__.py").is_file()
         if options := {word for word in words if word.startswith("--")}:
             program = [sys.executable, "-m", module, "--help"]
             said = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout
