@@ -84,7 +84,11 @@ class Report:
         """A sentence: sizes, and where they were read."""
         _, steps, outputs, inputs = self.walks.shape
         read = ", ".join(f"{role} = {name}" for role, name in self.network.names.items())
-        sizes = f"L = {steps}, {self.network.weight_hh.shape[-1]} hidden units, {inputs} inputs, {outputs} outputs"
+        units, module = self.network.weight_hh.shape[-1], self.network.module
+        hidden = f"{units} hidden units"
+        if isinstance(module, torch.nn.LSTM) and module.proj_size:
+            hidden += f" projected from {units // module.proj_size * module.hidden_size}"
+        sizes = f"L = {steps}, {hidden}, {inputs} inputs, {outputs} outputs"
         return f"{sizes}; read from {read}" if read else sizes
 
     def exhibits(self) -> list[Exhibit]:

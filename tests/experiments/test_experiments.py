@@ -200,6 +200,32 @@ class TestAnalyse:
         assert optimum == pytest.approx(TASKS["lagged"]().optimum.flatten().tolist(), rel=1e-4)
         assert {row["graph"] for row in influence} == {"optimum", "walks"}
 
+    @pytest.mark.parametrize(
+        ("rnn", "graphs"),
+        [
+            (nn.LSTM(16, 6, proj_size=3), 4),
+            (nn.RNN(16, 3, bidirectional=True), 2),
+            (nn.LSTM(16, 6, num_layers=2, proj_size=3, bidirectional=True), 16),
+        ],
+    )
+    def test_projected_and_bidirectional_networks(self, tmp_path: Path, rnn: nn.RNNBase, graphs: int) -> None:
+        torch.manual_seed(0)
+        head = nn.Linear(6 if rnn.bidirectional else 3, 4)
+        torch.save(nn.ModuleDict({"cells": rnn, "head": head}).state_dict(), tmp_path / "model.pt")
+        options = ("--steps", "10", "--task", "lagged", "--out", str(tmp_path))
+        result = invoke("analyse", str(tmp_path / "model.pt"), *options)
+        assert result.exit_code == 0, result.output
+        rows = rows_of(tmp_path / "lagged_optimum.csv")
+        assert len(rows) == graphs
+        if not isinstance(rnn, nn.LSTM):
+            optimum = TASKS["lagged"]().optimum.flatten()
+            for side, (row, suffix) in enumerate(zip(rows, ("", "_reverse"), strict=True)):
+                w, u = (rnn.get_parameter(f"weight_{kind}_l0{suffix}").detach() for kind in ("hh", "ih"))
+                v = head.weight.detach()[:, 3 * side : 3 * side + 3]
+                walks = [v @ torch.linalg.matrix_power(w, lag) @ u for lag in range(10)]
+                expected = np.corrcoef(torch.stack(walks).sum(0).flatten(), optimum)[0, 1]
+                assert float(row["R_io"]) == pytest.approx(expected, abs=6e-4)
+
     def test_refuses_what_does_not_fit_the_task(self, tiny_sweep: tuple[Result, Path]) -> None:
         result = invoke("analyse", str(self.checkpoint(tiny_sweep[1], "sunspots")), "--task", "lagged")
         assert result.exit_code == 2

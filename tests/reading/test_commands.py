@@ -108,6 +108,29 @@ class TestRead:
         ]  # fmt: skip
         assert "cells.weight_hh_l0 cells.weight_hh_l1" in result.output
 
+    def test_a_projected_network_of_two_directions(self, tmp_path: Path) -> None:
+        """A cell's walks are P_m = V_d W_rec^m U with W_rec = W_hh W_hr: units are those after the projection."""
+        path, model = saved(tmp_path, nn.LSTM(3, 5, proj_size=2, bidirectional=True).double(), 4)
+        torch.save(torch.randn(6, 4, 3), tmp_path / "x.pt")
+        result = invoke(
+            "read", str(path), "--steps", "4", "--data", str(tmp_path / "x.pt"), "--out", str(tmp_path / "out"),
+            columns=200,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert "L = 4, 2 hidden units projected from 5, 3 inputs, 2 outputs" in result.output
+        rows = {row[""]: row for row in rows_of(tmp_path / "out" / "network.csv")}
+        gates = ("input gate", "forget gate", "cell gate", "output gate")
+        assert list(rows) == [f"{way}: {gate}" for way in ("forward", "backward") for gate in gates] + ["as it ran"]
+        for side, (way, suffix) in enumerate((("forward", ""), ("backward", "_reverse"))):
+            hh, ih, hr = (
+                model["cells"].get_parameter(f"weight_{kind}_l0{suffix}").detach() for kind in ("hh", "ih", "hr")
+            )
+            v = model["head"].get_parameter("weight").detach().double()[:, 2 * side : 2 * side + 2]
+            for gate, w, u in zip(gates, hh.chunk(4), ih.chunk(4), strict=True):
+                walks = torch.stack([v @ torch.linalg.matrix_power(hr @ w, lag) @ hr @ u for lag in range(4)])
+                found = float(rows[f"{way}: {gate}"]["Σ‖P‖₁"])
+                assert found == pytest.approx(walks.abs().sum().item(), rel=6e-3)
+
     @pytest.mark.parametrize("steps", [1, 10, 11, 137])
     @pytest.mark.parametrize("bidirectional", [False, True])
     def test_tables_fit_80_columns(self, tmp_path: Path, steps: int, bidirectional: bool) -> None:
