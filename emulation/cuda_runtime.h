@@ -7,7 +7,8 @@
 // process with a message. Blocks of a cooperative launch, or of one cluster, run side by side, others one by one.
 //
 // EMULATED_MULTIPROCESSORS, of each EMULATED_SHARED_BYTES of shared memory and EMULATED_THREADS, and EMULATED_CLUSTER,
-// the blocks of the largest cluster, set the size of the device.
+// the blocks of the largest cluster, set the size of the device; EMULATED_MEMORY_CLOCK, in 1000 Hz, the rate of its
+// memory.
 #pragma once
 
 #include <algorithm>
@@ -42,6 +43,12 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
       break;
     case cudaDevAttrL2CacheSize:
       *value = 1 << 20;
+      break;
+    case cudaDevAttrMemoryClockRate:
+      *value = emulation::memory_clock();
+      break;
+    case cudaDevAttrGlobalMemoryBusWidth:
+      *value = 64;
       break;
     case cudaDevAttrComputeCapabilityMajor:
       *value = 9;

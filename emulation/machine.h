@@ -37,15 +37,16 @@ inline int setting(const char* name, int otherwise) {
 inline int multiprocessors() { return setting("EMULATED_MULTIPROCESSORS", 4); }
 inline int shared_bytes() { return setting("EMULATED_SHARED_BYTES", 99 << 10); }
 inline int threads_of_multiprocessor() { return setting("EMULATED_THREADS", 2048); }
+inline int memory_clock() { return setting("EMULATED_MEMORY_CLOCK", 1000000); }  // of 1000 Hz
 inline size_t largest_cluster() { return setting("EMULATED_CLUSTER", 8); }
 constexpr int kMaxThreads = 1024;
 
 // Of a device of this size, in the order in which they were first asked for.
 inline int device_number() {
   static std::mutex numbering;
-  static std::vector<std::array<size_t, 4>> known;
-  const std::array<size_t, 4> size{size_t(multiprocessors()), size_t(shared_bytes()),
-                                   size_t(threads_of_multiprocessor()), largest_cluster()};
+  static std::vector<std::array<size_t, 5>> known;
+  const std::array<size_t, 5> size{size_t(multiprocessors()), size_t(shared_bytes()),
+                                   size_t(threads_of_multiprocessor()), largest_cluster(), size_t(memory_clock())};
   const std::lock_guard<std::mutex> lock(numbering);
   const auto found = std::find(known.begin(), known.end(), size);
   const auto number = found - known.begin();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.device import CUDA_EMULATED, DEVICE
+from support.launches import recorded
 from torch import Tensor
 
 from rrnn_ext.ops.finite_walks import Chain
@@ -207,6 +208,32 @@ def test_pathways_that_the_iteration_does_not_settle(batch: bool, dtype: torch.d
     assert y[3:].isnan().all()
     for actual, expected in zip((x, y), solved(weight_hh[:3], sources[:3], targets[:3]), strict=True):
         assert_near(actual[:3], expected, TOLERANCE[dtype])
+
+
+@pytest.mark.skipif(not CUDA_EMULATED, reason="needs a memory so slow that launches of small graphs end early")
+@pytest.mark.parametrize(("together", "dtype"), [(True, torch.float32), (False, torch.float64)])
+def test_launches_of_a_pathway_end_in_time_and_go_on(
+    together: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several blocks for a problem, or one; by steps from both ends, and by the series where these do not settle it."""
+    n, batch = 9, 2
+    monkeypatch.setenv("EMULATED_MULTIPROCESSORS", "12" if together else "2")
+    weight_hh = graphs(batch, n, 0.9, True).to(dtype)
+    odd = (torch.arange(n) % 2).to(dtype)
+    sources, targets = torch.stack([odd, odd + 1]), torch.stack([1 - odd, odd + 0.5])
+    with recorded() as whole:
+        expected = ops.pathway(weight_hh, sources, targets, ALPHA)
+    assert not any(launch.barriers for launch in whole[1:])
+    assert expected[2].tolist() == [1] * batch
+    monkeypatch.setenv("EMULATED_MEMORY_CLOCK", "3")
+    with recorded() as parts:
+        found = ops.pathway(weight_hh, sources, targets, ALPHA)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+    if together:
+        most = 48e3 * 0.5 // weight_hh[0].nbytes  # passes
+        assert max(launch.barriers for launch in parts) <= 3 * most + 8 * batch < whole[0].barriers
+        assert sum(launch.barriers > 0 for launch in parts) > 2
 
 
 def test_no_units_and_no_graphs() -> None:

@@ -59,13 +59,16 @@ const DeviceProperties& device_properties() {
     check_cuda(cudaDeviceGetAttribute(&value, attribute, device), "cudaDeviceGetAttribute");
     return value;
   };
+  // Twice a clock, of so many 1000 Hz; some devices do not tell.
+  const double bits = 2e3 * get(cudaDevAttrMemoryClockRate) * get(cudaDevAttrGlobalMemoryBusWidth);
   return known[device] = {device,
                           get(cudaDevAttrComputeCapabilityMajor),
                           get(cudaDevAttrComputeCapabilityMinor),
                           get(cudaDevAttrMultiProcessorCount),
                           get(cudaDevAttrMaxSharedMemoryPerBlockOptin),
                           get(cudaDevAttrMaxSharedMemoryPerMultiprocessor),
-                          get(cudaDevAttrL2CacheSize)};
+                          get(cudaDevAttrL2CacheSize),
+                          bits > 0 ? bits / 8 : 1e12};
 }
 
 int compiled_for(const void* kernel) { return kernel_state(kernel).architecture; }

@@ -18,6 +18,7 @@ struct DeviceProperties {
   int multiprocessors;
   int shared_per_block, shared_per_multiprocessor;  // bytes
   int l2_bytes;
+  double memory_rate;  // bytes a second, between the device and its memory
 };
 const DeviceProperties& device_properties();
 

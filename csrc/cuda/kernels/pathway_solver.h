@@ -15,10 +15,27 @@ inline constexpr int kRowsAtOnce = 8;
 inline constexpr int kPanel = 2048;  // columns whose sums stay in shared memory
 inline constexpr int kDots = kWarps;
 inline constexpr int kMaxStarts = 4, kMaxHops = 1 << 15;
+// Passes over W for one problem at most: the steps and a look of each start, and the hops of the series.
+inline constexpr int kMaxPasses = kMaxStarts * (kMostPathwaySteps + 2) + kMaxHops;
 
 template <typename T>
 struct Rounding {
   static constexpr T kUnit = sizeof(T) == sizeof(float) ? T(1.1920929e-7) : T(2.220446049250313e-16);
+};
+
+// What a round adds up over the team: s . r; (I - A) p . q after a pass over W; the results of the step along p and
+// q; a look at x and y after a pass; a hop of the series after a pass.
+enum class Round { kResiduals, kPass, kStep, kLook, kHop };
+__device__ inline bool passes_over_weights(Round round) {
+  return round == Round::kPass || round == Round::kLook || round == Round::kHop;
+}
+
+// How far a team has come with a problem: where a launch leaves off, before a pass, the next one goes on.
+struct Progress {
+  int64_t graph;
+  Round round = Round::kResiduals;
+  int starts = 0, steps = 0, hops = 0;
+  double rho = 0;
 };
 
 // Device memory of one team of blocks; they share all of it.
@@ -215,7 +232,7 @@ struct Solver {
     return residual <= factor * factor * kUnit * kUnit * of;
   }
 
-  enum class Outcome { kFound, kUndecided, kNotFinite };
+  enum class Outcome { kFound, kUndecided, kNotFinite, kUnfinished };
 
   // The residuals and search directions from x = y = 0 on; or the first terms of the series.
   __device__ void start(bool series) const {
@@ -229,19 +246,15 @@ struct Solver {
     });
   }
 
-  // What a round adds up over the team: s . r; (I - A) p . q after a pass over W; the results of the step along p and
-  // q; a look at x and y after a pass; a hop of the series after a pass.
-  enum class Round { kResiduals, kPass, kStep, kLook, kHop };
-
-  __device__ Outcome solve() const {
-    Round round = Round::kResiduals;
-    double rho = 0;
+  // Goes on from there, with at most so many passes.
+  __device__ Outcome solve(Progress& progress, int& passes) const {
+    auto& [graph, round, starts, steps, hops, rho] = progress;
     T length = 0;
-    int starts = 0, steps = 0, hops = 0;
-    start(false);
+    if (round == Round::kResiduals) start(false);
     for (int half = 0;; half ^= 1) {
       double values[kDots] = {}, totals[kDots];
-      if (round == Round::kPass || round == Round::kLook || round == Round::kHop) {
+      if (passes_over_weights(round)) {
+        if (passes-- == 0) return Outcome::kUnfinished;
         const bool looks = round == Round::kLook;
         barrier();
         products(looks ? at.x : at.p, looks ? at.y : at.q, round == Round::kHop);
