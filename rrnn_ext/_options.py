@@ -28,7 +28,7 @@ class Sized(Protocol):
     def per_hop(self) -> bool: ...
 
     @property
-    def norm(self) -> Norm: ...
+    def norm(self) -> int: ...  # a Norm
 
     @property
     def hop_weights(self) -> Tensor | None: ...
@@ -39,7 +39,7 @@ class Sized(Protocol):
 
 def cannot_cancel(call: Sized) -> bool:
     """Whether the penalty is one sum of strengths of walks: that from all inputs, as one, to all outputs, as one."""
-    plain = call.norm is Norm.l1 and call.pair_weights is None
+    plain = call.norm == Norm.l1 and call.pair_weights is None
     return call.rectify and plain and (call.per_hop or call.hop_weights is None)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rrnn_ext._call import Call, is_between_all
 from rrnn_ext._modes import transforming
 from rrnn_ext._options import Norm, cannot_cancel
-from rrnn_ext.ops._matrices import identity, pair_norm, phi
+from rrnn_ext.ops._matrices import identity, pair_norm, phi, sums_of_sides
 from rrnn_ext.ops.all_pairs import all_pairs_penalty
 from rrnn_ext.ops.finite_pairs import finite_pairs
 from rrnn_ext.ops.finite_walks import PenaltyArguments, WalkArguments, walk_sums
@@ -38,7 +38,7 @@ def total(call: Call) -> Tensor:
 def penalty(call: Call) -> Tensor:
     """The penalty of each graph, (...)."""
     rows = _PENALTIES
-    if cannot_cancel(call):
+    if cannot_cancel(call) and not _is_finite_by_hops(call):  # whose op sees to it itself
         call, rows = _single_pathway(call), _PATHWAYS
     return next(make for fits, make in rows if fits(call))(call)
 
@@ -85,7 +85,7 @@ def as_given(weights: Weights, options: Mapping[str, Any]) -> PenaltyArguments |
         and 0 < alpha < math.inf
         and type(hops) is int
         and hops > 0
-        and not rectify
+        and type(rectify) is bool
         and norm is not None
         and options["hop_weights"] is None
         and options["pair_weights"] is None
@@ -96,12 +96,12 @@ def as_given(weights: Weights, options: Mapping[str, Any]) -> PenaltyArguments |
     )
     if not is_plain or norm is None:
         return None
-    return PenaltyArguments(weight_hh, weight_in, weight_out, None, None, alpha, hops, False, per_hop, norm)
+    return PenaltyArguments(weight_hh, weight_in, weight_out, None, None, alpha, hops, rectify, per_hop, norm)
 
 
 def is_one_op(call: Call) -> bool:
     """Whether the penalty, and its gradient by the weights as they were given, is that of one op of finite walks."""
-    if isinstance(call.given_alpha, Tensor) or is_between_all(call) or cannot_cancel(call):
+    if isinstance(call.given_alpha, Tensor) or is_between_all(call):
         return False
     return _is_finite_by_hops(call)
 
@@ -118,11 +118,6 @@ def _finite_penalty(call: Call) -> Tensor:
 
 def _norm_of_total(call: Call) -> Tensor:
     return pair_norm(total(call), call.pair_weights, call.norm)
-
-
-def _weighted_pathway(call: Call) -> Tensor:
-    """Hop weights, unlike strengths of walks, may be negative."""
-    return total(call).squeeze((-2, -1))
 
 
 def _walk_arguments(call: Call) -> WalkArguments:
@@ -147,21 +142,8 @@ def _with_a_side(call: Call) -> tuple[Tensor, Tensor | None, Tensor | None]:
 
 def _single_pathway(call: Call) -> Call:
     """The graph with all inputs as one and all outputs as one."""
-    weight_hh, weight_in, weight_out = call[:3]
-    sources = _one_edge(call) if weight_in is None else weight_in.abs().sum(-1, keepdim=True)
-    if weight_out is not None:
-        targets = weight_out.abs().sum(-2, keepdim=True)
-    elif weight_in is None:
-        targets = weight_hh.abs().sum(-2, keepdim=True)
-    else:
-        targets = _one_edge(call).mT
+    sources, targets = sums_of_sides(*_with_a_side(call), call.alpha)
     return call._replace(weight_in=sources, weight_out=targets, per_hop=False)
-
-
-def _one_edge(call: Call) -> Tensor:
-    """For a side left out, which has no edge of its own."""
-    weight_hh = call.weight_hh
-    return weight_hh.new_full((*weight_hh.shape[:-1], 1), 1 / call.alpha)
 
 
 def _is_plain(call: Call) -> bool:
@@ -200,7 +182,6 @@ _PENALTIES: Rows = (
     (_otherwise, _norm_of_total),
 )
 _PATHWAYS: Rows = (  # where no walks can cancel
-    (lambda call: call.hop_weights is not None, _weighted_pathway),
     (_has_infinite_op, pathway_penalty),
     (_is_finite_by_hops, _finite_penalty),
     (_otherwise, _norm_of_total),

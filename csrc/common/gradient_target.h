@@ -52,7 +52,11 @@ struct GradientTargets {
 
   GradientTargets(const WalkArguments& graphs, const std::optional<Tensor>& grad_hh,
                   const std::optional<Tensor>& grad_in, const std::optional<Tensor>& grad_out)
-      : hh("grad_hh", grad_hh, graphs, graphs.n, graphs.n),
+      : GradientTargets(graphs, GradientTarget("grad_hh", grad_hh, graphs, graphs.n, graphs.n), grad_in, grad_out) {}
+
+  GradientTargets(const WalkArguments& graphs, const GradientTarget& hh, const std::optional<Tensor>& grad_in,
+                  const std::optional<Tensor>& grad_out)
+      : hh(hh),
         in("grad_in", grad_in, graphs, graphs.n, graphs.inputs),
         out("grad_out", grad_out, graphs, graphs.outputs, graphs.n) {
     STD_TORCH_CHECK(!hh.is_shared(), "grad_hh must have the batch of weight_hh");

@@ -19,6 +19,7 @@ class PairWeights {
     weights_ = dense(*given);
   }
 
+  bool are_given() const { return weights_.has_value(); }
   template <typename T>
   const T* of(int64_t index) const {
     return weights_ ? at<T>(*weights_, weights_->dim() == 3 ? index : 0, pairs_) : nullptr;

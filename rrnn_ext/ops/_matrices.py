@@ -35,6 +35,17 @@ def walk_size_derivative(walks: Tensor, norm: int) -> Tensor:
     return 2 * walks if norm == Norm.l2 else walks.sign()
 
 
+def sums_of_sides(
+    weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, alpha: float
+) -> tuple[Tensor, Tensor]:
+    """|U| 1 and 1' |V|, (..., n, 1) and (..., 1, n), the sides of the graph with all inputs as one and all outputs as
+    one. A side left out has no edge of its own."""
+    left_out = weight_hh.shape[:-1]
+    sources = weight_hh.new_full(left_out, 1 / alpha) if weight_in is None else weight_in.abs().sum(-1)
+    targets = weight_hh.new_full(left_out, 1 / alpha) if weight_out is None else weight_out.abs().sum(-2)
+    return sources.unsqueeze(-1), targets.unsqueeze(-2)
+
+
 def pair_norm(matrices: Tensor, pair_weights: Tensor | None, norm: int) -> Tensor:
     """sum D|M| or sum D M^2 over the last two dimensions."""
     matrices = matrices if pair_weights is None else of_weight(matrices, pair_weights)

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._modes import is_batched
+from rrnn_ext._options import cannot_cancel
 from rrnn_ext.ops import native
-from rrnn_ext.ops._matrices import block_triangular, identity, phi, walk_size_derivative
+from rrnn_ext.ops._matrices import block_triangular, identity, phi, sums_of_sides, walk_size_derivative
 from rrnn_ext.ops._registration import Differentiable, derivatives_of, fold_batch
 
 Tangents: TypeAlias = tuple[Tensor | None, Tensor | None, Tensor | None]  # of the weights; None: it does not move
@@ -330,14 +331,26 @@ def differentiable_penalty_gradients(penalty: PenaltyArguments, grad_value: Tens
     return _present(_walk_sums_backward(scale * _slope(penalty, walks), chain, *sums), penalty[:3])
 
 
+def _as_one_pathway(penalty: PenaltyArguments) -> PenaltyArguments:
+    """Where walks cannot cancel, the same of the graph with all inputs as one and all outputs as one: one strength is
+    carried from hop to hop for each unit. The op that makes value and gradient sees to it itself."""
+    if not cannot_cancel(penalty):
+        return penalty
+    sources, targets = sums_of_sides(*penalty[:3], penalty.alpha)
+    per_hop = penalty.hop_weights is not None  # without weights nothing tells hops from one another
+    return penalty._replace(weight_in=sources, weight_out=targets, per_hop=per_hop)
+
+
 def penalty_by_rules(penalty: PenaltyArguments) -> Tensor:
     """The penalty of each graph, (...), by the op whose rules all that may look at it find."""
+    penalty = _as_one_pathway(penalty)
     value: Tensor = _walk_penalty(*penalty, _chain_of(_sums_of(penalty)))[0]
     return value
 
 
 def penalty_alone(penalty: PenaltyArguments) -> Tensor:
     """The penalty of each graph for which nobody wants a derivative, by its kernel."""
+    penalty = _as_one_pathway(penalty)
     value: Tensor = _walk_penalty.redispatch(below_autograd(penalty.weight_hh), *penalty, Chain.none)[0]
     return value
 

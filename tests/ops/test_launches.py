@@ -82,6 +82,8 @@ def test_everything_is_on_the_current_stream(call: Callable[[], None]) -> None:
         ({"per_hop": True}, 8),
         ({"batch": (5,)}, 4),
         ({"n": 600}, 4),
+        ({"rectify": True}, 6),  # and the sums of the sides, and the way back
+        ({"rectify": True, "sides": (1, 1)}, 4),
     ],
     ids=str,
 )

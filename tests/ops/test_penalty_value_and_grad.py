@@ -26,10 +26,10 @@ def penalty_of(given: dict[str, Any], **options: Any) -> PenaltyArguments:
     return PenaltyArguments(**dict(zip(NAMES, graph, strict=True)), alpha=ALPHA, hops=HOPS, **asked)
 
 
-def gradients_of(given: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+def gradients_of(given: dict[str, Any], **options: Any) -> tuple[Tensor, dict[str, Tensor]]:
     """The reference's penalty, and the gradients of the sum over a batch."""
     leaves = {name: weight.detach().cpu().requires_grad_() for name, weight in given.items()}
-    value = reference.resolvent_penalty(**leaves, alpha=ALPHA, hops=HOPS)
+    value = reference.resolvent_penalty(**leaves, alpha=ALPHA, hops=HOPS, **options)
     found = torch.autograd.grad(STRENGTH * value.sum(), list(leaves.values()))
     return value.detach(), dict(zip(leaves, found, strict=True))
 
@@ -82,6 +82,52 @@ class TestAccumulate:
 
 
 @pytest.mark.emulated
+@pytest.mark.parametrize("batch", [(), (3,)], ids=str)
+@pytest.mark.parametrize("sides", [(3, 2), (1, 1), (1, 35), (40, 1), (None, 2), (3, None), (0, 2)], ids=str)
+@pytest.mark.parametrize("n", [1, 33])
+@pytest.mark.parametrize("options", [{}, {"per_hop": True}, {"per_hop": True, "hop_weights": True}], ids=str)
+class TestWhereWalksCannotCancel:
+    """The op carries the sum over all inputs alone. A weight of zero has no gradient."""
+
+    def test_value_and_gradient(
+        self, options: dict[str, Any], n: int, sides: tuple[int | None, int | None], batch: tuple[int, ...]
+    ) -> None:
+        if "hop_weights" in options:
+            options = {**options, "hop_weights": torch.tensor([1.0, -2.0, 0.0, 0.5, 0.25], dtype=torch.float64)}
+        given = weights(n, *sides, seed=5, batches=(batch, batch, batch))
+        for weight in given.values():
+            weight[..., 1::2, ::3] = 0
+        on_device = {
+            name: option.to(DEVICE) if isinstance(option, Tensor) else option for name, option in options.items()
+        }
+        penalty = penalty_of(given, rectify=True, **on_device)
+        expected, gradients = gradients_of(given, rectify=True, **options)
+        value, found = value_and_grad(STRENGTH, penalty)
+        torch.testing.assert_close(value.sum().cpu(), expected)
+        before = [None if each is None else filled(each) for each in found]
+        grads = [None if each is None else each.clone() for each in before]
+        torch.testing.assert_close(accumulate(grads, STRENGTH, penalty), value)
+        for name, own, grad, filling in zip(NAMES, found, grads, before, strict=True):
+            if own is not None and grad is not None and filling is not None:
+                torch.testing.assert_close(own.cpu(), gradients[name])
+                torch.testing.assert_close(grad, filling + own)
+
+    def test_sides_that_a_batch_shares(
+        self, options: dict[str, Any], n: int, sides: tuple[int | None, int | None], batch: tuple[int, ...]
+    ) -> None:
+        if "hop_weights" in options:
+            return
+        shared = weights(n, *sides, seed=6, batches=(batch, (), ()))
+        given = {name: weight.expand(*batch, *weight.shape[-2:]) for name, weight in shared.items()}
+        grads = [filled(shared[name]) if name in shared else None for name in NAMES]
+        accumulate(grads, STRENGTH, penalty_of(given, rectify=True, **options))
+        _, added = gradients_of(shared, rectify=True, **options)
+        for name, grad in zip(NAMES, grads, strict=True):
+            if grad is not None:
+                torch.testing.assert_close(grad.cpu(), filled(shared[name]).cpu() + added[name])
+
+
+@pytest.mark.emulated
 def test_the_same_from_run_to_run() -> None:
     given = weights(65, 16, 8, dtype=torch.float32)
     runs = []
@@ -127,11 +173,13 @@ def test_what_overflows_on_the_way_is_added_right(sides: tuple[int | None, int |
 
 
 @pytest.mark.emulated
-def test_nan_is_added() -> None:
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_nan_is_added(name: str, rectify: bool) -> None:
     given = weights(5, 2, 3)
-    given["weight_hh"][0, 0] = torch.nan
+    given[name][0, 0] = torch.nan
     grads = [torch.zeros_like(given[name]) for name in NAMES]
-    assert accumulate(grads, STRENGTH, penalty_of(given)).isnan()
+    assert accumulate(grads, STRENGTH, penalty_of(given, rectify=rectify)).isnan()
     assert all(grad.isnan().any() for grad in grads)
 
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/gradient_target.h"
+#include "common/one_pathway.h"
 #include "common/pair_weights.h"
 #include "common/walk_arguments.h"
 #include "cpu/algorithms/overflow.h"
@@ -134,10 +135,78 @@ class ValueAndGradient {
   std::vector<T> in_of_each_, out_of_each_;
 };
 
+// Where walks cannot cancel.
+template <typename T>
+class PathwayValueAndGradient {
+ public:
+  PathwayValueAndGradient(const WalkArguments& graphs, double strength, const GradientTargets& to, bool adds,
+                          const Tensor& value)
+      : graphs_(graphs), strength_(strength), to_(to), adds_(adds), value_(value), one_(graphs) {}
+
+  void run() {
+    const int64_t count = graphs_.count(), n = graphs_.n;
+    for (int64_t index = 0; index < count; ++index) add_up_sides(index);
+    T *sources = at<T>(one_.grad_sources, 0, n), *targets = at<T>(one_.grad_targets, 0, n);
+    std::fill_n(sources, count * n, T(0));
+    std::fill_n(targets, count * n, T(0));
+    ValueAndGradient<T>(one_.graphs, PairWeights(std::nullopt, graphs_, 1, 1), Norm::kL1, strength_,
+                        GradientTargets(one_.graphs, to_.hh, one_.grad_sources, one_.grad_targets), adds_, value_)
+        .run();
+    for (int64_t index = 0; index < count; ++index) spread_over_sides(index);
+  }
+
+ private:
+  // In float64, as walks of thousands of edges are to count as exactly.
+  void add_up_sides(int64_t index) {
+    const int64_t n = graphs_.n, inputs = graphs_.inputs;
+    const WalkProblem<T> all = graphs_.problem<T>(index);
+    const double left_out = OnePathway::left_out(graphs_);
+    std::vector<double> sums(n, all.weight_out ? 0.0 : left_out);
+    for (int64_t q = 0; all.weight_out && q < graphs_.outputs; ++q)
+      for (int64_t unit = 0; unit < n; ++unit) sums[unit] += magnitude(all.weight_out[q * n + unit]);
+    std::copy(sums.begin(), sums.end(), at<T>(one_.targets, index, n));
+    for (int64_t unit = 0; unit < n; ++unit) {
+      double sum = all.weight_in ? 0.0 : left_out;
+      for (int64_t i = 0; all.weight_in && i < inputs; ++i) sum += magnitude(all.weight_in[unit * inputs + i]);
+      at<T>(one_.sources, index, n)[unit] = static_cast<T>(sum);
+    }
+  }
+
+  void spread_over_sides(int64_t index) {
+    const int64_t n = graphs_.n;
+    const WalkProblem<T> all = graphs_.problem<T>(index);
+    const auto spread = [&](const GradientTarget& target, const T* weights, int64_t rows, int64_t columns,
+                            const auto& gradient) {
+      T* to = target.of<T>(index);
+      for (int64_t row = 0; to && row < rows; ++row)
+        for (int64_t column = 0; column < columns; ++column) {
+          const T given = times_sign(gradient(row, column), weights[row * columns + column]);
+          T& element = to[row * target.row_stride() + column];
+          element = adds_ ? element + given : given;
+        }
+    };
+    const T *sources = at<T>(one_.grad_sources, index, n), *targets = at<T>(one_.grad_targets, index, n);
+    spread(to_.in, all.weight_in, n, graphs_.inputs, [&](int64_t row, int64_t) { return sources[row]; });
+    spread(to_.out, all.weight_out, graphs_.outputs, n, [&](int64_t, int64_t column) { return targets[column]; });
+  }
+
+  const WalkArguments& graphs_;
+  const double strength_;
+  const GradientTargets& to_;
+  const bool adds_;
+  const Tensor value_;
+  OnePathway one_;
+};
+
 void run(const WalkArguments& graphs, const PairWeights& pairs, Norm norm, double strength, const GradientTargets& to,
          bool adds, const Tensor& value) {
-  dispatch(graphs.weight_hh,
-           [&](auto zero) { ValueAndGradient<decltype(zero)>(graphs, pairs, norm, strength, to, adds, value).run(); });
+  dispatch(graphs.weight_hh, [&](auto zero) {
+    using T = decltype(zero);
+    if (is_one_pathway(graphs, pairs, norm))
+      PathwayValueAndGradient<T>(graphs, strength, to, adds, value).run();
+    else
+      ValueAndGradient<T>(graphs, pairs, norm, strength, to, adds, value).run();
+  });
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> penalty_value_and_grad(

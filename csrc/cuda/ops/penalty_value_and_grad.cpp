@@ -5,9 +5,11 @@
 #include <tuple>
 
 #include "common/gradient_target.h"
+#include "common/one_pathway.h"
 #include "common/pair_weights.h"
 #include "common/walk_arguments.h"
 #include "cuda/algorithms/finite_walks.h"
+#include "cuda/algorithms/one_pathway.h"
 #include "cuda/device/stream.h"
 #include "cuda/device/workspace.h"
 #include "cuda/ops/walk_graphs.h"
@@ -50,23 +52,54 @@ ChainKind kind_for(const WalkArguments& graphs) {
   return may_keep_both && few && std::abs(inputs - outputs) <= kMostApart ? ChainKind::kBoth : ChainKind::kNarrow;
 }
 
-Tensor value_and_grad(const WalkArguments& graphs, const PairWeights& pairs, Norm norm, double strength,
-                      const GradientTargets& to, bool adds, cudaStream_t stream) {
+template <typename T>
+void walk_value_and_grad(const WalkArguments& graphs, const PairWeights& pairs, Norm norm, double strength,
+                         const WalkGradients<T>& to, const Tensor& value, cudaStream_t stream) {
   const ChainKind kind = kind_for(graphs);
+  const Tensor walks = graphs.empty({graphs.terms(), graphs.outputs, graphs.inputs});
+  const Tensor chain = graphs.empty({graphs.hops, graphs.chain_width(kind), graphs.n});
+  const WalkBatch<T> walk = problem<T>(graphs);
+  const WalkNorm<T> of_walks = walk_norm<T>(graphs, pairs, norm, walks);
+  run_forward(graphs, walk, kind, walks, chain, &of_walks, &value, stream);
+  const Workspace memory = Workspace::of<T>(graphs.weight_hh, walk_backward_scratch(walk, kind));
+  walk_backward<T>(walk, kind, {nullptr, nullptr, static_cast<T>(strength), of_walks}, at<T>(chain, 0, 0), to,
+                   memory.get<T>(), stream);
+}
+
+// Where walks cannot cancel.
+template <typename T>
+void pathway_value_and_grad(const WalkArguments& graphs, double strength, const WalkGradients<T>& to,
+                            const Tensor& value, cudaStream_t stream) {
   const int64_t n = graphs.n;
-  Tensor walks = graphs.empty({graphs.terms(), graphs.outputs, graphs.inputs});
-  Tensor chain = graphs.empty({graphs.hops, graphs.chain_width(kind), n});
-  Tensor value = graphs.empty({});
+  const OnePathway one(graphs);
+  const WalkProblem<T> all = graphs.problem<T>(0);
+  const Sides<T> sides{graphs.count(),
+                       n,
+                       all.weight_in ? graphs.inputs : 0,
+                       all.weight_out ? graphs.outputs : 0,
+                       all.weight_in,
+                       all.weight_out,
+                       static_cast<T>(OnePathway::left_out(graphs))};
+  T *grad_sources = at<T>(one.grad_sources, 0, 0), *grad_targets = at<T>(one.grad_targets, 0, 0);
+  add_up_sides(sides, at<T>(one.sources, 0, 0), at<T>(one.targets, 0, 0), stream);
+  walk_value_and_grad<T>(one.graphs, PairWeights(std::nullopt, graphs, 1, 1), Norm::kL1, strength,
+                         {to.hh, {grad_sources, n, 1, false}, {grad_targets, n, n, false}}, value, stream);
+  spread_over_sides<T>(sides, grad_sources, grad_targets, to.in, to.out, stream);
+}
+
+Tensor value_and_grad(const WalkArguments& graphs, const PairWeights& pairs, Norm norm, double strength,
+                      const GradientTargets& targets, bool adds, cudaStream_t stream) {
+  const Tensor value = graphs.empty({});
   dispatch(graphs.weight_hh, [&](auto zero) {
     using T = decltype(zero);
-    const WalkBatch<T> walk = problem<T>(graphs);
-    const WalkNorm<T> of_walks = walk_norm<T>(graphs, pairs, norm, walks);
-    run_forward(graphs, walk, kind, walks, chain, &of_walks, &value, stream);
-    const Side<T> in(graphs, to.in, n, graphs.inputs, adds), out(graphs, to.out, graphs.outputs, n, adds);
-    const Workspace memory = Workspace::of<T>(graphs.weight_hh, walk_backward_scratch(walk, kind));
-    walk_backward<T>(walk, kind, {nullptr, nullptr, static_cast<T>(strength), of_walks}, at<T>(chain, 0, 0),
-                     {{to.hh.of<T>(0), to.hh.graph_stride(), to.hh.row_stride(), adds}, in.rows(), out.rows()},
-                     memory.get<T>(), stream);
+    const Side<T> in(graphs, targets.in, graphs.n, graphs.inputs, adds);
+    const Side<T> out(graphs, targets.out, graphs.outputs, graphs.n, adds);
+    const WalkGradients<T> to{
+        {targets.hh.of<T>(0), targets.hh.graph_stride(), targets.hh.row_stride(), adds}, in.rows(), out.rows()};
+    if (is_one_pathway(graphs, pairs, norm))
+      pathway_value_and_grad(graphs, strength, to, value, stream);
+    else
+      walk_value_and_grad(graphs, pairs, norm, strength, to, value, stream);
     in.finish(stream);
     out.finish(stream);
   });

@@ -78,6 +78,14 @@ CUDA = (
         tests=("penalty_value_and_grad",),
     ),
     Bug(
+        name="outputs-of-the-first-warp-alone",
+        file="csrc/cuda/algorithms/one_pathway.cu",
+        text="for (int other = 1; other < kWarps; ++other)",
+        instead="for (int other = 1; other < kWarps / 2; ++other)",
+        breaks="of the outputs that count as one, some are left out",
+        tests=("penalty_value_and_grad",),
+    ),
+    Bug(
         name="no-barrier-before-it-is-staged",
         file="csrc/cuda/algorithms/walk_backward.cu",
         text="    __syncthreads();\n    staged[warp * kUnits + lane] = z;",
