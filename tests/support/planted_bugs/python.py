@@ -15,7 +15,7 @@ PYTHON = (
     ),
     Bug(
         name="cancelling-hop-weights",
-        file="rrnn_ext/_route.py",
+        file="rrnn_ext/_options.py",
         text="return call.rectify and plain and (call.per_hop or call.hop_weights is None)",
         instead="return call.rectify and plain",
         breaks="rectified walks with hop weights of both signs count as if they could not cancel",
