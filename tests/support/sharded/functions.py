@@ -63,9 +63,10 @@ def placements() -> list[tuple[Any, ...]]:
     return [(), (Replicate(),), (Shard(0),), (Shard(1),)]
 
 
-def combinations() -> list[tuple[tuple[Any, ...], ...]]:
-    """Of three weights, of which one at the least is a DTensor."""
-    return [each for each in itertools.product(placements(), repeat=3) if any(each)]
+def combinations(size: int) -> list[tuple[tuple[Any, ...], ...]]:
+    """Of three weights, of which one at the least is a DTensor: on three ranks all of them, else some."""
+    every = [each for each in itertools.product(placements(), repeat=3) if any(each)]
+    return every if size == 3 else every[::5]
 
 
 def placed(ranks: Ranks, wholes: Sequence[Tensor], how: Sequence[Sequence[Any]]) -> list[Any]:
@@ -75,7 +76,7 @@ def placed(ranks: Ranks, wholes: Sequence[Tensor], how: Sequence[Sequence[Any]])
 @case
 def every_placement(ranks: Ranks) -> None:
     wholes = weights()
-    for how in combinations():
+    for how in combinations(ranks.size):
         compare(ranks, "resolvent_penalty", placed(ranks, wholes, how), wholes, hops=4, alpha=ALPHA)
 
 
@@ -219,4 +220,3 @@ def a_sum_that_diverges(ranks: Ranks) -> None:
     w, u, v = placed(ranks, weights(), [(Shard(0),)] * 3)
     with pytest.raises(rrnn_ext.ResolventDivergenceError):
         rrnn_ext.resolvent_penalty(10 * w, u, v, hops=None)
-    ranks.agree(torch.zeros(1))  # every rank got here
