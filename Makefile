@@ -108,8 +108,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+# Of cect the data alone is read, so that nothing that it needs is needed.
 .venv/docs.stamp: .venv/requirements.stamp docs/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps cect==0.3.5
 	@touch $@
 
 # Built in place before the package is installed, so that what the compiler says is shown as it is.

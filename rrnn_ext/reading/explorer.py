@@ -122,7 +122,7 @@ class Explorer:
     def _repr_html_(self) -> str:
         return (
             f'<iframe srcdoc="{html.escape(self.page())}" title="{html.escape(self.title)}" '
-            'style="width: 100%; height: 68rem; border: 1px solid #bbb"></iframe>'
+            'style="width: 100%; height: 60rem; border: 1px solid #bbb"></iframe>'
         )
 
     def _content(self) -> tuple[dict[str, Any], list[str]]:

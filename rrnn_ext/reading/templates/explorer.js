@@ -18,7 +18,8 @@ const { words, nodes, starts, ends, graphs } = JSON.parse(content);
 const named = { start: starts.map((node) => nodes[node]), end: ends.map((node) => nodes[node]), through: nodes };
 const searched = graphs.map((graph) => graph.edges && compressed(graph.edges, nodes.length));
 // start and end are places among starts and ends, through a node; null is all of them.
-const chosen = { graph: 0, start: null, end: null, through: null, step: 0 };
+// The graph to begin with is the network as it ran, where it did.
+const chosen = { graph: Math.max(0, searched.indexOf(null)), start: null, end: null, through: null, step: 0 };
 
 // Numbers -------------------------------------------------------------------------------------------------------------
 
@@ -167,6 +168,7 @@ function draw() {
   at("start").value = chosen.start === null ? "" : named.start[chosen.start];
   at("end").value = chosen.end === null ? "" : named.end[chosen.end];
   at("through").value = chosen.through === null ? "" : nodes[chosen.through];
+  if (window.frameElement) window.frameElement.style.height = `${document.documentElement.scrollHeight + 20}px`; // in a notebook
 }
 
 function choose(more) {
@@ -195,11 +197,13 @@ for (const [field, list, word] of [["start", "starts", words.start], ["end", "en
 }
 at("choice").addEventListener("submit", (event) => event.preventDefault());
 at("reset").addEventListener("click", () => choose({ start: null, end: null, through: null }));
+if (at("graph")) at("graph").value = chosen.graph;
 at("graph")?.addEventListener("change", () => choose({ graph: Number(at("graph").value) }));
 at("step").max = graphs[0].walks.length - 1;
 at("step").addEventListener("input", () => choose({ step: Number(at("step").value) }));
 
-draw();
+const shares = profile();
+choose({ step: shares.indexOf(Math.max(...shares)) });
 at("profile").on("plotly_click", ({ points }) => choose({ step: points[0].pointNumber }));
 at("map").on("plotly_click", ({ points }) => choose({ end: points[0].pointNumber[0], start: points[0].pointNumber[1] }));
 at("graph-of-walks").on("plotly_click", ({ points }) => {
