@@ -62,7 +62,8 @@ class Doubled {
       if (to) std::transform(from.begin(), from.end(), to, [](double number) { return static_cast<float>(number); });
       return !to || all_finite(from.data(), from.size());
     };
-    return give(hh, grad_hh) & give(in, grad_in) & give(out, grad_out);
+    const bool hh_is_finite = give(hh, grad_hh), in_is_finite = give(in, grad_in), out_is_finite = give(out, grad_out);
+    return hh_is_finite && in_is_finite && out_is_finite;
   }
 
  private:

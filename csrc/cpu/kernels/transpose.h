@@ -1,6 +1,8 @@
 // A matrix with its rows as columns, by blocks in registers.
 #pragma once
 
+#include <utility>
+
 #include "common/edge.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/simd.h"
@@ -9,16 +11,21 @@ namespace RRNN_ISA {
 
 using rrnn::cpu::Range;
 
-// Which lanes of two vectors a step takes: of pairs of vectors that lie STEP apart, the first takes the lanes without
-// the bit STEP of both, the second those with it.
+// Which lane of two vectors comes to a lane in a step: of pairs of vectors that lie STEP apart, the first takes the lanes
+// without the bit STEP of both, the second those with it.
 template <typename T, int STEP, bool Second>
-inline typename VectorOf<T>::bits exchanged() {
-  typename VectorOf<T>::bits lanes{};
-#pragma GCC unroll 16
-  for (int lane = 0; lane < kLanes<T>; ++lane)
-    lanes[lane] =
-        Second ? (lane & STEP ? kLanes<T> + lane : lane + STEP) : (lane & STEP ? kLanes<T> + lane - STEP : lane);
-  return lanes;
+constexpr int exchanged(int lane) {
+  if (Second) return lane & STEP ? kLanes<T> + lane : lane + STEP;
+  return lane & STEP ? kLanes<T> + lane - STEP : lane;
+}
+
+template <typename T, int STEP, bool Second, int... Lane>
+inline Vector<T> shuffled(const Vector<T>& a, const Vector<T>& b, std::integer_sequence<int, Lane...>) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, exchanged<T, STEP, Second>(Lane)...);
+#else  // GCC has that from version 12 on only
+  return __builtin_shuffle(a, b, typename VectorOf<T>::bits{exchanged<T, STEP, Second>(Lane)...});
+#endif
 }
 
 template <typename T, int STEP>
@@ -28,8 +35,9 @@ inline void exchange(Vector<T>* block) {
     for (int i = 0; i < kLanes<T>; ++i)
       if (!(i & STEP)) {
         const Vector<T> a = block[i], b = block[i + STEP];
-        block[i] = __builtin_shuffle(a, b, exchanged<T, STEP, false>());
-        block[i + STEP] = __builtin_shuffle(a, b, exchanged<T, STEP, true>());
+        constexpr auto lanes = std::make_integer_sequence<int, kLanes<T>>();
+        block[i] = shuffled<T, STEP, false>(a, b, lanes);
+        block[i + STEP] = shuffled<T, STEP, true>(a, b, lanes);
       }
     exchange<T, 2 * STEP>(block);
   }

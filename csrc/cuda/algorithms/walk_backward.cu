@@ -18,7 +18,7 @@ namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / kWarp;
 // Blocks that a multiprocessor is to hold: for more of them the compiler would spill registers.
-constexpr int kResident = 3;
+[[maybe_unused]] constexpr int kResident = 3;
 constexpr int kUnits = kWarp;  // of a block that works unit by unit: one for each lane
 constexpr int kOthersOfWarp = 8, kOthers = kWarps * kOthersOfWarp;
 // Rows of kUnits units on chip.
