@@ -8,10 +8,11 @@ BIN := .venv/bin
 NATIVE := $(wildcard csrc/*.cpp csrc/*/*.* csrc/*/*/*.* emulation/*.h)
 SANITIZED := build/sanitized
 EMULATED := build/emulated
+CLEAN := build/clean
 
 .DEFAULT_GOAL := build
 .PHONY: build test demo reproduce bench bench-sparse lint format sanitize emulate gpu gpu-short gpu-report gpu-dry
-.PHONY: docs wheel clean
+.PHONY: docs wheel wheel-test clean
 
 build: .venv/package.stamp
 	@$(BIN)/python setup.py --quiet build_ext --inplace
@@ -90,9 +91,20 @@ gpu-dry: .venv/requirements.stamp
 	@PYTHON=$(BIN)/python benchmarks/gpu/run.sh build/gpu-dry
 	@$(BIN)/python -m benchmarks.gpu.report build/gpu-dry
 
+# A release: the sdist, and of it a wheel for this Python, whose tag says which Linux it runs on.
 wheel: .venv/requirements.stamp
-	rm -rf build/lib.* build/bdist.*
-	$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/repair-wheel dist dist/*-linux_*.whl
+	rm dist/*-linux_*.whl
+
+# The wheel in an environment without the sources.
+wheel-test: wheel
+	rm -rf $(CLEAN)
+	$(BIN)/python -m venv $(CLEAN)
+	$(CLEAN)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt dist/*.whl
+	cp -r tests pyproject.toml $(CLEAN)
+	cd $(CLEAN) && bin/pytest -p no:cacheprovider tests/functional/test_known_answers.py
 
 clean:
 	rm -rf .venv build dist *.egg-info rrnn_ext/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
