@@ -11,8 +11,8 @@ namespace RRNN_ISA {
 
 using rrnn::cpu::Range;
 
-// Which lane of two vectors comes to a lane in a step: of pairs of vectors that lie STEP apart, the first takes the lanes
-// without the bit STEP of both, the second those with it.
+// Which lane of two vectors comes to a lane in a step: of pairs of vectors that lie STEP apart, the first takes the
+// lanes without the bit STEP of both, the second those with it.
 template <typename T, int STEP, bool Second>
 constexpr int exchanged(int lane) {
   if (Second) return lane & STEP ? kLanes<T> + lane : lane + STEP;
