@@ -181,7 +181,7 @@ def run_spiking(
     seeds: Annotated[int, typer.Option(min=2, help="Networks of each kind.")] = spiking.SEEDS,
 ) -> None:
     """First weights of spiking networks: the rates that they give, and training from them. SPIKING.md."""
-    with _refusing(MissingDataError):
+    with _refusing(MissingDataError, BusyError):
         spiking.run(runs, page, _console(), seeds=seeds)
 
 
@@ -201,7 +201,8 @@ def run_running(
     RESULTS.md says of it."""
     settings = running_networks.plan(seeds, hidden=hidden, updates=updates)
     console = _console()
-    records = list(track(running_networks.run(runs, settings), "networks", total=len(settings), console=console))
+    with _refusing(BusyError):
+        records = list(track(running_networks.run(runs, settings), "networks", total=len(settings), console=console))
     claims = running.write(records, page, asked=len(settings))
     if page == running.PAGE:
         running.renew(reproduce.PAGE, page.parent / running.FIGURES)
@@ -247,7 +248,7 @@ def run_masked(
     seeds: Annotated[int, typer.Option(min=2, help="Networks for each penalty and strength.")] = masked.SEEDS,
 ) -> None:
     """Networks with the connections of C. elegans alone, trained under penalties of their pathways. CONNECTOME.md."""
-    with _refusing(MissingDataError):
+    with _refusing(MissingDataError, BusyError):
         masked.run(runs, page, _console(), seeds=seeds)
 
 

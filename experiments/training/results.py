@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 
 from experiments.training import stacked
-from experiments.training.folders import whole
+from experiments.training.folders import add_lines, lines, whole
 from experiments.training.regularisers import UNPENALISED
 from experiments.training.stacked import Networks
 
@@ -103,18 +102,12 @@ class Record:
 
 def load(out: Path) -> list[Record]:
     """The networks that have been trained into ``out``, in the order in which they were; none if there is no file."""
-    path = _table(out)
-    if not path.exists():
-        return []
     records = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith("\n"):
-                break
-            try:
-                records.append(_record(json.loads(line)))
-            except (ValueError, TypeError, KeyError) as error:
-                raise ValueError(f"{path}, line {number}, does not hold a network's results: {error}") from error
+    for number, line in enumerate(lines(_table(out)), start=1):
+        try:
+            records.append(_record(json.loads(line)))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{_table(out)}, line {number}, does not hold a network's results: {error}") from error
     return records
 
 
@@ -125,12 +118,7 @@ def append(out: Path, records: Sequence[Record], networks: Networks, *, steps: i
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as file:
             torch.save({"state_dict": networks.select(index).state_dict(), "steps": steps}, file)
-    with _table(out).open("a+b") as file:
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)  # what a killed write left
-        file.write("".join(_line(record) for record in records).encode())
-        file.flush()
-        os.fsync(file.fileno())
+    add_lines(_table(out), map(_line, records))
 
 
 def put_in_order(out: Path, settings: Sequence[Setting]) -> None:
@@ -140,7 +128,7 @@ def put_in_order(out: Path, settings: Sequence[Setting]) -> None:
     ordered = sorted(found, key=lambda record: places.get(record.setting, -1))
     if ordered != found:
         with whole(_table(out)) as file:
-            file.write_text("".join(map(_line, ordered)), encoding="utf-8")
+            add_lines(file, map(_line, ordered))
 
 
 def check_alike(out: Path, found: Iterable[Setting], asked: Iterable[Setting]) -> None:
@@ -182,7 +170,7 @@ def _table(out: Path) -> Path:
 
 
 def _line(record: Record) -> str:
-    return json.dumps(_without_nan(dataclasses.asdict(record)), allow_nan=False) + "\n"
+    return json.dumps(_without_nan(dataclasses.asdict(record)), allow_nan=False)
 
 
 def _record(line: dict[str, Any]) -> Record:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from experiments.tasks.modular import driven
+from experiments.training.folders import add_lines, alone, lines, whole
 from experiments.training.running import measures
 from experiments.training.running.measures import Record
 from experiments.training.running.networks import (
@@ -71,30 +72,27 @@ def run(folder: Path, settings: Sequence[Setting]) -> Iterator[Record]:
     """The records of the settings, one after another; what ``folder`` has of them is not trained again.
 
     By one thread, since the products are too small to be shared.
+
+    Raises:
+        BusyError: another process is writing into ``folder``.
     """
     path, weights = folder / "records.jsonl", folder / "weights"
     weights.mkdir(parents=True, exist_ok=True)
-    done = {record.setting: record for record in read(path)} if path.exists() else {}
-    path.write_text("".join(map(_line, done.values())), encoding="utf-8")  # without what a killed run left half written
-    for setting in settings:
-        record = done.get(setting)
-        if record is None:
-            with single_threads():
-                record = measures.of_network(setting, _network(weights / _file_name(setting), setting))
-            with path.open("a", encoding="utf-8") as file:
-                file.write(_line(record))
-        yield record
+    with alone(folder):
+        done = {record.setting: record for record in read(path)}
+        for setting in settings:
+            record = done.get(setting)
+            if record is None:
+                with single_threads():
+                    record = measures.of_network(setting, _network(weights / _file_name(setting), setting))
+                add_lines(path, [json.dumps(asdict(record))])
+            yield record
 
 
 def read(path: Path) -> list[Record]:
-    """What a file of records holds; a last line that was not finished is none."""
-    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-    lines = [json.loads(line) for line in whole.splitlines()]
-    return [Record(**{**line, "setting": Setting(**line["setting"])}) for line in lines]
-
-
-def _line(record: Record) -> str:
-    return json.dumps(asdict(record)) + "\n"
+    """What a file of records holds."""
+    found = map(json.loads, lines(path))
+    return [Record(**{**line, "setting": Setting(**line["setting"])}) for line in found]
 
 
 def _network(path: Path, setting: Setting) -> Trained:
@@ -103,9 +101,8 @@ def _network(path: Path, setting: Setting) -> Trained:
         network.load_state_dict(torch.load(path, weights_only=True))
         return network
     network = train(setting)
-    unfinished = path.with_suffix(".partial")
-    torch.save(network.state_dict(), unfinished)
-    unfinished.replace(path)  # a run that is killed leaves whole files
+    with whole(path) as file:
+        torch.save(network.state_dict(), file)
     return network
 
 

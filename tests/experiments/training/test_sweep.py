@@ -176,7 +176,7 @@ class TestSweep:
             while not results.load(tmp_path) and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
             owner = rf"\(process {process.pid} on {re.escape(socket.gethostname())}\): wait for it"
-            with pytest.raises(BusyError, match=f"another sweep is writing into .* {owner}"):
+            with pytest.raises(BusyError, match=f"another process is writing into .* {owner}"):
                 sweep.run(tmp_path, SETTINGS)
         finally:
             os.kill(process.pid, signal.SIGKILL)
