@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-CELL = "{code-cell}"  # of Python, executed where the site is built
 
 
 class Block(NamedTuple):
