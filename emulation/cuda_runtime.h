@@ -22,6 +22,7 @@
 #include "device_functions.h"
 #include "launch_types.h"
 #include "machine.h"
+#include "side_streams.h"
 
 inline const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorCooperativeLaunchTooLarge ? "too many blocks in cooperative launch"
@@ -81,5 +82,5 @@ inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... given) {
   const std::tuple<std::decay_t<Parameters>...> arguments(std::forward<Arguments>(given)...);
-  return emulation::launch(*config, [&] { std::apply(kernel, arguments); });
+  return emulation::launch_in_order(*config, [=] { std::apply(kernel, arguments); });
 }

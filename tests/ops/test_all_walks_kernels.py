@@ -140,6 +140,24 @@ def test_a_norm_of_one_is_no_proof(n: int, chip: int, dtype: torch.dtype, monkey
     assert walks.isnan().all()
 
 
+@pytest.mark.skipif(not CUDA_EMULATED, reason="emulated launches are recorded")
+@DTYPES
+@pytest.mark.parametrize("radii", [(0.5, 0.5), (0.3, 0.9), (0.99, 0.5)])
+def test_squarings_end_once_every_graph_is_settled(
+    radii: tuple[float, float], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMULATED_SHARED_BYTES", str(SMALL_CHIP))
+    weight_hh = torch.cat([graphs(1, 40, radius, False) for radius in radii])
+    needed, power = 0, ALPHA * weight_hh
+    while bool((power.square().sum((-2, -1)) >= 0.99**2).any()):
+        needed, power = needed + 1, power @ power
+    with recorded() as launches:
+        _, _, converges = ops.all_pairs_penalty(weight_hh.to(dtype), None, ALPHA, False, 0)
+    assert converges.tolist() == [1, 1]
+    # Before the first one, after each, and after the look that finds nothing open; other kernels have nothing to do.
+    assert [launch.barriers for launch in launches if launch.barriers] == [needed + 2]
+
+
 @pytest.mark.parametrize(("n", "chip"), [(24, CHIP), (40, SMALL_CHIP)])
 def test_all_pairs_twice_is_the_same_bits(n: int, chip: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMULATED_SHARED_BYTES", str(chip))

@@ -1,6 +1,6 @@
 // All pairs of graphs of any size, meant for some hundred units: proof of convergence by squarings in one launch (two
-// in float32), the inverse by halves, check and penalty in one launch, the gradient in two products. Inverses that the
-// check finds inaccurate take Newton's iteration in float64 and another launch for the penalty.
+// in float32), beside it the inverse by halves, check and penalty in one launch, the gradient in two products. Inverses
+// that the check finds inaccurate take Newton's iteration in float64 and another launch for the penalty.
 //
 // Per graph, for n units, s squarings (5 for spectral radius 0.9 and n = 256) and elements of e bytes:
 //   forward   2 n^3 (1 + s) flops, about n^2 (3 s + 12) e bytes, which mostly stay in the L2 cache;
@@ -11,6 +11,7 @@
 #include "common/edge.h"
 #include "cuda/algorithms/all_pairs.h"
 #include "cuda/algorithms/inverse_by_halves.h"
+#include "cuda/device/fork.h"
 #include "cuda/device/launch.h"
 #include "cuda/device/numbers.h"
 #include "cuda/kernels/newton.h"
@@ -178,53 +179,62 @@ dim3 element_blocks(int64_t elements) {
   return dim3(static_cast<unsigned>(std::clamp<int64_t>((elements + 1023) / 1024, 1, 4096)));
 }
 
-// What the forward takes from its scratch after the proof.
+// The scratch of the forward: proofs, that in float64 in the place of the other one, beside the inverse; and then what
+// mends inverses, in the place of all of them.
 template <typename T>
-struct InverseScratch {
+struct ForwardScratch {
+  int* states;  // of the graphs: what is known of each
+  Squaring<T> proof;
+  Squaring<double> settling;
   T *edges, *halves, *images;
+  Newton<T> mending;
+  int64_t bytes;
 
-  InverseScratch(int64_t count, int64_t n, SharedPieces& scratch)
-      : edges(scratch.take<T>(count * n * n)),
-        halves(scratch.take<T>(halves_scratch(count, n))),
-        images(scratch.take<T>(count * 2 * kProbes * n)) {}
+  ForwardScratch(const AllPairs<T>& graphs, T* walks, void* memory) {
+    const int64_t count = graphs.count, n = graphs.n;
+    SharedPieces pieces(static_cast<unsigned char*>(memory));
+    states = pieces.take<int>(count);
+    SharedPieces proofs = pieces, proofs_in_float64 = pieces, last = pieces;
+    proof = squaring<T>(graphs, false, states, proofs);
+    settling = squaring<double>(graphs, true, states, proofs_in_float64);
+    pieces.take<unsigned char>(std::max(proofs.bytes(), proofs_in_float64.bytes()) - pieces.bytes());
+    edges = pieces.take<T>(count * n * n);
+    halves = pieces.take<T>(halves_scratch(count, n));
+    images = pieces.take<T>(count * 2 * kProbes * n);
+    mending = newton<T>(graphs, states, walks, last);
+    bytes = std::max(pieces.bytes(), last.bytes());
+  }
 };
 
 }  // namespace
 
 template <typename T>
 int64_t all_pairs_scratch(const AllPairs<T>& graphs) {
-  SharedPieces proof(nullptr), settling(nullptr), inverse(nullptr), mending(nullptr);
-  for (SharedPieces* pieces : {&proof, &settling, &inverse, &mending}) pieces->take<int>(graphs.count);
-  squaring<T>(graphs, false, nullptr, proof);
-  squaring<double>(graphs, true, nullptr, settling);
-  const InverseScratch<T> needs(graphs.count, graphs.n, inverse);
-  newton<T>(graphs, nullptr, nullptr, mending);
-  return std::max({proof.bytes(), settling.bytes(), inverse.bytes(), mending.bytes()});
+  return ForwardScratch<T>(graphs, nullptr, nullptr).bytes;
 }
 
-// Proof, proof in float64, inverse and mending follow one another in the same scratch, behind the states of the graphs.
 template <typename T>
 void all_pairs_forward(const AllPairs<T>& graphs, T* value, T* walks, T* converges, void* scratch,
                        cudaStream_t stream) {
-  SharedPieces proof(static_cast<unsigned char*>(scratch));
-  int* states = proof.take<int>(graphs.count);
-  SharedPieces settling = proof, inverse = proof, mending = proof;
-  launch_squaring(squaring<T>(graphs, false, states, proof), stream);
-  if constexpr (!Powers<T>::kDecides) launch_squaring(squaring<double>(graphs, true, states, settling), stream);
-
-  const InverseScratch<T> memory(graphs.count, graphs.n, inverse);
-  launch(copy_edges<T>, {element_blocks(graphs.count * graphs.n * graphs.n), 256}, stream, graphs, memory.edges);
+  const ForwardScratch<T> memory(graphs, walks, scratch);
+  Fork inverse(stream);  // few graphs do not fill a device with either
+  launch_squaring(memory.proof, stream);
+  if constexpr (!Powers<T>::kDecides) launch_squaring(memory.settling, stream);
+  launch(copy_edges<T>, {element_blocks(graphs.count * graphs.n * graphs.n), 256}, inverse.stream(), graphs,
+         memory.edges);
   invert_by_halves<T>(graphs.count, dense(memory.edges, graphs.n, graphs.n), dense(walks, graphs.n, graphs.n), graphs.n,
-                      memory.halves, stream);
+                      memory.halves, inverse.stream());
+  inverse.join();
+
   SharedPieces shared(nullptr);
   shared.take<T>(kFinishThreads / kWarp);
   shared.take<double>(kFinishThreads / kWarp);
   const auto launch_finish = [&](bool mended) {
     launch(finish<T>, {dim3(static_cast<unsigned>(graphs.count)), kFinishThreads, static_cast<size_t>(shared.bytes())},
-           stream, graphs, states, mended, value, walks, converges, memory.images);
+           stream, graphs, memory.states, mended, value, walks, converges, memory.images);
   };
   launch_finish(false);
-  launch_newton(newton<T>(graphs, states, walks, mending), stream);
+  launch_newton(memory.mending, stream);
   launch_finish(true);
 }
 

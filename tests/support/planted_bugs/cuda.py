@@ -112,9 +112,17 @@ CUDA = (
     Bug(
         name="squarings-end-with-the-first-graph",
         file="csrc/cuda/kernels/squarings.cu",
-        text="run.open[half * run.group + graph] = !done;",
-        instead="run.open[half * run.group] = !done;",
-        breaks="the squarings of a group of graphs may end before all of them are settled",
+        text="if (!__syncthreads_or(open)) break;",
+        instead="if (!__syncthreads_and(open)) break;",
+        breaks="the squarings of a group of graphs end before all of them are settled",
+        tests=("unseen", "all_walks_kernels"),
+    ),
+    Bug(
+        name="inverse-is-not-waited-for",
+        file="csrc/cuda/algorithms/all_pairs.cu",
+        text="  inverse.join();\n",
+        instead="",
+        breaks="the check of an inverse may begin before the inverse is made on its own stream",
         tests=("unseen", "all_walks_kernels"),
     ),
     Bug(
