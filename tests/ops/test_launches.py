@@ -40,15 +40,15 @@ def dense(
         rrnn_ext.accumulate_penalty_grad(**given, **{"hops": 4, **options})
 
 
-def sparse() -> None:
+def sparse(hops: int = 3) -> None:
     given = {**leaves(9, 3, 2), "weight_hh": masked(9, 0.4, dtype=torch.float32).to_sparse_csr().requires_grad_()}
-    rrnn_ext.resolvent_penalty(**given, hops=3).backward()
+    rrnn_ext.resolvent_penalty(**given, hops=hops).backward()
 
 
-def running() -> None:
+def running(hops: int = 3) -> None:
     rnn, readout = nn.GRU(2, 5), nn.Linear(5, 3)
-    penalty = rrnn_ext.ResolventPenalty(rnn, readout, hops=3)
-    x = torch.randn(3, 2, 2)
+    penalty = rrnn_ext.ResolventPenalty(rnn, readout, hops=hops)
+    x = torch.randn(8, 2, 2)
     penalty(x, rnn(x)[0]).backward()
 
 
@@ -92,6 +92,24 @@ def test_launches_of_value_and_gradient(asked: dict[str, Any], count: int) -> No
     with recorded() as launches:
         dense(**asked, hops=20, calls=1)
     assert len(launches) == count
+
+
+@pytest.mark.parametrize(
+    ("call", "count"),
+    [
+        (lambda hops: dense(hops=hops), 0),
+        (sparse, 3),  # a product there, one back and its part of the gradient
+        (running, 4),  # a product and what the step does with it, there and back
+    ],
+    ids=["dense", "sparse", "running"],
+)
+def test_launches_of_a_hop_more(call: Callable[[int], None], count: int) -> None:
+    counts = []
+    for hops in (4, 5):
+        with recorded() as launches:
+            call(hops)
+        counts.append(len(launches))
+    assert counts[1] - counts[0] == count
 
 
 def test_barriers_of_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:

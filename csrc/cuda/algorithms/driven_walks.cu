@@ -24,34 +24,41 @@ struct Place {
       : vector(at / p.n), unit(at % p.n), network(vector / p.width) {}
 };
 
-// X_0: what enters at the first hop, of each network, in the first part.
+// to (vectors, rows) = the gains of a hop times its link, at one unit of a vector; zeros, whatever is there, where no
+// walk that has a weight comes from `beyond` hops further on.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) begin_kernel(const __grid_constant__ DrivenProblem<T> p, T* link) {
+__device__ __forceinline__ void rows_of(const DrivenProblem<T>& p, const Place<T>& own, const T* gains, int64_t hop,
+                                        const T* link, int64_t beyond, T* to) {
+  const bool counts = hop + beyond < p.weighted_hops();
+  link += own.vector * p.n + own.unit;
+  for (int64_t gate = 0; gate < p.gates; ++gate) {
+    T sum = 0;
+    for (int64_t part = 0; counts && part < p.parts; ++part)
+      sum += gains[p.gains_at(hop, own.network, part) + gate * p.n + own.unit] * link[part * p.bundle()];
+    to[own.vector * p.rows() + gate * p.n + own.unit] = sum;
+  }
+}
+
+// X_0: what enters at the first hop, of each network, in the first part; and what meets the weights, unless `rows` is
+// null.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) begin_kernel(const __grid_constant__ DrivenProblem<T> p, T* link, T* rows) {
   const int64_t at = own_index();
   if (at >= p.bundle()) return;
   const Place<T> own(p, at);
   link[at] = p.entering[p.enters_each_hop ? at : own.vector % p.width * p.n + own.unit];
   for (int64_t part = 1; part < p.parts; ++part) link[part * p.bundle() + at] = 0;
+  if (rows) rows_of(p, own, p.gains, 0, link, 1, rows);
 }
 
-// to (hops, vectors, rows) = the gains of each hop times its link, for so many hops from `hop` on; zeros, whatever
-// is there, where no walk that has a weight comes from `beyond` hops further on.
+// to (hops, vectors, rows) = the gains of each hop times its link, for so many hops.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
-    rows_kernel(const __grid_constant__ DrivenProblem<T> p, const T* gains, int64_t hop, int64_t hops, const T* links,
-                T* to, int64_t beyond) {
-  const int64_t index = own_index();
-  if (index >= hops * p.bundle()) return;
-  const int64_t after = index / p.bundle(), at = index % p.bundle();
-  const Place<T> own(p, at);
-  const T* link = links + after * p.link() + at;
-  const bool counts = hop + after + beyond < p.weighted_hops();
-  for (int64_t gate = 0; gate < p.gates; ++gate) {
-    T sum = 0;
-    for (int64_t part = 0; counts && part < p.parts; ++part)
-      sum += gains[p.gains_at(hop + after, own.network, part) + gate * p.n + own.unit] * link[part * p.bundle()];
-    to[(after * p.vectors() + own.vector) * p.rows() + gate * p.n + own.unit] = sum;
-  }
+__global__ void __launch_bounds__(kThreads) rows_kernel(const __grid_constant__ DrivenProblem<T> p, const T* gains,
+                                                        int64_t hops, const T* links, T* to, int64_t beyond) {
+  const int64_t index = own_index(), hop = index / p.bundle();
+  if (hop < hops)
+    rows_of(p, Place<T>(p, index % p.bundle()), gains, hop, links + hop * p.link(), beyond,
+            to + hop * p.vectors() * p.rows());
 }
 
 // sum (vectors, rows) over the hops of their weights times what meets the input weights. What has a weight of zero
@@ -73,10 +80,10 @@ __global__ void __launch_bounds__(kThreads)
   to[index] = sum;
 }
 
-// The link after `hop`, from what the weights brought (vectors, n).
+// The link after `hop`, from what the weights brought (vectors, n), and what of it meets them, unless `rows` is null.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
-    link_kernel(const __grid_constant__ DrivenProblem<T> p, int64_t hop, const T* link, const T* brought, T* next) {
+__global__ void __launch_bounds__(kThreads) link_kernel(const __grid_constant__ DrivenProblem<T> p, int64_t hop,
+                                                        const T* link, const T* brought, T* next, T* rows) {
   const int64_t at = own_index();
   if (at >= p.bundle()) return;
   const Place<T> own(p, at);
@@ -87,6 +94,7 @@ __global__ void __launch_bounds__(kThreads)
       sum += p.carries[p.carries_at(hop, own.network, after) + before * p.n + own.unit] * link[after * p.bundle() + at];
     next[before * p.bundle() + at] = p.alpha * sum + (before == 0 && enters ? enters[at] : T(0));
   }
+  if (rows) rows_of<T>(p, own, p.gains, hop + 1, next, 1, rows);
 }
 
 // L of `hop`, of all parts, from that of the next hop, what the weights brought from there, and what the walks have.
@@ -250,17 +258,18 @@ void driven_forward(const DrivenProblem<T>& p, T* walks, T* chain, T* memory, cu
   T* links = chain ? chain : own.links;
   const int64_t vectors = p.vectors();
   const LaunchShape units = shape_of(p.bundle());
-  launch(begin_kernel<T>, units, stream, p, links);
+  const auto rows_after = [&](int64_t m) { return m + 1 < p.hops ? own.rows : nullptr; };
+  launch(begin_kernel<T>, units, stream, p, links, rows_after(0));
   for (int64_t m = 0; m + 1 < p.hops; ++m) {
     const T* x = links + m * p.link();
-    launch(rows_kernel<T>, units, stream, p, p.gains, m, int64_t{1}, x, own.rows, int64_t{1});
     hop<T>(matrix(p, false), true, static_cast<int>(vectors), own.rows, own.brought, stream);
-    launch(link_kernel<T>, units, stream, p, m, x, static_cast<const T*>(own.brought), links + (m + 1) * p.link());
+    launch(link_kernel<T>, units, stream, p, m, x, static_cast<const T*>(own.brought), links + (m + 1) * p.link(),
+           rows_after(m + 1));
   }
   const T* all = links;
   if (p.per_hop)
-    launch(rows_kernel<T>, shape_of(p.hops * p.bundle()), stream, p, p.input_gains, int64_t{0}, p.hops, all,
-           own.incoming, int64_t{0});
+    launch(rows_kernel<T>, shape_of(p.hops * p.bundle()), stream, p, p.input_gains, p.hops, all, own.incoming,
+           int64_t{0});
   else
     launch(incoming_sum_kernel<T>, shape_of(vectors * p.rows()), stream, p, all, own.incoming);
   hop<T>(matrix(p, true), true, static_cast<int>(p.terms() * vectors), own.incoming, walks, stream);
@@ -297,14 +306,14 @@ void driven_backward(const DrivenProblem<T>& p, const T* grad_walks, const T* ch
   else
     launch(entering_kernel<T>, shape_of(p.width * p.n), stream, p, first_parts, to.entering);
   if (before_last > 0)
-    launch(rows_kernel<T>, shape_of(before_last * p.bundle()), stream, p, p.gains, int64_t{0}, before_last, chain,
-           own.rows, int64_t{1});
+    launch(rows_kernel<T>, shape_of(before_last * p.bundle()), stream, p, p.gains, before_last, chain, own.rows,
+           int64_t{1});
   Hop<T> weights = matrix(p, false);
   weights.alpha = p.alpha;
   hop_gradient<T>(weights, static_cast<int>(before_last * vectors), rows, first_parts + p.bundle(), to.weight_hh,
                   stream);
   if (p.per_hop)
-    launch(rows_kernel<T>, shape_of(p.hops * p.bundle()), stream, p, p.input_gains, int64_t{0}, p.hops, chain, own.rows,
+    launch(rows_kernel<T>, shape_of(p.hops * p.bundle()), stream, p, p.input_gains, p.hops, chain, own.rows,
            int64_t{0});
   else
     launch(incoming_sum_kernel<T>, shape_of(gated), stream, p, chain, own.rows);

@@ -23,7 +23,7 @@ LaunchShape shape_of_rows(int64_t n) { return {dim3(static_cast<unsigned>((n + k
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    product_kernel(SparseMatrix<T> a, int lanes, int width, const T* from, const T* add, const T* factor, T* to) {
+    product_kernel(SparseMatrix<T> a, int lanes, int width, const T* from, SparseExtra<T> extra, T* to) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
   if (row >= a.rows.n) return;
   const int lane = threadIdx.x % kWarp, own = lane % lanes, group = lane / lanes, groups = kWarp / lanes;
@@ -39,7 +39,10 @@ __global__ void __launch_bounds__(kThreads)
     for (int with = kWarp / 2; with >= lanes; with /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, with);
     if (group == 0 && column < width) {
       const int64_t at = row * width + column;
-      to[at] = a.alpha * sum + (add ? weighed(factor ? *factor : T(1), add[at]) : T(0));
+      sum *= a.alpha;
+      if (extra.add) sum += weighed(extra.add_factor ? *extra.add_factor : T(1), extra.add[at]);
+      if (extra.sum) extra.sum[at] += weighed(extra.sum_factor ? *extra.sum_factor : T(1), sum);
+      to[at] = sum;
     }
   }
 }
@@ -70,10 +73,10 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 template <typename T>
-void sparse_hop(const SparseMatrix<T>& a, int width, const T* from, const T* add, const T* factor, T* to,
+void sparse_hop(const SparseMatrix<T>& a, int width, const T* from, const SparseExtra<T>& extra, T* to,
                 cudaStream_t stream) {
   if (a.rows.n * width == 0) return;
-  launch(product_kernel<T>, shape_of_rows(a.rows.n), stream, a, lanes_for(width), width, from, add, factor, to);
+  launch(product_kernel<T>, shape_of_rows(a.rows.n), stream, a, lanes_for(width), width, from, extra, to);
 }
 
 template <typename T>
@@ -84,8 +87,8 @@ void sparse_hop_gradient(const SparseMatrix<T>& a, int depth, const T* left, con
          grad);
 }
 
-#define RRNN_INSTANTIATE(T)                                                                              \
-  template void sparse_hop(const SparseMatrix<T>&, int, const T*, const T*, const T*, T*, cudaStream_t); \
+#define RRNN_INSTANTIATE(T)                                                                                 \
+  template void sparse_hop(const SparseMatrix<T>&, int, const T*, const SparseExtra<T>&, T*, cudaStream_t); \
   template void sparse_hop_gradient(const SparseMatrix<T>&, int, const T*, const T*, bool, T*, cudaStream_t);
 RRNN_INSTANTIATE(float)
 RRNN_INSTANTIATE(double)

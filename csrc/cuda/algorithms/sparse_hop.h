@@ -19,10 +19,18 @@ struct SparseMatrix {
   bool rectify;
 };
 
-// to (n, width) = A from (+ *factor * add, unless add is null), vectors unit by unit. Without a factor it is 1; what
-// has one of 0 takes no part.
+// What else there is at each number of a hop. Null numbers are none, a null factor is 1; what has one of 0 takes no
+// part.
 template <typename T>
-void sparse_hop(const SparseMatrix<T>& a, int width, const T* from, const T* add, const T* factor, T* to,
+struct SparseExtra {
+  const T *add = nullptr, *add_factor = nullptr;  // to += *add_factor * add
+  T* sum = nullptr;                               // sum += *sum_factor * to
+  const T* sum_factor = nullptr;
+};
+
+// to (n, width) = A from, vectors unit by unit.
+template <typename T>
+void sparse_hop(const SparseMatrix<T>& a, int width, const T* from, const SparseExtra<T>& extra, T* to,
                 cudaStream_t stream);
 
 // grad[k] (+)= alpha phi'(values[k]) left[r] . right[columns[k]] for vectors (n, depth), for a matrix by rows.

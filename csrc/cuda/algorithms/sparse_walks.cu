@@ -27,24 +27,24 @@ LaunchShape shape_of(int64_t count) {
   return {dim3(static_cast<unsigned>((count + kThreads - 1) / kThreads)), kThreads};
 }
 
+// X_0 and, unless it is null, the sum so far, *factor X_0; what has a factor of 0 takes no part.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) begin_kernel(Part<T> part, T* bundle) {
+__global__ void __launch_bounds__(kThreads) begin_kernel(Part<T> part, T* bundle, const T* factor, T* sum) {
   const int64_t at = thread_number();
   if (at >= part.problem.n() * part.width) return;
   const int64_t unit = at / part.width, vector = part.first + at % part.width;
   const Side<T>& side = part.problem.start;
-  bundle[at] = side.dense ? phi(side.dense[side.place(unit, vector)], part.problem.rectify)
-                          : T(side.unit_of(vector) == unit ? 1 : 0);
+  const T x = side.dense ? phi(side.dense[side.place(unit, vector)], part.problem.rectify)
+                         : T(side.unit_of(vector) == unit ? 1 : 0);
+  bundle[at] = x;
+  if (sum) sum[at] = weighed(factor ? *factor : T(1), x);
 }
 
-// to (+)= *factor from; what has a factor of 0 takes no part.
+// to = *factor from, likewise.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
-    add_kernel(int64_t count, const T* from, const T* factor, bool accumulate, T* to) {
+__global__ void __launch_bounds__(kThreads) scale_kernel(int64_t count, const T* from, const T* factor, T* to) {
   const int64_t at = thread_number();
-  if (at >= count) return;
-  const T value = weighed(factor ? *factor : T(1), from[at]);
-  to[at] = accumulate ? to[at] + value : value;
+  if (at < count) to[at] = weighed(factor ? *factor : T(1), from[at]);
 }
 
 // ends (others, width) = c phi(other)' bundle, a warp for each.
@@ -209,15 +209,13 @@ class Run {
 
   void vectors(const Part<T>& part) const {
     const int64_t bundle = problem_.n() * part.width, ends = ends_of(part), count = problem_.terms() * ends;
-    launch(begin_kernel<T>, shape_of(bundle), stream_, part, link(0));
+    T* sum = problem_.per_hop ? nullptr : sum_;
+    launch(begin_kernel<T>, shape_of(bundle), stream_, part, link(0), factor(0), sum);
     for (int64_t m = 0; m < problem_.hops; ++m) {
-      if (problem_.per_hop)
-        read_out(part, link(m), ends_ + m * ends);
-      else
-        launch(add_kernel<T>, shape_of(bundle), stream_, bundle, static_cast<const T*>(link(m)), factor(m), m > 0,
-               sum_);
+      if (problem_.per_hop) read_out(part, link(m), ends_ + m * ends);
       if (m + 1 < problem_.hops)
-        sparse_hop<T>(matrix(true), static_cast<int>(part.width), link(m), nullptr, nullptr, link(m + 1), stream_);
+        sparse_hop<T>(matrix(true), static_cast<int>(part.width), link(m), {.sum = sum, .sum_factor = factor(m + 1)},
+                      link(m + 1), stream_);
     }
     if (!problem_.per_hop) read_out(part, sum_, ends_);
     if (call_.walks && count > 0)
@@ -252,9 +250,10 @@ class Run {
     const T* weight = problem_.per_hop ? nullptr : factor(m);
     const int64_t bundle = problem_.n() * part.width;
     if (next)
-      sparse_hop<T>(matrix(false), static_cast<int>(part.width), next, lifted_, weight, to, stream_);
+      sparse_hop<T>(matrix(false), static_cast<int>(part.width), next, {.add = lifted_, .add_factor = weight}, to,
+                    stream_);
     else
-      launch(add_kernel<T>, shape_of(bundle), stream_, bundle, static_cast<const T*>(lifted_), weight, false, to);
+      launch(scale_kernel<T>, shape_of(bundle), stream_, bundle, static_cast<const T*>(lifted_), weight, to);
   }
 
   void backward(const Part<T>& part) const {

@@ -21,8 +21,7 @@ Tensor sparse_hop_op(Tensor values, Tensor crow, Tensor columns, Tensor t_crow, 
   dispatch(values, [&](auto zero) {
     using T = decltype(zero);
     const SparseMatrix<T> a{graph.by_rows(), at<T>(graph.values, 0, 0), nullptr, static_cast<T>(alpha), rectify};
-    sparse_hop<T>(a, static_cast<int>(width), at<T>(given, 0, 0), nullptr, nullptr, at<T>(result, 0, 0),
-                  current.stream());
+    sparse_hop<T>(a, static_cast<int>(width), at<T>(given, 0, 0), {}, at<T>(result, 0, 0), current.stream());
   });
   return result;
 }
