@@ -23,7 +23,7 @@ CUDA = (
     ),
     Bug(
         name="a-lane-gathers-its-neighbours-share",
-        file="csrc/cuda/kernels/chains.cu",
+        file="csrc/cuda/kernels/chain_gather.h",
         text="const int part = first + load * shares.lanes;",
         instead="const int part = first + load;",
         breaks="where lanes share the parts of a sum, some parts count twice and others never",
@@ -31,7 +31,7 @@ CUDA = (
     ),
     Bug(
         name="a-lane-keeps-its-share",
-        file="csrc/cuda/kernels/chains.cu",
+        file="csrc/cuda/kernels/chain_gather.h",
         text="for (int with = kWarp / shares.lanes; with < kWarp; with *= 2)",
         instead="for (int with = kWarp / shares.lanes; with < kWarp / 2; with *= 2)",
         breaks="where lanes share the parts of a sum, half of them are not added",
