@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +18,7 @@ RUN = Path(__file__).resolve().parents[3] / "benchmarks" / "gpu" / "run.sh"
 # `-m benchmarks.gpu` lists the entries; with --only NAME --out FOLDER it measures one. Of those that hang, one has a
 # child, and neither heeds a polite signal.
 PYTHON = """#!/usr/bin/env bash
-[ "$1 $2" = "-m benchmarks.gpu" ] || exit 0
+[ "$1 $2" = "-m benchmarks.gpu" ] || { echo "asked: $*"; exit 0; }
 [ $# -gt 2 ] || { echo first; echo hangs; echo crashes; echo fails; echo last; exit 0; }
 name=$4 out=$6
 measured() {
@@ -32,13 +33,30 @@ case $name in
 esac
 """
 
+# Of CUDA's toolkit.
+NCU = """#!/usr/bin/env bash
+if [ "$1" = --import ]; then echo "details of $2"; exit; fi
+until [ "$1" = -o ]; do shift; done
+touch "$2.ncu-rep"
+shift 2
+echo "profiled: $*"
+"""
+SANITIZER = """#!/usr/bin/env bash
+echo "$2 without a cache: $PYTORCH_NO_CUDA_MEMORY_CACHING"
+exec "${@:5}"
+"""
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
 
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
-    path = tmp_path / "python"
-    path.write_text(PYTHON)
-    path.chmod(0o755)
-    return path
+    return script(tmp_path / "python", PYTHON)
 
 
 def run(out: Path, python: Path, *steps: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -78,6 +96,30 @@ def test_what_was_never_begun_is_said(tmp_path: Path) -> None:
     """Of a run that was itself ended from outside."""
     (tmp_path / "steps.jsonl").write_text(json.dumps({"planned": ["thin", "memory"]}) + "\n")
     assert "`memory` did not end, or was not begun" in document(Folder.read(tmp_path))
+
+
+def test_what_the_toolkit_is_asked(tmp_path: Path, python: Path) -> None:
+    script(tmp_path / "bin" / "ncu", NCU)
+    script(tmp_path / "bin" / "compute-sanitizer", SANITIZER)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    done = run(tmp_path, python, "profile", "tests", "races", PATH=path)
+    assert done.returncode == 0
+    assert {name: step.code for name, step in Folder.read(tmp_path).steps.items()} == dict.fromkeys(
+        ("profile", "memcheck", "tests", "racecheck"), 0
+    )
+    said = (tmp_path / "log.txt").read_text()
+    assert f"profiled: {python} -m benchmarks.gpu --profile" in said
+    assert (tmp_path / "ncu.txt").read_text() == f"details of {tmp_path / 'ncu.ncu-rep'}\n"
+    for tool in ("memcheck", "racecheck"):
+        assert f"{tool} without a cache: 1\nasked: -m pytest" in said
+    assert all("--device cuda" in line for line in said.splitlines() if line.startswith("asked: -m pytest"))
+
+
+@pytest.mark.skipif(any(map(shutil.which, ("ncu", "compute-sanitizer"))), reason="needs a machine without them")
+def test_a_machine_without_the_toolkit(tmp_path: Path, python: Path) -> None:
+    done = run(tmp_path, python, "profile", "races")
+    assert done.returncode == 0
+    assert "`profile` has no program to run it" in document(Folder.read(tmp_path))
 
 
 def test_a_step_that_does_not_exist(tmp_path: Path, python: Path) -> None:
