@@ -15,7 +15,11 @@ from support.device import CUDA_EMULATED, DEVICE
 from support.skewed import skewed
 from torch import Tensor
 
+import rrnn_ext
+from rrnn_ext import reference
+from rrnn_ext.infinite import deferred
 from rrnn_ext.infinite.unseen import Inverse
+from rrnn_ext.ops import infinite_pathways, infinite_walks
 
 pytestmark = [
     pytest.mark.emulated,
@@ -142,6 +146,51 @@ def test_rectified(dtype: torch.dtype) -> None:
     right = drawn(n, 2).to(dtype)
     found = Inverse(weights.to(DEVICE).unsqueeze(0), alpha, True).solve(right.to(DEVICE).unsqueeze(0))
     assert_backward_stable(alpha * weights.abs(), right, found.cpu().squeeze(0))
+
+
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What is noted of each graph, in this order, of calls that go as they do on a GPU."""
+    known: list[float] = []
+    monkeypatch.setattr(deferred, "note", lambda proved: known.extend(proved.tolist()))
+    monkeypatch.setattr(
+        infinite_pathways,
+        "_both",
+        lambda a, sources, targets, _: infinite_pathways._both_unseen(a, sources, targets, 1.0, False),
+    )
+    monkeypatch.setattr(
+        infinite_walks, "_sum", lambda a, b, _, series, proved: infinite_walks._sum_unseen(a, b, proved)
+    )
+    return known
+
+
+@pytest.mark.parametrize("sides", [(3, 2), (2, 4), (3, None), (None, 2)], ids=str)
+@pytest.mark.parametrize(("batch", "n"), [(3, 40), (17, 6)])
+def test_penalties_and_gradients(noted: list[float], batch: int, n: int, sides: tuple[int | None, int | None]) -> None:
+    inputs, outputs = sides
+    alpha = 0.9
+    leaves = [torch.stack([of_radius(1.0, n, seed) for seed in range(batch)]).to(DEVICE).requires_grad_()]
+    leaves += [drawn(batch, n, inputs, seed=1).to(DEVICE).requires_grad_()] if inputs else []
+    leaves += [drawn(batch, outputs, n, seed=2).to(DEVICE).requires_grad_()] if outputs else []
+
+    def penalty(compute: Callable[..., Tensor]) -> tuple[Tensor, ...]:
+        given = iter(leaves)
+        weights = next(given), next(given) if inputs else None, next(given) if outputs else None
+        value = compute(*weights, alpha=alpha, hops=None, norm="l2").sum()
+        return value, *torch.autograd.grad(value, leaves)
+
+    for ours, expected in zip(penalty(rrnn_ext.resolvent_penalty), penalty(reference.resolvent_penalty), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9 * expected.abs().max().item())
+    assert noted == [1] * batch  # once, of the value
+
+
+def test_divergence_is_noted(noted: list[float]) -> None:
+    weight_hh = torch.stack([of_radius(0.9, 9), rotation(1.001, 9)]).to(DEVICE)
+    for sides in ((3, 2), (3, None)):
+        weights = weight_hh, drawn(9, 3), None if sides[1] is None else drawn(2, 9)
+        value = rrnn_ext.resolvent_penalty(*weights, reduction="none")
+        assert value.isnan().tolist() == [False, True]
+    assert noted == [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("kind", ["singular first half", "nearly one"])

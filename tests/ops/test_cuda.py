@@ -177,6 +177,20 @@ class TestOnAGPU:
         request.getfixturevalue("no_waiting")
         penalty().backward()
 
+    @pytest.mark.parametrize(("batch", "n"), [(17, 20), (2, 150)])
+    def test_infinite_sums_of_a_batch_in_a_cuda_graph(self, batch: int, n: int) -> None:
+        """For such a batch PyTorch would factorise by routines that cannot be captured."""
+        given = on_cpu(n, 3, 2, dtype=torch.float32, batches=((batch,),) * 3)
+        penalty, leaves = penalty_there(3, 2, n, "cuda"), [leaf.cuda().requires_grad_() for leaf in given.values()]
+        expected = value_and_gradients(penalty, leaves)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            captured = value_and_gradients(penalty, leaves)
+        graph.replay()
+        for replayed, eager in zip(captured, expected, strict=True):
+            assert torch.equal(replayed, eager)
+
     @every_side
     @every_option
     def test_in_a_cuda_graph(self, options: dict[str, Any], i: int | None, o: int | None) -> None:
