@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from logging import ERROR
 from typing import Any
 
+import dask
 import torch
 from distributed import Client, LocalCluster, get_worker
 from distributed.scheduler import KilledWorker
@@ -36,6 +37,8 @@ class ClusterError(RuntimeError):
 def processes(count: int) -> Iterator[Workers]:
     """So many processes of this machine, with a thread each."""
     with (
+        # Dask has workers give memory back early, which takes away glibc's habit of keeping what a step needs again.
+        dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
         LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None, silence_logs=ERROR) as cluster,
         Client(cluster) as client,
         _workers(client) as workers,
