@@ -5,7 +5,7 @@ Neither |W| nor W in another dtype is made: a block of rows at a time is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -33,14 +33,12 @@ def times_transposed(rows: Tensor, vectors: Tensor, rectify: bool) -> Tensor:
     return images
 
 
-def outer_products(
-    rows: Tensor, lefts: Sequence[Tensor], rights: Sequence[Tensor], scale: float, rectify: bool
-) -> Tensor:
-    """The gradient of W, (r, n) in its dtype and layout: scale sum_k L_k R_k' for L_k (r, c) and R_k (n, c)."""
+def outer_product(rows: Tensor, left: Tensor | None, right: Tensor | None, scale: float, rectify: bool) -> Tensor:
+    """The gradient of W, (r, n) in its dtype and layout: scale L R' for L (r, c) and R (n, c), zero without them."""
     gradient = torch.empty_like(rows)
-    if not lefts:
+    if left is None or right is None:
         return gradient.zero_()
-    left, right = scale * torch.cat(list(lefts), -1), torch.cat(list(rights), -1).mT
+    left, right = scale * left, right.mT
     if _is_as_given(rows, left.dtype, rectify):
         return torch.mm(left, right, out=gradient)
     for block in _blocks(rows):

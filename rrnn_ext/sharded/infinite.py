@@ -13,7 +13,7 @@ from rrnn_ext.infinite.proof_by_products import Cycles, norm_of, prove_by_produc
 from rrnn_ext.infinite.solve import by_products, solve
 from rrnn_ext.ops._matrices import phi
 from rrnn_ext.ops.infinite_walks import ADVICE
-from rrnn_ext.sharded.blocks import outer_products
+from rrnn_ext.sharded.blocks import outer_product
 from rrnn_ext.sharded.operand import RowOperand
 from rrnn_ext.sharded.rows import Rows
 from rrnn_ext.sharded.walks import RowWalks, refuse_second_derivatives
@@ -60,7 +60,7 @@ class _Solved(Function):
         left, right = (adjoint, sums) if ctx.forwards else (sums, adjoint)
         of_own = of_alpha = None
         if ctx.needs_input_grad[2]:
-            of_own = outer_products(own, [walks.rows.own(left)], [right], float(walks.alpha), walks.rectify)
+            of_own = outer_product(own, walks.rows.own(left), right, float(walks.alpha), walks.rectify)
         if ctx.needs_input_grad[4]:  # A X is X - B
             of_alpha = ((adjoint.double() * (sums - vectors)).sum() / float(walks.alpha)).to(alpha)
         return None, None, of_own, adjoint, of_alpha

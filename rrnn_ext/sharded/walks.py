@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rrnn_ext.ops._matrices import of_weight, phi
-from rrnn_ext.sharded.blocks import dot, outer_products, times, times_transposed
+from rrnn_ext.sharded.blocks import dot, outer_product, times, times_transposed
 from rrnn_ext.sharded.rows import Rows
 
 
@@ -57,18 +57,23 @@ class _Chain:
         assert start is not None
         self.start = start
         self.scale = self.alpha ** (1 + (self.other is not None))
-        self.whole: list[Tensor] = []  # vectors that a product with A took, (n, w)
+        self.whole: Tensor | None = None  # (n, w (L - 1)), the vectors that products with A took, hop by hop
 
-    def forth(self, link: Tensor, keep: bool) -> Tensor:
-        return self._times(link, keep) if self.from_inputs else self._times_transposed(link)
+    def forth(self, link: Tensor, hop: int, keep: bool) -> Tensor:
+        """X_{hop + 1} of X_hop."""
+        return self._times(link, hop, keep) if self.from_inputs else self._times_transposed(link)
 
-    def back(self, link: Tensor) -> Tensor:
-        return self._times_transposed(link) if self.from_inputs else self._times(link, True)
+    def back(self, link: Tensor, hop: int) -> Tensor:
+        """What Lambda_{hop + 1} gives to Lambda_hop."""
+        return self._times_transposed(link) if self.from_inputs else self._times(link, hop, True)
 
-    def _times(self, link: Tensor, keep: bool) -> Tensor:
+    def _times(self, link: Tensor, hop: int, keep: bool) -> Tensor:
         vectors = self.walks.rows.gather(link)
+        width = vectors.shape[1]
         if keep:
-            self.whole.append(vectors)
+            if self.whole is None:
+                self.whole = vectors.new_empty(len(vectors), width * (self.walks.hops - 1))
+            self.whole[:, hop * width : (hop + 1) * width] = vectors
         return self.alpha * times(self.walks.own, vectors, self.walks.rectify)
 
     def _times_transposed(self, link: Tensor) -> Tensor:
@@ -115,7 +120,7 @@ class _RowWalks(Function):
         total: Tensor | None = None
         for hop in range(walks.hops):
             if hop:
-                link = chain.forth(link, keeps)
+                link = chain.forth(link, hop - 1, keeps)
             if walks.per_hop or (keeps and not chain.from_inputs):
                 links.append(link)
             if not walks.per_hop:
@@ -135,7 +140,6 @@ class _RowWalks(Function):
         walks: RowWalks = ctx.walks
         chain: _Chain = ctx.chain
         by_term = grad if chain.from_inputs else grad.mT
-        kept = len(chain.whole)
 
         def inflow(hop: int) -> Tensor:
             return chain.weighted(chain.lifted(by_term[hop if walks.per_hop else 0]), hop)
@@ -143,16 +147,15 @@ class _RowWalks(Function):
         link = inflow(walks.hops - 1)
         reverse = [link]
         for hop in range(walks.hops - 2, -1, -1):
-            link = inflow(hop) + chain.back(link)
+            link = inflow(hop) + chain.back(link, hop)
             reverse.insert(0, link)
         # Of A: what comes to a unit in reverse, or is there forwards, times what leaves the units before it.
         lefts = reverse[1:] if chain.from_inputs else ctx.links[:-1]
-        rights = chain.whole if chain.from_inputs else chain.whole[kept:][::-1]
-        del chain.whole[kept:]  # another backward of the same graph makes its own
         needs_own, needs_alpha = ctx.needs_input_grad[2], ctx.needs_input_grad[5]
         of_own = of_alpha = None
         if needs_own or needs_alpha:
-            of_own = outer_products(own, lefts, rights, chain.alpha, walks.rectify)
+            left = torch.cat(lefts, -1) if lefts else None
+            of_own = outer_product(own, left, chain.whole, chain.alpha, walks.rectify)
         of_start = _of_side(chain.start, link, walks.rectify)
         of_other = None
         if chain.other is not None:
