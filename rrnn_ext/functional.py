@@ -101,6 +101,11 @@ def resolvent_penalty(
     connected components, which are certain and decide; else by random vectors, but for a probability below 1e-10. What
     is not proved is refused, and the error has what is known of the spectral radius.
 
+    **Sharded weights.** DTensors of any placement, on every rank: docs/sharded.md. The value is an ordinary tensor, the
+    same on each, and gradients have the placements of their weights. From 4096 units on a weight_hh that is sharded by
+    rows or columns stays where it is: then one side must be given, ``method="inverse"`` and second derivatives are
+    errors that name ``weight_hh.full_tensor()``, and infinite sums are made by iteration, proved as sparse ones are.
+
     On a CUDA device nothing waits for values: a diverging sum is NaN and its error comes with a later infinite sum on
     that device; a tensor alpha that is not positive, negative pair_weights and factors that are not finite give NaN.
     Infinite sums are factorised there whatever the method, in the dtype of the weights, and finite ones that overflow
@@ -169,6 +174,8 @@ def accumulate_penalty_grad(
     Call it between ``backward`` and ``step``: after ``GradScaler.unscale_``, once per optimiser step where gradients of
     several micro-batches are accumulated, and under DistributedDataParallel on every rank, where it is the same and is
     not reduced again. It may come before or after clipping: before, the norm that is clipped has the penalty in it.
+
+    To a DTensor it adds the shard of its gradient that is this rank's own.
 
     A ``.grad`` that is None is made; a weight that requires no gradient gets none, and a tensor ``alpha`` that does
     gets its own. Weights may be tied. Hooks of ``Tensor.register_hook`` see the gradient before it is added; those of
