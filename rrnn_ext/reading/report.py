@@ -81,7 +81,7 @@ class Report:
 
     @property
     def about(self) -> str:
-        """A sentence: sizes, and where they were read."""
+        """The sizes in a sentence, and where they were read."""
         _, steps, outputs, inputs = self.walks.shape
         read = ", ".join(f"{role} = {name}" for role, name in self.network.names.items())
         units, module = self.network.weight_hh.shape[-1], self.network.module
