@@ -91,7 +91,7 @@ class TestCommands:
         "command", sorted({command for page in PAGES for command in pages.commands(pages.read(page))})
     )
     def test_exists(self, command: str) -> None:
-        words = shlex.split(re.sub(r"^([A-Z]+=\S* )*", "", command), comments=True)
+        words = shlex.split(re.sub(r"^([A-Z_]+=\S* )*", "", command), comments=True)
         if words[0] == "make":
             self.check_make(words[1:])
         elif words[:3] == ["python", "-m", "experiments"]:

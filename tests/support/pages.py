@@ -40,5 +40,6 @@ def table(page: str, heading: str) -> list[list[str]]:
 
 def commands(page: str) -> list[str]:
     """What it tells its reader to run in a shell."""
-    in_blocks = [line for block in blocks(page) if block.language == "sh" for line in block.code.splitlines()]
+    lines = [line for block in blocks(page) if block.language == "sh" for line in block.code.splitlines()]
+    in_blocks = [line for line in lines if not line.startswith("export ")]
     return in_blocks + re.findall(r"`((?:make|python -m) [^`]+)`", prose(page))
