@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from support import pages
 from support.oracle import assert_within
 from support.random_weights import on_cpu, penalty_of
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ import rrnn_ext
 from rrnn_ext import ResolventDivergenceError, _arguments
 from rrnn_ext.infinite import deferred
 
+PAGE = pages.read("docs/cuda.md")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 SIDES = [(3, 2), (1, 1), (2, None), (None, 2), (None, None)]
@@ -108,6 +110,12 @@ class TestWithoutAGPU:
         monkeypatch.setattr(_arguments, "CUDA_ARCHS", ())
         with FakeTensorMode(), pytest.raises(ValueError, match="weight_hh must be on the CPU, got cuda:0: this build"):
             rrnn_ext.resolvent_penalty(torch.empty(3, 3, device="cuda"), hops=2)
+
+    def test_the_code_of_its_page_runs(self) -> None:
+        """Where there is no GPU, it says so to itself."""
+        for block in pages.blocks(PAGE):
+            if block.language == "python":
+                exec(compile(block.code, "docs/cuda.md", "exec"), {})
 
     def test_a_divergence_found_later_has_no_numbers(self) -> None:
         error = ResolventDivergenceError(math.nan, math.nan, device=torch.device("cuda", 1))
@@ -228,6 +236,23 @@ class TestOnAGPU:
         stream.synchronize()
         for a, b in zip(actual, expected, strict=True):
             assert torch.equal(a, b)
+
+    def test_beside_the_network_on_a_stream_of_its_own(self) -> None:
+        """As docs/cuda.md has it: the gradients are those of the penalty in the loss."""
+        rnn, readout = nn.RNN(3, 17).cuda(), nn.Linear(17, 2).cuda()
+        penalty = rrnn_ext.ResolventPenalty(rnn, readout, hops=5)
+        parameters, x = [*rnn.parameters(), *readout.parameters()], torch.randn(5, 4, 3, device="cuda")
+        expected = torch.autograd.grad(readout(rnn(x)[0]).square().mean() + 0.1 * penalty(), parameters)
+        main, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        side.wait_stream(main)
+        with torch.cuda.stream(side):
+            value = penalty.accumulate_grad(0.1)
+        loss = readout(rnn(x)[0]).square().mean()
+        main.wait_stream(side)
+        loss.backward()
+        torch.testing.assert_close(value, penalty().detach())
+        for parameter, gradient in zip(parameters, expected, strict=True):
+            torch.testing.assert_close(parameter.grad, gradient)
 
     @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
     def test_on_the_device_of_the_weights(self) -> None:

@@ -165,32 +165,49 @@ __global__ void __launch_bounds__(kThreads, kResident)
   if (backward.grad_other.data) other_gradient(backward, graph, first_unit, 0, staged);
 }
 
+// The gradients of both sides, kUnits units a block.
 template <typename T>
 __global__ void __launch_bounds__(kThreads, kResident)
-    other_gradient_kernel(const __grid_constant__ Backward<T> backward) {
-  const int tiles = (static_cast<int>(backward.problem.n) + kUnits - 1) / kUnits;
-  for (int64_t first = static_cast<int64_t>(blockIdx.y) * kOthers; first < backward.problem.other_width();
-       first += static_cast<int64_t>(gridDim.y) * kOthers)
-    other_gradient(backward, blockIdx.x / tiles, blockIdx.x % tiles * kUnits, first,
-                   reinterpret_cast<T*>(shared_memory()));
-}
-
-template <typename T>
-__global__ void __launch_bounds__(kThreads) start_gradient_kernel(const __grid_constant__ Backward<T> backward) {
+    side_gradients_kernel(const __grid_constant__ Backward<T> backward) {
   const WalkBatch<T>& problem = backward.problem;
-  const int64_t size = problem.width() * problem.n, step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; at < problem.graphs * size; at += step) {
-    const int64_t graph = at / size, c = at % size / problem.n, r = at % problem.n;
-    start_gradient(backward, graph, c, r, backward.reverse[graph * backward.reverse_stride() + c * problem.n + r]);
-  }
+  const int tiles = (static_cast<int>(problem.n) + kUnits - 1) / kUnits;
+  const int graph = blockIdx.x / tiles, first_unit = blockIdx.x % tiles * kUnits;
+  if (backward.grad_other.data)
+    for (int64_t first = static_cast<int64_t>(blockIdx.y) * kOthers; first < problem.other_width();
+         first += static_cast<int64_t>(gridDim.y) * kOthers)
+      other_gradient(backward, graph, first_unit, first, reinterpret_cast<T*>(shared_memory()));
+  const int64_t unit = first_unit + threadIdx.x % kWarp;
+  if (blockIdx.y > 0 || unit >= problem.n) return;
+  const T* reverse = backward.reverse + graph * backward.reverse_stride();
+  for (int64_t c = threadIdx.x / kWarp; c < problem.width(); c += kWarps)
+    start_gradient(backward, graph, c, unit, reverse[c * problem.n + unit]);
 }
 
+// depths: beyond the last hop that has a weight, or whose walks have a gradient, the chain may have overflowed. A block
+// for a graph.
+template <typename T>
+__device__ void find_depth(const Backward<T>& backward, int64_t graph) {
+  const WalkBatch<T>& problem = backward.problem;
+  int64_t last = problem.hops - 1;
+  for (; last > 0; --last) {
+    bool takes_part = problem.hop_weights && problem.hop_weights[graph * problem.hop_weights_stride + last] != 0;
+    if (problem.per_hop)
+      for (int64_t pair = threadIdx.x; pair < problem.pairs(); pair += kThreads)
+        takes_part = takes_part || gradient_at(backward.gradient, graph, last, pair) != 0;
+    if (__syncthreads_or(takes_part)) break;
+  }
+  if (threadIdx.x == 0) backward.depths[graph] = static_cast<int>(last * problem.width());
+}
+
+// What the reverse chain starts from; the first blocks find the depths, where they are wanted.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) lift_kernel(const __grid_constant__ Backward<T> backward) {
   const WalkBatch<T>& problem = backward.problem;
   const int64_t n = problem.n, width = problem.width(), others = problem.other_width();
-  const int64_t total = problem.graphs * problem.terms() * width * n, step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; at < total; at += step) {
+  const int64_t before = backward.depths ? problem.graphs : 0, block = blockIdx.x - before;
+  if (block < 0) return find_depth(backward, blockIdx.x);
+  const int64_t total = problem.graphs * problem.terms() * width * n, step = (gridDim.x - before) * kThreads;
+  for (int64_t at = block * kThreads + threadIdx.x; at < total; at += step) {
     const int64_t r = at % n, c = at / n % width, term = at / n / width % problem.terms();
     const int64_t graph = at / n / width / problem.terms();
     T sum = 0;
@@ -204,22 +221,6 @@ __global__ void __launch_bounds__(kThreads) lift_kernel(const __grid_constant__ 
     }
     backward.lifted[at] = problem.edges() * sum;
   }
-}
-
-// depths: beyond the last hop that has a weight, or whose walks have a gradient, the chain may have overflowed.
-template <typename T>
-__global__ void __launch_bounds__(kThreads) depth_kernel(const __grid_constant__ Backward<T> backward) {
-  const WalkBatch<T>& problem = backward.problem;
-  const int64_t graph = blockIdx.x;
-  int64_t last = problem.hops - 1;
-  for (; last > 0; --last) {
-    bool takes_part = problem.hop_weights && problem.hop_weights[graph * problem.hop_weights_stride + last] != 0;
-    if (problem.per_hop)
-      for (int64_t pair = threadIdx.x; pair < problem.pairs(); pair += kThreads)
-        takes_part = takes_part || gradient_at(backward.gradient, graph, last, pair) != 0;
-    if (__syncthreads_or(takes_part)) break;
-  }
-  if (threadIdx.x == 0) backward.depths[graph] = static_cast<int>(last * problem.width());
 }
 
 unsigned blocks_for(int64_t threads) {
@@ -312,20 +313,18 @@ void walk_backward(const WalkBatch<T>& problem, ChainKind kind, const WalkGradie
   } else {
     backward.lifted = scratch + reverse_size;
     const int64_t lifted_size = problem.graphs * problem.terms() * width * n;
-    if (problem.per_hop || problem.hop_weights) {
-      backward.depths = reinterpret_cast<int*>(backward.lifted + lifted_size);
-      launch(depth_kernel<T>, {dim3(static_cast<unsigned>(problem.graphs)), kThreads}, stream, backward);
-    }
-    launch(lift_kernel<T>, {dim3(blocks_for(lifted_size)), kThreads}, stream, backward);
+    if (problem.per_hop || problem.hop_weights) backward.depths = reinterpret_cast<int*>(backward.lifted + lifted_size);
+    const unsigned depth_blocks = backward.depths ? static_cast<unsigned>(problem.graphs) : 0;
+    launch(lift_kernel<T>, {dim3(depth_blocks + blocks_for(lifted_size)), kThreads}, stream, backward);
     const Chains<T> chains = reverse_chains(backward);
     advance_chains(chains, plan_chains(chains), scratch + whole<T>(reverse_size + lifted_size + problem.graphs),
                    stream);
-    launch(start_gradient_kernel<T>, {dim3(blocks_for(problem.graphs * width * n)), kThreads}, stream, backward);
-    if (backward.grad_other.data) {
-      const int64_t other_tiles = std::min<int64_t>((problem.other_width() + kOthers - 1) / kOthers, 1024);
-      launch(other_gradient_kernel<T>,
-             {dim3(unit_tiles, static_cast<unsigned>(other_tiles)), kThreads, kWarps * kUnits * sizeof(T)}, stream,
-             backward);
+    if (backward.grad_start.data || backward.grad_other.data) {
+      const int64_t other_tiles = std::clamp<int64_t>((problem.other_width() + kOthers - 1) / kOthers, 1, 1024);
+      launch(side_gradients_kernel<T>,
+             {dim3(unit_tiles, backward.grad_other.data ? static_cast<unsigned>(other_tiles) : 1), kThreads,
+              kWarps * kUnits * sizeof(T)},
+             stream, backward);
     }
   }
   if (!to.hh.data) return;
