@@ -90,7 +90,7 @@ function drawMap() {
   if (chosen.start !== null) shapes.push({ type: "rect", x0: chosen.start - 0.5, x1: chosen.start + 0.5, y0: -0.5, y1: ends.length - 0.5, line });
   if (chosen.end !== null) shapes.push({ type: "rect", y0: chosen.end - 0.5, y1: chosen.end + 0.5, x0: -0.5, x1: starts.length - 0.5, line });
   const axis = (names, word) => ({
-    title: { text: word }, showgrid: false, zeroline: false,
+    title: { text: word }, showgrid: false, zeroline: false, automargin: true,
     ...(names.length <= 40 && { tickmode: "array", tickvals: [...names.keys()], ticktext: names.map((name) => name.replace(`${word} `, "")) }),
   });
   Plotly.react("map", [heat], layout({
@@ -143,7 +143,9 @@ function drawPathways() {
   const passing = chosen.through === null ? "" : ` through ${nodes[chosen.through]}`;
   at("walks-title").textContent = `The strongest walks from ${from()} to ${to()}${passing}, ${stepName(chosen.step)}`;
   const isFixed = searched[chosen.graph] !== null;
-  const { walks, complete } = isFixed ? foundWalks() : { walks: [], complete: true };
+  at("of-walks").hidden = !isFixed;
+  if (!isFixed) return `The edges of “${graphs[chosen.graph].name}” change from step to step: choose another graph to see its walks one by one.`;
+  const { walks, complete } = foundWalks();
   drawWalks(walks);
   const written = walks.map(({ units, edges, weight }) => [
     edges.reduce((text, edge, step) => `${text} ${edge < 0 ? "⊣" : "→"} ${nodes[units[step + 1]]}`, nodes[units[0]]), short(weight),
@@ -154,7 +156,6 @@ function drawPathways() {
     return row;
   }));
   at("graph-of-walks").setAttribute("aria-label", walks.length ? `${walks.length} walks; they are in the table below.` : "No walks.");
-  if (!isFixed) return `The edges of ${graphs[chosen.graph].name} change from step to step: choose another graph to see its walks one by one.`;
   if (!complete) return "There are more strong walks in circles than can be looked at: the list may end early.";
   return walks.length ? "" : "No such walk is here.";
 }
@@ -202,6 +203,7 @@ at("graph")?.addEventListener("change", () => choose({ graph: Number(at("graph")
 at("step").max = graphs[0].walks.length - 1;
 at("step").addEventListener("input", () => choose({ step: Number(at("step").value) }));
 
+drawWalks([]); // a chart has to be there to be listened to
 const shares = profile();
 choose({ step: shares.indexOf(Math.max(...shares)) });
 at("profile").on("plotly_click", ({ points }) => choose({ step: points[0].pointNumber }));
