@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from support.device import CUDA_EMULATED, DEVICE
+from support.launches import recorded
 from support.skewed import skewed
 from torch import Tensor
 
@@ -224,3 +225,24 @@ def test_solutions_much_smaller_than_the_inverse(n: int, dtype: torch.dtype) -> 
         ours_off = max(ours_off, (ours.double() - exact).abs().max().item())
         lapack_off = max(lapack_off, (lapack.double() - exact).abs().max().item())
     assert ours_off <= 2 * lapack_off
+
+
+def test_where_float64_is_hardly_enough_and_where_it_is_not() -> None:
+    """Rounding keeps Newton's iteration from going on, within what is allowed or above it; or there is no proof."""
+    n = 20
+    graphs = [skewed(n, 0.5, 7.0, 0), skewed(n, 0.5, 7.3, 3), skewed(n, 0.5, 8.0, 0), defective(0.5, n)]
+    inverse = Inverse(torch.stack(graphs).to(DEVICE))
+    assert inverse.known.tolist() == [2, 0, 0, 1]
+    assert inverse.walks.isnan().flatten(1).all(-1).tolist() == [False, True, True, False]
+    for graph in (0, 3):
+        expected = solved_exactly(graphs[graph], graphs[graph])
+        assert (inverse.walks[graph].cpu() - expected).norm() <= 2**-11 * expected.norm()
+
+
+@pytest.mark.skipif(not CUDA_EMULATED, reason="emulated launches are recorded")
+def test_newton_ends_where_rounding_stops_it() -> None:
+    with recorded() as launches:
+        known = Inverse(skewed(20, 0.5, 7.0, 0).unsqueeze(0)).known
+    assert known.tolist() == [2]
+    _, newton = (launch.barriers for launch in launches if launch.barriers)
+    assert newton <= 11  # of two a step

@@ -12,16 +12,20 @@ namespace {
 
 constexpr int kSteps = Powers<double>::kSquarings + 4;  // from X = I as many as the proof took, and what then is left
 
-// ||I - M X|| bounds the error of X relative to the inverse. Below kSettled, the next step leaves rounding alone; what
-// rounding keeps above that in all steps may be as much as an inverse may be wrong by. From kNear on, I is better.
+// ||I - M X|| bounds the error of X relative to the inverse. Below kSettled, the next step leaves rounding alone; where
+// rounding keeps it above, so that a step no longer squares it, it may be as much as an inverse may be wrong by. From
+// kNear on, I is better.
 template <typename Given>
 constexpr double kSettled = sizeof(Given) == sizeof(float) ? kProbeTolerance : 7.45e-9;
 constexpr double kNear = 0.5;
 
+__device__ __forceinline__ bool is_tolerable(double square) { return square <= kProbeTolerance * kProbeTolerance; }
+
+// By the sum of squares of I - M X, and that of the step before.
 template <typename Given>
-__device__ __forceinline__ bool is_settled(double square, int step) {
-  const double most = step == kSteps - 1 ? kProbeTolerance : kSettled<Given>;
-  return square <= most * most;
+__device__ __forceinline__ bool is_settled(double square, double before, int step) {
+  const bool is_last = step == kSteps - 1 || square > before / 16;
+  return square <= kSettled<Given> * kSettled<Given> || (is_last && is_tolerable(square));
 }
 
 template <typename Given>
@@ -60,10 +64,12 @@ __global__ void __launch_bounds__(TileShape<double, kTile>::kThreads, kProductBl
     const auto inverse = [&](int half) { return Matrix<double>{run.inverses + half * run.group * size, size, n, 1}; };
     const Matrix<double> edges{run.edges, size, n, 1}, residuals{run.residuals, size, n, 1};
 
-    // What is accurate counts as settled before.
     each_tile([&](int graph, int i0, int j0, int t) {
       const bool wanted = run.states[first + graph] == kInaccurate;
-      if (threadIdx.x == 0) run.squares[run.group * tiles + t] = wanted ? 1e300 : 0.0;
+      if (threadIdx.x == 0) {
+        run.squares[run.group * tiles + t] = wanted ? 1e300 : 0.0;
+        if (t % tiles == 0) run.open[run.group + graph] = wanted;
+      }
       if (!wanted) return;
       each_element(i0, j0, [&](int i, int j) {
         const int64_t from = (first + graph) * size + static_cast<int64_t>(i) * n + j;
@@ -80,7 +86,7 @@ __global__ void __launch_bounds__(TileShape<double, kTile>::kThreads, kProductBl
       const bool aligned = x.has_vectors();
       each_tile([&](int graph, int i0, int j0, int t) {
         double& square = run.squares[half * run.group * tiles + t];
-        if (is_settled<Given>(square_of(graph, half ^ 1), step - 1)) {
+        if (!run.open[(half ^ 1) * run.group + graph]) {
           if (threadIdx.x == 0) square = run.squares[(half ^ 1) * run.group * tiles + t];
           return;
         }
@@ -103,12 +109,13 @@ __global__ void __launch_bounds__(TileShape<double, kTile>::kThreads, kProductBl
       grid_barrier();
 
       each_tile([&](int graph, int i0, int j0, int t) {
-        const bool was_settled = is_settled<Given>(square_of(graph, half ^ 1), step - 1);
-        const double square = square_of(graph, half);
-        const bool settles = is_settled<Given>(square, step), begins_anew = step == 0 && !(square < kNear * kNear);
+        const bool was_open = run.open[(half ^ 1) * run.group + graph];
+        const double square = square_of(graph, half), before = square_of(graph, half ^ 1);
+        const bool settles = is_settled<Given>(square, before, step);
+        const bool begins_anew = step == 0 && !(square < kNear * kNear);
         if (t % tiles == 0 && threadIdx.x == 0)
-          run.open[half * run.group + graph] = !was_settled && !settles && (begins_anew || square < 1e300);
-        if (was_settled) return;
+          run.open[half * run.group + graph] = was_open && !settles && (begins_anew || square < 1e300);
+        if (!was_open) return;
         if (begins_anew) {
           each_element(i0, j0,
                        [&](int i, int j) { *next.at(graph, i, j) = *edges.at(graph, i, j) + (i == j ? 1.0 : 0.0); });
@@ -135,7 +142,7 @@ __global__ void __launch_bounds__(TileShape<double, kTile>::kThreads, kProductBl
       if (!__syncthreads_or(open)) break;
     }
 
-    const auto is_mended = [&](int graph) { return square_of(graph, half) <= kProbeTolerance * kProbeTolerance; };
+    const auto is_mended = [&](int graph) { return is_tolerable(square_of(graph, half)); };
     each_tile([&](int graph, int i0, int j0, int) {
       if (is_mended(graph)) return;
       each_element(i0, j0, [&](int i, int j) {

@@ -24,7 +24,7 @@ struct Newton {
   double *edges, *residuals;  // (group, n, n): A, and I - M X
   double* inverses;           // (2, group, n, n): an X and the next one take turns
   double* squares;            // (2, group, tiles): the sum of squares of each tile of I - M X, and of the one before
-  int* open;                  // (2, group): whether a graph takes another step
+  int* open;                  // (2, group): whether a graph takes another step, and whether it took this one
 };
 
 template <typename Given>

@@ -128,8 +128,8 @@ CUDA = (
     Bug(
         name="no-newton-from-the-identity",
         file="csrc/cuda/kernels/newton.cu",
-        text="begins_anew = step == 0 && !(square < kNear * kNear)",
-        instead="begins_anew = false",
+        text="begins_anew = step == 0 && !(square < kNear * kNear);",
+        instead="begins_anew = false;",
         breaks="an inverse by halves that is none stays so",
         tests=("unseen",),
     ),
