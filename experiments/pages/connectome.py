@@ -158,10 +158,12 @@ class Reading:
             each.sort().values for each in (own.leading_sources(EXPLORED), own.leading_targets(EXPLORED))
         )
         graph = Graph("all connections", own.between(sources, targets), self.connectome.wiring.weights)
-        about = (
-            f"{self.about} The weight of a connection is its share of the input of its cell. Shown are the "
-            f"{len(sources):,} sources from which, and the {len(targets):,} targets to which, most gets."
-        )
+        about = f"{self.about} The weight of a connection is its share of the input of its cell."
+        if len(sources) < len(self.connectome.sources) or len(targets) < len(self.connectome.targets):
+            about += (
+                f" Shown are the {len(sources):,} sources from which, and the {len(targets):,} targets to which, most "
+                "gets."
+            )
         names = self.connectome.wiring.names
         return Explorer("Pathways of a connectome", about, [graph], names, sources, targets, CELLS)
 

@@ -188,10 +188,11 @@ class Explorer:
             found, share = strong_edges(weights, starts, ends, lengths=lengths, most=EDGES // len(weighted))
             kept.append(found)
             if share:
+                every, here = weights.values().shape[0], found.values().shape[0]
                 remarks.append(
-                    f"{graph.name}: of {weights.values().shape[0]:,} edges the {found.values().shape[0]:,} with the "
-                    f"strongest walks are here, and so is every walk of more than {100 * share:.2g} % of the strength "
-                    "of the strongest one of as many edges."
+                    f"Of the {every:,} edges of “{graph.name}” the {here:,} with the strongest walks are here, "
+                    f"and so is every walk of more than {100 * share:.2g} % of the strength of the strongest one of as "
+                    "many edges."
                 )
         return kept
 

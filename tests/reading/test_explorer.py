@@ -78,7 +78,7 @@ class TestPage:
         page = Explorer("Large", "", [graph], names, *ends, words).page()
         assert len(page.encode()) < MEGABYTES_5
         assert "sources with the strongest walks are shown" in page
-        assert "all: of 200,000 edges the 100,000 with the strongest walks are here" in page
+        assert "Of the 200,000 edges of “all” the 100,000 with the strongest walks are here" in page
 
     def test_says_how_many_lags_are_shown(self) -> None:
         network = Network.from_module(nn.RNN(1, 2), nn.Linear(2, 1))
