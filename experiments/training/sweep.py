@@ -194,8 +194,8 @@ def run(
         results.put_in_order(out, settings)
     for label, reason in lost.items():
         raise LostError(
-            f"workers were lost, and with them the networks of {'; '.join(lost)}. All others are in {out}; the same "
-            f"sweep again trains what is missing. ({label}: {reason or type(reason).__name__})"
+            f"workers or their scheduler were lost, and with them the networks of {'; '.join(lost)}. All others are in "
+            f"{out}; the same sweep again trains what is missing. ({label}: {str(reason) or type(reason).__name__})"
         ) from reason
     return [records[setting] for setting in settings]
 
