@@ -121,7 +121,8 @@ __device__ __forceinline__ void start_gradient(const Backward<T>& backward, int6
   backward.grad_start.give(graph, row, column, times_phi_derivative(grad, weight, problem.rectify));
 }
 
-// L and the gradients of both sides from the chains of both, kUnits units a block.
+// L and the gradients of both sides from the chains of both, kUnits units for a block of L and the start, and for one
+// of the other side where its gradient is wanted: n / kUnits blocks are few for a device.
 template <typename T>
 __global__ void __launch_bounds__(kThreads, kResident)
     reverse_of_both_kernel(const __grid_constant__ Backward<T> backward) {
@@ -135,6 +136,7 @@ __global__ void __launch_bounds__(kThreads, kResident)
   T* gradient = pieces.take<T>(width * others);     // c G
   T* sums = pieces.take<T>(width * kUnits);         // L_m
   T* staged = pieces.take<T>(kStaged<T> * kUnits);  // Y of some hops
+  if (blockIdx.y > 0) return other_gradient(backward, graph, first_unit, 0, staged);
   for (int at = threadIdx.x; at < width * others; at += kThreads)
     gradient[at] = problem.edges() * gradient_at(backward.gradient, graph, 0, problem.pair(at / others, at % others));
   for (int at = threadIdx.x; at < width * kUnits; at += kThreads) sums[at] = 0;
@@ -162,7 +164,6 @@ __global__ void __launch_bounds__(kThreads, kResident)
   }
   for (int c = warp; c < width; c += kWarps)
     if (first_unit + lane < n) start_gradient(backward, graph, c, first_unit + lane, sums[c * kUnits + lane]);
-  if (backward.grad_other.data) other_gradient(backward, graph, first_unit, 0, staged);
 }
 
 // The gradients of both sides, kUnits units a block.
@@ -308,7 +309,8 @@ void walk_backward(const WalkBatch<T>& problem, ChainKind kind, const WalkGradie
     pieces.take<T>(width * problem.other_width());
     pieces.take<T>(width * kUnits);
     pieces.take<T>(kStaged<T> * kUnits);
-    launch(reverse_of_both_kernel<T>, {dim3(unit_tiles), kThreads, static_cast<size_t>(pieces.bytes())}, stream,
+    launch(reverse_of_both_kernel<T>,
+           {dim3(unit_tiles, backward.grad_other.data ? 2 : 1), kThreads, static_cast<size_t>(pieces.bytes())}, stream,
            backward);
   } else {
     backward.lifted = scratch + reverse_size;
