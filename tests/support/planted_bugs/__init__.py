@@ -7,7 +7,8 @@ from support.planted_bugs.cpu import CPU
 from support.planted_bugs.cuda import CUDA
 from support.planted_bugs.derivatives import DERIVATIVES
 from support.planted_bugs.python import PYTHON
+from support.planted_bugs.sharded import SHARDED
 
 __all__ = ["BUGS", "Bug"]
 
-BUGS = (*PYTHON, *DERIVATIVES, *CPU, *CUDA)
+BUGS = (*PYTHON, *DERIVATIVES, *SHARDED, *CPU, *CUDA)
