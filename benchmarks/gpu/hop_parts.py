@@ -101,9 +101,9 @@ def build() -> dict[str, ctypes.CDLL]:
     found = {}
     for index, (left_out, macros) in enumerate(VARIANTS.items()):
         source = variants / f"chains_{index}.cu"
-        source.write_text(
-            "".join(f"#define {macro} false\n" for macro in macros) + '#include "cuda/kernels/chains.cu"\n'
-        )
+        text = "".join(f"#define {macro} false\n" for macro in macros) + '#include "cuda/kernels/chains.cu"\n'
+        if not source.exists() or source.read_text() != text:  # a file that is written again is compiled again
+            source.write_text(text)
         found[left_out] = folder / f"hop_parts/chains_{index}.so"
         objects = f"hop_parts/hop_parts.cu.o {source}.o cuda/kernels/chain_plan.cu.o cuda/device/launch.cpp.o"
         lines += [f"build {source}.o: cuda {source}", f"build {found[left_out]}: link {objects}"]
@@ -111,7 +111,7 @@ def build() -> dict[str, ctypes.CDLL]:
     (folder / "hop_parts.ninja").write_text("\n".join([*lines, ""]))
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     subprocess.run(["ninja", "-f", "hop_parts.ninja"], cwd=folder, env={**os.environ, "PATH": path}, check=True)
-    return {left_out: ctypes.CDLL(str(path)) for left_out, path in found.items()}
+    return {left_out: ctypes.CDLL(str(library)) for left_out, library in found.items()}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # benchmarks/gpu/run.sh OUT [STEP...]: everything that a machine with a GPU is asked, in order of worth.
 #
-# OUT gets what comes, as it comes: measured.jsonl, how each step ended (steps.jsonl), what was said (log.txt), and the
-# profiler's reports. Every step has a time limit of its own, and so has all of it; what hangs or fails costs its own
+# OUT gets what comes, as it comes: measured.jsonl, how each step ended (steps.jsonl), what was said (log.txt), and what
+# profiler and sanitizer found. Every step has a time limit of its own, and so has all of it; what hangs or fails costs its own
 # step alone. `python -m benchmarks.gpu.report OUT` makes tables of it, also of one that was cut off.
 #
-#   STEP         of: versions build gate bench profile tests races (default: all)
+#   STEP         of: versions build gate bench profile tests racecheck (default: all)
 #   PYTHON       the interpreter whose PyTorch and packages are used as they are (default: python3)
 #   LIMIT        seconds for everything (default: 480)
 #   ENTRY_LIMIT  seconds for an entry of the benchmark (default: 40)
@@ -40,15 +40,16 @@ fi
 in_place=(env "--chdir=$where" "PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}")
 module=("${in_place[@]}" "$python" -m)
 
-# step NAME SECONDS COMMAND...
+# step NAME SECONDS COMMAND...: what it says goes to the file $log of OUT.
+log=log.txt
 step() {
   local name=$1 limit=$(($2 * patience)) begin=$SECONDS code=125
   shift 2
   ((limit > deadline - SECONDS)) && limit=$((deadline - SECONDS))
   if ((limit > 0)); then
-    printf '\n=== %s, at most %s s: %s\n' "$name" "$limit" "$*" >>"$out/log.txt"
+    printf '\n=== %s, at most %s s: %s\n' "$name" "$limit" "$*" >>"$out/$log"
     # timeout ends the whole process group: what a test or a benchmark has started, too.
-    timeout --kill-after=5 "$limit" "$@" >>"$out/log.txt" 2>&1 </dev/null
+    timeout --kill-after=5 "$limit" "$@" >>"$out/$log" 2>&1 </dev/null
     code=$?
   fi
   ended "$name" "$code" $((SECONDS - begin)) "$limit"
@@ -108,14 +109,16 @@ gate() {
 
 # Entry by entry, each in a process of its own.
 bench() {
-  local names name under_way=0
-  names=$("${module[@]}" benchmarks.gpu 2>>"$out/log.txt") || { ended bench 1 0 0; return; }
+  local names name under_way=0 begin=$SECONDS
+  names=$(timeout --kill-after=5 $((30 * patience)) "${module[@]}" benchmarks.gpu 2>>"$out/log.txt") ||
+    { ended bench 1 $((SECONDS - begin)) 30; return; }
   planned $names
   for name in $names; do
     step "$name" "$entry_limit" "${module[@]}" benchmarks.gpu --only "$name" --out "$out" &
     ((++under_way < at_once)) || wait -n
   done
   wait
+  ended bench 0 $((SECONDS - begin)) 0
 }
 
 # One call of ours for each hot entry; emulated, without a profiler.
@@ -123,12 +126,12 @@ profile() {
   local profiler=(ncu --profile-from-start off --set full --clock-control none --force-overwrite -o "$out/ncu")
   if [ "$emulated" = 1 ]; then profiler=(); else command -v ncu >/dev/null || { left_out profile ncu; return; }; fi
   step profile 60 "${in_place[@]}" "${profiler[@]}" "$python" -m benchmarks.gpu --profile
-  [ ! -e "$out/ncu.ncu-rep" ] || ncu --import "$out/ncu.ncu-rep" --page details >"$out/ncu.txt" 2>>"$out/log.txt"
+  [ ! -e "$out/ncu.ncu-rep" ] || timeout 30 ncu --import "$out/ncu.ncu-rep" --page details >"$out/ncu.txt" 2>>"$out/log.txt"
 }
 
 # Every tensor has memory of its own, so that the sanitizer sees where it ends.
 sanitizer() { # TOOL SECONDS TESTS...
-  local tool=$1 limit=$2
+  local tool=$1 limit=$2 log=$1.txt
   shift 2
   command -v compute-sanitizer >/dev/null || { left_out "$tool" compute-sanitizer; return; }
   test_runner 0
@@ -150,14 +153,16 @@ tests() {
   wait
 }
 
-races() { sanitizer racecheck 60 tests/ops/test_cuda.py -k "TestEveryKernel and float32 and 33-1-1"; }
+racecheck() { sanitizer racecheck 60 tests/ops/test_cuda.py -k "TestEveryKernel and float32 and 33-1-1"; }
 
 steps=("$@")
-[ $# -gt 0 ] || steps=(versions build gate bench profile tests races)
+[ $# -gt 0 ] || steps=(versions build gate bench profile tests racecheck)
 for name in "${steps[@]}"; do
   case $name in
-    versions | build | gate | bench | profile | tests | races) "$name" ;;
+    versions | build | gate | bench | profile | tests | racecheck) ;;
     *) echo "there is no step $name" >&2; exit 2 ;;
   esac
 done
+planned "${steps[@]}"
+for name in "${steps[@]}"; do "$name"; done
 ! grep -v '"planned"\|"code": \(0\|127\),' "$out/steps.jsonl"
