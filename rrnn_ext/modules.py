@@ -60,7 +60,8 @@ class ResolventPenalty(NetworkModule):
     or of a model it is an attribute of, which can be compiled, exported and scripted as if it had no penalty. A deep
     copy or a pickle of a model with its penalty holds a penalty of the copied weights. It follows the two modules
     through ``.to()``, assigned weights, parametrizations, pruning and ``functional_call``; :meth:`from_model` also
-    follows a module that takes the place of another one, and :meth:`from_weights` is for models of one's own.
+    follows a module that takes the place of another one, and :meth:`from_weights` is for models of one's own. Of a
+    module that FSDP2 shards (``fully_shard``) it reads the sharded parameters at every moment of a step, on every rank.
 
     **Options** are attributes that can be set, and ``rnn`` and ``readout`` too: ``penalty.alpha = 0.5`` is checked as
     in the constructor and holds from the next call. What is to be learnt, ``alpha`` or ``leak``, is given by name

@@ -33,7 +33,7 @@ def _fsdp_parameters() -> Iterator[Any]:
     for reference in states._module_state_mapping.values():
         state = reference()
         groups = getattr(state, "_fsdp_param_groups", None)
-        if groups is None:  # before PyTorch 2.12
+        if groups is None:  # older versions have one
             groups = [getattr(state, "_fsdp_param_group", None)]
         for group in groups:
             if group is not None:
