@@ -153,30 +153,29 @@ def test_neurogym_and_nn4n() -> None:
     assert bool((w[:, 24:] <= 0).all())
 
 
-class TestTwoProcesses:
-    """Started as torchrun does; each sees a part of every batch."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes left that were started as torchrun does; each saw a part of every batch."""
+    folder = tmp_path_factory.mktemp("processes")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    spawn(in_process, args=(str(folder), port), nprocs=2)
+    return folder
 
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("processes")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        spawn(in_process, args=(str(folder), port), nprocs=2)
-        return folder
 
-    @pytest.mark.parametrize("recipe", PROCESSES)
-    def test_take_the_steps_of_one(self, folder: Path, recipe: str) -> None:
-        pytest.importorskip(PACKAGES.get(recipe, "torch"))
-        # Lightning and Accelerate take batch_size for that of a process. Lightning shuffles as DistributedSampler does.
-        shuffled = torch.randperm(64, generator=torch.Generator().manual_seed(0)).tolist()
-        expected = {
-            "Lightning": partial(by_hand, batch_size=32, order=shuffled),
-            "Lightning with FSDP2": partial(by_hand, batch_size=32, order=shuffled),
-            "Accelerate": partial(by_hand, batch_size=32, clip=1.0),
-        }.get(recipe, by_hand)()[-1]
-        for rank in range(2):
-            the_same(torch.load(folder / f"{recipe}-{rank}.pt"), expected)
+@pytest.mark.parametrize("recipe", PROCESSES)
+def test_two_processes_take_the_steps_of_one(folder: Path, recipe: str) -> None:
+    pytest.importorskip(PACKAGES.get(recipe, "torch"))
+    # Lightning and Accelerate take batch_size for that of a process. Lightning shuffles as DistributedSampler does.
+    shuffled = torch.randperm(64, generator=torch.Generator().manual_seed(0)).tolist()
+    expected = {
+        "Lightning": partial(by_hand, batch_size=32, order=shuffled),
+        "Lightning with FSDP2": partial(by_hand, batch_size=32, order=shuffled),
+        "Accelerate": partial(by_hand, batch_size=32, clip=1.0),
+    }.get(recipe, by_hand)()[-1]
+    for rank in range(2):
+        the_same(torch.load(folder / f"{recipe}-{rank}.pt"), expected)
 
 
 def in_process(rank: int, folder: str, port: int) -> None:
