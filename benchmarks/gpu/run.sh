@@ -2,8 +2,8 @@
 # benchmarks/gpu/run.sh OUT [STEP...]: everything that a machine with a GPU is asked, in order of worth.
 #
 # OUT gets what comes, as it comes: measured.jsonl, how each step ended (steps.jsonl), what was said (log.txt), and what
-# profiler and sanitizer found. Every step has a time limit of its own, and so has all of it; what hangs or fails costs its own
-# step alone. `python -m benchmarks.gpu.report OUT` makes tables of it, also of one that was cut off.
+# profiler and sanitizer found. Every step has a time limit of its own, and so has all of it; what hangs or fails costs
+# its own step alone. `python -m benchmarks.gpu.report OUT` makes tables of it, also of one that was cut off.
 #
 #   STEP         of: versions build gate bench profile tests racecheck (default: all)
 #   PYTHON       the interpreter whose PyTorch and packages are used as they are (default: python3)
@@ -102,7 +102,8 @@ gate() {
   if [ "$emulated" = 1 ]; then
     step gate 90 "${tests[@]}" tests/ops/test_walk_kernels.py -k "a_nan_that or same_bits_again and one"
   else
-    step gate 90 "${tests[@]}" --continue-on-collection-errors "tests/ops/test_cuda.py::TestEveryKernel" "${kernel_tests[@]}"
+    step gate 90 "${tests[@]}" --continue-on-collection-errors \
+      tests/ops/test_cuda.py::TestEveryKernel "${kernel_tests[@]}"
   fi
   wait
 }
