@@ -76,6 +76,7 @@ def both_ways(network: Any, fill: float | None, *run: Any, **options: Any) -> No
             torch.testing.assert_close(found, grad)
 
 
+@pytest.mark.emulated
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("make", MODULES.values(), ids=MODULES)
 def test_every_module(make: Callable[[], nn.Module], options: dict[str, Any]) -> None:
@@ -134,6 +135,7 @@ def test_a_network_that_runs(kind: str) -> None:
     both_ways(network, 0.5, x, out)
 
 
+@pytest.mark.emulated
 @pytest.mark.parametrize("kind", BY_ONE_OP)
 def test_common_modules_are_one_native_call(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Into .grad where it lies: nothing n x n is made beside it."""
