@@ -5,7 +5,7 @@ from rrnn_ext.diagnostics import ResolventInfo, resolvent_info
 from rrnn_ext.functional import accumulate_penalty_grad, hop_decomposition, resolvent, resolvent_penalty
 from rrnn_ext.modules import ResolventPenalty
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ResolventConditionError",
