@@ -78,9 +78,8 @@ def by_hand(
     for x, y in DataLoader(names["data"], batch_size, sampler=order):
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             loss = cross_entropy(model(x), y)
-        gates = zip(model.rnn.weight_hh_l0.chunk(3), model.rnn.weight_ih_l0.chunk(3), strict=True)
-        for w, u in gates:
-            loss = loss + STRENGTH * reference.resolvent_penalty(w, u, model.readout.weight, hops=10, per_hop=True)
+        weights = model.rnn.weight_hh_l0, model.rnn.weight_ih_l0, model.readout.weight
+        loss = loss + STRENGTH * reference.resolvent_penalty(*weights, hops=10, per_hop=True)
         optimiser.zero_grad()
         loss.backward()
         if clip is not None:
@@ -113,6 +112,15 @@ def test_the_penalty_counts() -> None:
     """Without it the weights are others by more than what :func:`the_same` lets pass."""
     with pytest.raises(AssertionError):
         the_same(weights(execute(("A plain loop", 0), beta=0.0)["model"]), by_hand()[-1], atol=IN_BFLOAT16)
+
+
+def test_gru() -> None:
+    weak, strong = (execute(("GRU, LSTM", 0), beta=beta)["model"] for beta in (0.0, 0.3))
+    x = torch.randn(4, 10, 3)
+    value = strong(x)[1].item()
+    assert value < 0.8 * weak(x)[1].item()
+    jacobians = [torch.autograd.functional.jacobian(lambda each: strong(each)[0], one) for one in x.split(1)]
+    assert value == pytest.approx(sum(each.abs().sum().item() for each in jacobians) / len(x), rel=1e-4)
 
 
 def test_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
