@@ -216,7 +216,8 @@ class ResolventPenalty(NetworkModule):
             out: what it returned, in the same layout; of a cell its states, stacked.
             lengths: (count,) of padded sequences; lags count back from each sequence's own end.
             hx: the state that the module began with, as it was given to the module. None: zeros.
-            batch_first: whether x and out are (count, steps, .). None: as the module says, else False.
+            batch_first: whether x and out are (count, steps, .). None: as the module's attribute of that name says; of
+                a cell's steps False. A module of your own that has none needs it said where x is three-dimensional.
             readout_step: the step that the read-out reads, -1 the last one; "every": all of them, and P_m is the mean
                 over those that have a step m steps before.
 

@@ -136,12 +136,16 @@ def test_a_cell_of_ones_own_that_says_what_its_steps_did(monkeypatch: pytest.Mon
     x = torch.randn(STEPS, 1, INPUTS, dtype=torch.float64)
     expected = torch.autograd.functional.jacobian(lambda z: readout(run(z)[-1])[0], x)[:, :, 0].movedim(1, 0).flip(0)
     penalty = rrnn_ext.ResolventPenalty(cell, readout, hops=STEPS)
-    torch.testing.assert_close(penalty.hop_decomposition(x, run(x)), expected, **CLOSE)
+    out = run(x)
+    torch.testing.assert_close(penalty.hop_decomposition(x, out, batch_first=False), expected, **CLOSE)
+    torch.testing.assert_close(penalty.hop_decomposition(x[:, 0], out[:, 0]), expected, **CLOSE)
+    with pytest.raises(ValueError, match=r"batch_first must be True.*as MinimalGatedCell has no attribute batch_first"):
+        penalty(x, out)
     monkeypatch.delattr(MinimalGatedReader, "steps")
     with pytest.raises(
         NotImplementedError, match="MinimalGatedReader does not say what the steps of a MinimalGatedCell"
     ):
-        penalty(x, run(x))
+        penalty(x, out, batch_first=False)
 
 
 def test_gains_that_do_not_fit() -> None:

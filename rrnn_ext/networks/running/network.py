@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rrnn_ext.networks.constants import Constant
 from rrnn_ext.networks.leaks import in_layer, rows_of
@@ -85,9 +85,20 @@ def walks_of_run(
 def _batch(reader: Reader, first: Layer, run: Run) -> Batch:
     assert run.inputs is not None  # or nobody would have asked
     assert run.outputs is not None
-    batch_first = getattr(reader.module, "batch_first", False) if run.batch_first is None else run.batch_first
+    kind = type(reader.module).__name__
+    batch_first = run.batch_first
+    if batch_first is None:  # the steps of PyTorch's cells are stacked
+        of_cell = isinstance(reader.module, nn.RNNCellBase)
+        batch_first = False if of_cell else getattr(reader.module, "batch_first", None)
+    if batch_first is None:
+        if isinstance(run.inputs, Tensor) and run.inputs.dim() == 3:
+            raise ValueError(
+                f"batch_first must be True, x being (count, steps, .), or False, (steps, count, .), "
+                f"as {kind} has no attribute batch_first that says so, got None"
+            )
+        batch_first = False  # of one sequence, or of packed ones, it says nothing
     batch = batch_of(run.inputs, run.outputs, batch_first=batch_first, lengths=run.lengths, initial=run.initial)
-    kind, count = type(reader.module).__name__, len(batch.inputs)
+    count = len(batch.inputs)
     for name, values, wanted in (
         ("x", batch.inputs, first.incoming.shape[-1]),
         ("out", batch.outputs, reader.size * reader.directions),
