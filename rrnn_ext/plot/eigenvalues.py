@@ -16,7 +16,7 @@ def spectrum(weight_hh: Tensor, ax: Axes | None = None, *, alpha: float = 1.0) -
     """Draw the eigenvalues of A = alpha W in the complex plane, with the circle of convergence.
 
     The walks of all lags add up, I + A + A^2 + ... = (I - A)^-1, where every eigenvalue lies within the unit circle:
-    blue dots within, orange triangles on it and outside.
+    blue dots within, orange triangles on it and outside. ``ax.legend()`` says so.
 
     Args:
         weight_hh: (n, n), dense, of at most 4096 units.
@@ -44,7 +44,8 @@ def spectrum(weight_hh: Tensor, ax: Axes | None = None, *, alpha: float = 1.0) -
     ax = style.own_axes() if ax is None else ax
     values = alpha * torch.linalg.eigvals(weight_hh.detach().cpu().double())
     inside = values.abs() < 1
-    ax.add_patch(Circle((0, 0), 1, facecolor="0.97", edgecolor=style.PALE, linestyle="--", linewidth=0.8, zorder=0))
+    look = {"facecolor": "0.97", "edgecolor": style.PALE, "linestyle": "--", "linewidth": 0.8}
+    ax.add_patch(Circle((0, 0), 1, label="unit circle", zorder=0, **look))
     for chosen, color, marker, label in (
         (inside, style.POSITIVE, "o", "converges"),
         (~inside, style.NEGATIVE, "^", "diverges"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from rrnn_ext.plot import style
 
-COLOURS = "PuOr"  # of an image: the negative is orange here, too
+# Of an image: positive and negative are as of squares.
+COLOURS = LinearSegmentedColormap.from_list("orange to blue", [style.NEGATIVE, "0.97", style.POSITIVE])
 ENTRIES = 10_000  # beyond, squares are too many to draw and too small to see
 _GAP = 1.0  # between the maps of two lags, in cells
 
@@ -18,7 +20,7 @@ def influence_map(values: Tensor, ax: Axes | None = None, *, largest: float | No
     """Draw a map: the area of a square is the size of an entry, filled is positive, hollow is negative.
 
     Outputs are rows, inputs are columns. Signs survive print without colour. A map of more than 10,000 entries is an
-    image, orange to purple.
+    image, orange (negative) to blue.
 
     Args:
         values: (o, i), as of :func:`rrnn_ext.resolvent`.
@@ -77,7 +79,7 @@ def walks_by_lag(walks: Tensor, ax: Axes | None = None, *, largest: float | None
     for lag in range(len(walks)):
         left, top = _corner(lag, height, width, columns)
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, linewidth=0.5, edgecolor=style.PALE))
-        ax.text(left + (width - 1) / 2, top - 0.6, str(lag), ha="center", va="bottom", fontsize=7)
+        ax.text(left + (width - 1) / 2, top - 0.6, str(lag), ha="center", va="bottom", fontsize="small")
     for spine in ax.spines.values():
         spine.set_visible(False)
     return ax

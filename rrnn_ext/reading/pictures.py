@@ -16,7 +16,9 @@ HOW_TO_READ = (
     "Outputs are rows, inputs are columns. The area of a square is the size of an entry, in units of the largest of "
     "its panel: filled (blue) if positive, hollow (orange) if negative."
 )
-_CELL = 0.14  # inches, of a map that has room
+_CELLS = 0.14, 0.3  # inches, the least and the most of a cell where the page is wide enough
+_HEIGHT = 2.5  # inches, of a map whose cells need not be small
+_ABREAST = 6  # lags
 
 
 def influence_maps(walks: Mapping[str, Tensor]) -> Exhibit:
@@ -46,7 +48,7 @@ def walks_by_lag(walks: Mapping[str, Tensor]) -> Exhibit:
         for name, found in walks.items():
             lags, outputs, inputs = found.shape
             of_rows = -(-lags // columns[name])
-            heights.append(_height((of_rows * (outputs + 2), min(lags, columns[name]) * (inputs + 1))))
+            heights.append(of_rows * _height((outputs + 2, columns[name] * (inputs + 1))))
         figure.set_size_inches(style.WIDTH, sum(heights) + 0.35 * len(walks))
         grid = figure.subplots(len(walks), 1, squeeze=False, height_ratios=heights)
         for axes, (name, found) in zip(grid.flat, walks.items(), strict=True):
@@ -104,11 +106,15 @@ def entries(map_: Tensor, **where: object) -> Sequence[Row]:
 
 
 def _columns(shape: Sequence[int]) -> int:
-    """As many lags in a row as keep the maps legible: 60 cells of width, or ten lags if those are more."""
-    return max(1, min(10, 60 // (shape[2] + 1))) if shape[2] < 30 else 2
+    """As many lags in a row as keep the maps legible, 60 cells of width or less, and rows alike."""
+    lags, _, inputs = shape
+    most = max(1, min(_ABREAST, 60 // (inputs + 1))) if inputs < 30 else 2
+    return -(-lags // -(-lags // most))
 
 
 def _height(shape: Sequence[int]) -> float:
     """In inches, of a map of so many cells as wide as the page at most."""
     rows, columns = shape
-    return max(0.3, rows * min(_CELL, 0.95 * style.WIDTH / max(columns, 1)))
+    smallest, largest = _CELLS
+    cell = min(max(_HEIGHT / max(rows, 1), smallest), largest)
+    return max(0.3, rows * min(cell, 0.95 * style.WIDTH / max(columns, 1)))

@@ -43,7 +43,7 @@ class Report:
         sequences: (count, steps, i) to run the network on. Its own walks then stand beside those of its weights.
 
     Attributes:
-        walks: (graphs, L, o, i), the last one "as it ran" where there are sequences.
+        walks: (graphs, L, o, i), the first one "as it ran" where there are sequences.
         graphs: what each graph is called, "walks" where it needs no name.
         sheets: the tables, to which more may be added.
 
@@ -75,7 +75,7 @@ class Report:
         if sequences is not None:
             ran = network.walks_on(sequences)[:steps].to(self.walks)
             ran = torch.nn.functional.pad(ran, (0, 0, 0, 0, 0, steps - len(ran)))
-            self.walks, self.graphs = torch.cat([self.walks, ran.unsqueeze(0)]), [*self.graphs, "as it ran"]
+            self.walks, self.graphs = torch.cat([ran.unsqueeze(0), self.walks]), ["as it ran", *self.graphs]
         remark = _remark(network, ran=sequences is not None)
         self.sheets = [_measures(network, self.walks, self.graphs, remark), _lags(self.walks, self.graphs)]
 
@@ -105,7 +105,7 @@ class Report:
         network = self.network
         weights = (network.weight_hh, network.weight_in, network.weight_out)
         wholes = [whole_graph(*own) for own in zip(*weights, strict=True)]
-        edges = [*(whole.weights for whole in wholes), *[None] * (len(self.graphs) - len(wholes))]
+        edges = [*[None] * (len(self.graphs) - len(wholes)), *(whole.weights for whole in wholes)]
         graphs = [Graph(*one) for one in zip(self.graphs, self.walks, edges, strict=True)]
         ends = wholes[0].inputs, wholes[0].outputs
         return Explorer("A network by its walks", self.about, graphs, wholes[0].names, *ends)
@@ -142,8 +142,9 @@ def _file(sheet: Sheet) -> str:
 def _measures(network: Network, walks: Tensor, graphs: list[str], remark: str) -> Sheet:
     profile = hop_profile(walks)
     total, strengths = walks.sum(1).abs().sum((-2, -1)), walks.abs().sum((-3, -2, -1))
+    of_weights = [f"{radius:.3g}" for radius in rrnn_ext.resolvent_info(network.weight_hh).spectral_radius.tolist()]
+    radii = [""] * (len(graphs) - len(of_weights)) + of_weights  # the network as it ran has no weight of its own
     columns = {
-        "spectral radius": rrnn_ext.resolvent_info(network.weight_hh).spectral_radius,
         "mean lag": mean_lag(profile),
         "Hoyer": hoyer(profile),
         "Gini": gini(profile),
@@ -152,15 +153,14 @@ def _measures(network: Network, walks: Tensor, graphs: list[str], remark: str) -
         "not cancelled": total / strengths,
     }
     rows = [
-        [name, *(f"{values[k].item():.3g}" if k < len(values) else "" for values in columns.values())]
-        for k, name in enumerate(graphs)
+        [name, radii[k], *(f"{values[k].item():.3g}" for values in columns.values())] for k, name in enumerate(graphs)
     ]
     text = (
         "Spectral radius of the recurrent weight. Mean lag, and Hoyer's and Gini's sparsity of the hop profile (0 "
         "even, 1 a single lag). ‖R‖₁ = ‖Σ_m P_m‖₁ and Σ‖P‖₁ = Σ_m ‖P_m‖₁; their ratio is 1 if lags do not cancel one "
         "another." + remark
     )
-    return Sheet("network", text, ["", *columns], rows)
+    return Sheet("network", text, ["", "spectral radius", *columns], rows)
 
 
 def _remark(network: Network, *, ran: bool) -> str:

@@ -14,6 +14,7 @@ import torch
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
+from matplotlib.colors import to_hex
 from torch import Tensor
 
 from rrnn_ext import plot
@@ -80,6 +81,7 @@ class TestInfluenceMap:
         np.testing.assert_array_equal(np.asarray(image.get_array()), values.double().numpy())
         low, high = image.get_clim()
         assert -low == high == values.abs().max().item()
+        assert [to_hex(image.get_cmap()(end)) for end in (0.0, 1.0)] == [style.NEGATIVE.lower(), style.POSITIVE.lower()]
 
     def test_gradients_stay_out(self, ax: Axes) -> None:
         plot.influence_map(torch.eye(2).requires_grad_(), ax)

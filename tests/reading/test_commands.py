@@ -120,7 +120,7 @@ class TestRead:
         assert "L = 4, 2 hidden units projected from 5, 3 inputs, 2 outputs" in result.output
         rows = {row[""]: row for row in rows_of(tmp_path / "out" / "network.csv")}
         gates = ("input gate", "forget gate", "cell gate", "output gate")
-        assert list(rows) == [f"{way}: {gate}" for way in ("forward", "backward") for gate in gates] + ["as it ran"]
+        assert list(rows) == ["as it ran"] + [f"{way}: {gate}" for way in ("forward", "backward") for gate in gates]
         for side, (way, suffix) in enumerate((("forward", ""), ("backward", "_reverse"))):
             hh, ih, hr = (
                 model["cells"].get_parameter(f"weight_{kind}_l0{suffix}").detach() for kind in ("hh", "ih", "hr")

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from rrnn_ext import reading
 from rrnn_ext.reading import Network, Walk, explorer, strongest_walks, whole_graph
 from rrnn_ext.reading.commands import app
-from rrnn_ext.reading.explorer import Explorer, Graph, Words
+from rrnn_ext.reading.explorer import OF_NETWORK, Explorer, Graph, Words
 from rrnn_ext.reading.report import Report
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -34,9 +34,10 @@ def report() -> Report:
 
 
 def walks_of(report: Report, graph: int, lag: int) -> list[tuple[str, Walk]]:
-    """All walks of a lag, the strongest first, as the page writes them, by the search in Python."""
-    network = report.network
-    whole = whole_graph(network.weight_hh[graph], network.weight_in[graph], network.weight_out[graph])
+    """All walks of a lag, the strongest first, as the page writes them, by the search in Python. The first graph is the
+    network as it ran, which has none."""
+    network, gate = report.network, graph - 1
+    whole = whole_graph(network.weight_hh[gate], network.weight_in[gate], network.weight_out[gate])
     found = strongest_walks(whole.weights, whole.inputs, whole.outputs, hops=lag + 3, count=10_000)[lag + 2]
 
     def written(walk: Walk) -> str:
@@ -127,7 +128,7 @@ def tab(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
 @pytest.fixture
 def page(tab: Any) -> Iterator[Any]:
     """The page with nothing chosen but lag 0 of the reset gate."""
-    tab.select_option("#graph", "0")
+    tab.select_option("#graph", "1")
     tab.fill("#step", "0")
     tab.click("#reset")
     yield tab
@@ -147,7 +148,7 @@ def choose(page: Any, field: str, name: str) -> None:
 
 
 class TestBrowser:
-    @pytest.mark.parametrize("graph", [0, 2])
+    @pytest.mark.parametrize("graph", [1, 3])
     @pytest.mark.parametrize("lag", [0, 2])
     def test_lists_the_strongest_walks(self, page: Any, report: Report, graph: int, lag: int) -> None:
         page.select_option("#graph", str(graph))
@@ -159,7 +160,7 @@ class TestBrowser:
 
     def test_from_to_and_through(self, page: Any, report: Report) -> None:
         page.fill("#step", "2")
-        kept = [text for text, _ in walks_of(report, 0, 2)]
+        kept = [text for text, _ in walks_of(report, 1, 2)]
         for field, pattern, name in (
             ("start", "^{} ", "input 1"),
             ("end", " {}$", "output 2"),
@@ -170,24 +171,24 @@ class TestBrowser:
             assert [text for text, _ in listed(page)] == kept[:LISTED]
         assert "From input 1 to output 2" in page.inner_text("#profile-title")
         drawn = page.evaluate("document.getElementById('profile').data[0].y")
-        assert drawn == pytest.approx(report.walks[0, :, 2, 1].tolist(), rel=6e-4, abs=1e-12)
+        assert drawn == pytest.approx(report.walks[1, :, 2, 1].tolist(), rel=6e-4, abs=1e-12)
 
     def test_begins_with_the_network_as_it_ran_and_its_strongest_lag(self, page: Any, report: Report) -> None:
         page.reload()
         page.wait_for_selector("body[data-ready]")
-        assert page.input_value("#graph") == "3"
-        assert int(page.input_value("#step")) == reading.hop_profile(report.walks[3]).argmax().item()
+        assert page.input_value("#graph") == "0"
+        assert int(page.input_value("#step")) == reading.hop_profile(report.walks[0]).argmax().item()
 
     def test_a_click_on_a_bar_chooses_its_lag(self, page: Any, report: Report) -> None:
         before = page.locator("#graph-of-walks").screenshot()
         bar = page.locator("#profile .bars .point").nth(2).bounding_box()
         page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] - 3)
         page.wait_for_function("document.getElementById('map-title').textContent.endsWith('lag 2')")
-        assert [text for text, _ in listed(page)] == [text for text, _ in walks_of(report, 0, 2)[:LISTED]]
+        assert [text for text, _ in listed(page)] == [text for text, _ in walks_of(report, 1, 2)[:LISTED]]
         assert page.locator("#graph-of-walks").screenshot() != before
         shown = page.evaluate("document.getElementById('map').data[0].z")
         values = torch.tensor(shown)
-        torch.testing.assert_close(values.sign() * values**2, report.walks[0, 2].float(), rtol=2e-3, atol=1e-6)
+        torch.testing.assert_close(values.sign() * values**2, report.walks[1, 2].float(), rtol=2e-3, atol=1e-6)
 
     def test_a_click_on_the_map_chooses_a_pair(self, page: Any) -> None:
         frame = page.locator("#map .nsewdrag").bounding_box()
@@ -214,10 +215,13 @@ class TestBrowser:
         assert page.inner_text("#said") == "No output that is shown is called “nobody”."
 
     def test_a_network_that_ran_has_no_single_walks(self, page: Any, report: Report) -> None:
-        page.select_option("#graph", "3")
+        assert page.is_enabled("#through")
+        page.select_option("#graph", "0")
         assert "The edges of “as it ran” change from step to step" in page.inner_text("#said")
         assert not page.is_visible("#walks")
-        shares = 100 * reading.hop_profile(report.walks[3])
+        assert "strongest" not in page.inner_text("body")
+        assert not page.is_enabled("#through")
+        shares = 100 * reading.hop_profile(report.walks[0])
         assert page.evaluate("document.getElementById('profile').data[0].y") == pytest.approx(shares.tolist(), rel=1e-3)
 
     def test_fits_a_narrow_screen(self, page: Any) -> None:
@@ -227,8 +231,28 @@ class TestBrowser:
         finally:
             page.set_viewport_size({"width": 1280, "height": 1400})
 
+    def test_fields_stand_in_a_row(self, page: Any) -> None:
+        fields = page.locator("#choice select, #choice input, #choice button").all()
+        boxes = [field.bounding_box() for field in fields]
+        assert len({(box["y"], box["height"]) for box in boxes}) == 1
+
+    def test_rows_of_the_map_are_named(self, page: Any, tmp_path: Path) -> None:
+        """All of 58, and some of many: a place by number tells nobody which cell it is."""
+        for count, every in ((58, 1), (130, 3)):
+            names = [f"cell {place}" for place in range(count)]
+            graph = Graph("all", torch.ones(1, count, 1), None)
+            words = OF_NETWORK._replace(end="cell")
+            many = Explorer("Many", "", [graph], names, torch.tensor([0]), torch.arange(count), words)
+            other = page.context.browser.new_page()
+            other.goto(many.write(tmp_path / f"{count}.html").as_uri())
+            other.wait_for_selector("body[data-ready]")
+            assert other.locator("#map .ytick text").all_text_contents() == [
+                str(place) for place in range(0, count, every)
+            ]
+            other.close()
+
     def test_charts_are_told_in_words(self, page: Any, report: Report) -> None:
-        largest = report.walks[0, 0].abs().argmax().item()
+        largest = report.walks[1, 0].abs().argmax().item()
         end, start = divmod(int(largest), 3)
         assert f"from input {start} to output {end}." in page.get_attribute("#map", "aria-label")
         assert page.get_attribute("#profile", "aria-label").endswith("lag 0.")

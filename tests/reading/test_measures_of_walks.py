@@ -56,6 +56,14 @@ class TestMaps:
             torch.testing.assert_close(after / after[0, 0], before / before[0, 0])
             assert after[0, 0] * before[0, 0] > 0
 
+    @pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+    def test_unit_radius_of_a_sparse_weight(self, layout: torch.layout) -> None:
+        weight_hh = random(6, 6) * (random(6, 6, seed=1) > 0)
+        scaled = reading.unit_radius(weight_hh.to_sparse(layout=layout))
+        assert scaled.layout == layout
+        expected = weight_hh / np.abs(np.linalg.eigvals(weight_hh.numpy())).max()
+        torch.testing.assert_close(scaled.to_dense(), expected)
+
     def test_nothing_keeps_a_gradient(self) -> None:
         weight_hh, weight_in, weight_out = (random(4, 4, seed=seed).requires_grad_() for seed in range(3))
         assert not reading.influence_map(weight_hh, weight_in, weight_out, STEPS).requires_grad

@@ -63,7 +63,7 @@ def test_the_command_reads_the_network_that_ran(tmp_path: Path, suffix: str, mon
     result = invoke("read", str(tmp_path / "model.pt"), "--data", str(data), "--out", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
     with (tmp_path / "out" / "hop_profile.csv").open(newline="", encoding="utf-8") as file:
-        *gates, ran = csv.DictReader(file)
+        ran, *gates = csv.DictReader(file)
     assert [row[""] for row in gates] == ["reset gate", "update gate", "new gate"]
     assert ran[""] == "as it ran"
     strengths = mean_jacobian(model, x).abs().sum((1, 2))

@@ -51,6 +51,18 @@ def test_walks_by_lag_are_all_there(report: Report, exhibits: dict[str, Exhibit]
     assert [row["lag"] for row in rows if row["graph"] == "wanted"] == [lag for lag in range(STEPS) for _ in range(6)]
 
 
+def test_the_network_as_it_ran_comes_first() -> None:
+    """It has no spectral radius; those of the gates stand in their rows."""
+    network = Network.from_module(nn.GRU(3, 5, batch_first=True), nn.Linear(5, 2))
+    report = Report(network, sequences=torch.randn(2, STEPS, 3))
+    radii = torch.linalg.eigvals(network.weight_hh).abs().amax(-1)
+    expected = ["", *(f"{radius:.3g}" for radius in radii.tolist())]
+    rows = report.sheets[0].rows
+    assert [row[0] for row in rows] == report.graphs == ["as it ran", "reset gate", "update gate", "new gate"]
+    assert [row[1] for row in rows] == expected
+    assert [exhibit.figure.axes[0].get_title() for exhibit in report.exhibits()] == 3 * ["as it ran"]
+
+
 def test_the_length_is_that_of_the_checkpoint_or_asked_for() -> None:
     network = Network.from_module(nn.RNN(3, 5))
     with pytest.raises(CheckpointError, match="does not tell how long the sequences were"):

@@ -1,8 +1,9 @@
 // The page: what is chosen, and the charts of it.
 
 const POSITIVE = "#0072B2", NEGATIVE = "#D55E00", PALE = "#666666";
-const COLOURS = [[0, "#b35806"], [0.25, "#fdb863"], [0.5, "#f7f7f7"], [0.75, "#b2abd2"], [1, "#542788"]]; // orange to purple, as in rrnn_ext.plot
+const COLOURS = [[0, NEGATIVE], [0.5, "#f7f7f7"], [1, POSITIVE]];
 const LISTED = 12; // walks
+const ROWS = 60, COLUMNS = 40; // that are named; of more, some
 const CONFIG = { displayModeBar: false, responsive: true };
 
 const at = (id) => document.getElementById(id);
@@ -82,19 +83,23 @@ function drawMap() {
   const root = (value) => Math.sign(value) * Math.sqrt(Math.abs(value)), ticks = [-largest, -largest / 4, 0, largest / 4, largest];
   const heat = {
     type: "heatmap", z: z.map((values) => values.map(root)), zmin: -root(largest) || -1, zmax: root(largest) || 1, colorscale: COLOURS,
-    colorbar: { thickness: 10, len: 0.9, tickvals: ticks.map(root), ticktext: ticks.map(short) },
+    colorbar: { thickness: 10, len: 0.9, title: { text: "√ scale", side: "top" }, tickvals: ticks.map(root), ticktext: ticks.map(short) },
     text: z.map((values, row) => values.map((value, column) => `${named.start[column]} → ${named.end[row]}: ${short(value)}`)),
     hovertemplate: "%{text}<extra></extra>",
   };
   const line = { color: "black", width: 1.5 }, shapes = [];
   if (chosen.start !== null) shapes.push({ type: "rect", x0: chosen.start - 0.5, x1: chosen.start + 0.5, y0: -0.5, y1: ends.length - 0.5, line });
   if (chosen.end !== null) shapes.push({ type: "rect", y0: chosen.end - 0.5, y1: chosen.end + 0.5, x0: -0.5, x1: starts.length - 0.5, line });
-  const axis = (names, word) => ({
-    title: { text: word }, showgrid: false, zeroline: false, automargin: true,
-    ...(names.length <= 40 && { tickmode: "array", tickvals: [...names.keys()], ticktext: names.map((name) => name.replace(`${word} `, "")) }),
-  });
+  const axis = (names, word, most) => {
+    const tickvals = [...names.keys()].filter((place) => place % Math.ceil(names.length / most) === 0);
+    const ticktext = tickvals.map((place) => names[place].replace(`${word} `, ""));
+    const tickfont = { size: names.length > 20 ? 10 : 12 };
+    return { title: { text: word, standoff: 8 }, showgrid: false, zeroline: false, automargin: true, tickmode: "array", tickvals, ticktext, tickfont };
+  };
+  const height = Math.max(320, 12 * Math.min(ROWS, ends.length) + 75); // room for each name, in pixels
+  at("map").style.height = `${height}px`;
   Plotly.react("map", [heat], layout({
-    shapes, xaxis: axis(named.start, words.start), yaxis: { ...axis(named.end, words.end), autorange: "reversed" },
+    height, shapes, xaxis: axis(named.start, words.start, COLUMNS), yaxis: { ...axis(named.end, words.end, ROWS), autorange: "reversed" },
   }), CONFIG);
   at("map-title").textContent = `Map from ${words.start}s to ${words.end}s, ${stepName(chosen.step)}`;
   at("map").setAttribute("aria-label", `Map; the largest entry is ${short(z[place[0]]?.[place[1]] ?? 0)}, from ` +
@@ -143,7 +148,7 @@ function drawPathways() {
   const passing = chosen.through === null ? "" : ` through ${nodes[chosen.through]}`;
   at("walks-title").textContent = `The strongest walks from ${from()} to ${to()}${passing}, ${stepName(chosen.step)}`;
   const isFixed = searched[chosen.graph] !== null;
-  at("of-walks").hidden = !isFixed;
+  at("of-walks").hidden = at("through").disabled = !isFixed;
   if (!isFixed) return `The edges of “${graphs[chosen.graph].name}” change from step to step: choose another graph to see its walks one by one.`;
   const { walks, complete } = foundWalks();
   drawWalks(walks);
