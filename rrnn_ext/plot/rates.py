@@ -57,6 +57,7 @@ def rates_by_layer(
         low, high = torch.stack([layer.reshape(-1).quantile(levels) for layer in layers]).T.tolist()
         ax.fill_between(places, low, high, color=look.color, alpha=0.18, linewidth=0)
     ax.set(xlabel="Layer", ylabel="Rate (Hz)")
-    style.from_zero(ax)
+    ax.update_datalim([(1.0, 0.0)])  # 0 is in sight, with room below for a line of silent layers
+    ax.autoscale_view()
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax

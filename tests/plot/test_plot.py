@@ -248,6 +248,13 @@ class TestRatesByLayer:
         corners = {tuple(corner) for corner in np.asarray(band.get_paths()[0].vertices).tolist()}
         assert corners == {(1.0, 1.0), (1.0, 9.0), (2.0, 7.0)}  # of 0 … 10, a tenth is below 1, and one above 9
 
+    def test_silent_layers_are_seen_above_the_axis(self, ax: Axes) -> None:
+        plot.rates_by_layer([torch.full((2,), 20.0), torch.full((2,), 19.0)], ax)
+        assert -2 < ax.get_ylim()[0] < 0
+        plot.rates_by_layer([torch.zeros(2)] * 2, ax)
+        bottom, top = ax.get_ylim()
+        assert -2 < bottom < 0 < 20 < top
+
     def test_a_rate_for_each_layer_has_no_band(self, ax: Axes) -> None:
         plot.rates_by_layer(torch.tensor([3.0, 4.0]), ax)
         assert len(ax.collections) == 0
