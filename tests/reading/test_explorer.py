@@ -233,8 +233,14 @@ class TestBrowser:
 
     def test_fields_stand_in_a_row(self, page: Any) -> None:
         fields = page.locator("#choice select, #choice input, #choice button").all()
-        boxes = [field.bounding_box() for field in fields]
-        assert len({(box["y"], box["height"]) for box in boxes}) == 1
+        try:
+            for width, rows in ((1280, 1), (765, 1), (400, 2)):  # the second is the width of a notebook
+                page.set_viewport_size({"width": width, "height": 1400})
+                boxes = [field.bounding_box() for field in fields]
+                assert len({box["y"] for box in boxes}) == rows
+                assert len({box["height"] for box in boxes}) == 1
+        finally:
+            page.set_viewport_size({"width": 1280, "height": 1400})
 
     def test_rows_of_the_map_are_named(self, page: Any, tmp_path: Path) -> None:
         """All of 58, and some of many: a place by number tells nobody which cell it is."""
