@@ -66,7 +66,7 @@ def strongest_pathways(walks: Sequence[Walk], ax: Axes | None = None, *, names: 
     for step, units in enumerate(heights):
         for unit, height in units.items():
             name = str(unit) if names is None else names[unit]
-            ax.text(step, height, name, ha="center", va="center", fontsize="small", bbox=box)
+            ax.text(step, height, name, ha="center", va="center", bbox=box)
     tallest = max(map(len, layers))
     ax.set(xlim=(-0.35, len(layers) - 0.65), ylim=(-tallest / 2, tallest / 2))
     ax.axis("off")
