@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from rrnn_ext.sharded import is_sharded
 
 T = TypeVar("T")
+
+
+class _Whole(torch.autograd.Function):
+    """``full_tensor()`` whose gradient can be differentiated again, which that of PyTorch 2.11 cannot."""
+
+    @staticmethod
+    def forward(ctx: Any, sharded: Any) -> Tensor:
+        from torch.distributed.tensor import Replicate
+
+        ctx.mesh = sharded.device_mesh
+        # Each part of a sum has the gradient of the sum.
+        ctx.placements = [Replicate() if each.is_partial() else each for each in sharded.placements]
+        return sharded.detach().full_tensor()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        from torch.distributed.tensor import DTensor, Replicate
+
+        whole = DTensor.from_local(grad, ctx.mesh, [Replicate()] * ctx.mesh.ndim, run_check=False)
+        return whole.redistribute(placements=ctx.placements)
 
 
 def gathered(weight: T) -> T:
@@ -18,8 +39,7 @@ def gathered(weight: T) -> T:
     """
     if not is_sharded(weight):
         return weight
-    sharded: Any = weight
-    return sharded.full_tensor()
+    return _Whole.apply(weight)
 
 
 def gathered_for_runs(weight: T) -> T:
