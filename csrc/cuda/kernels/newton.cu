@@ -162,15 +162,7 @@ __global__ void __launch_bounds__(TileShape<double, kTile>::kThreads, kProductBl
 
 template <typename Given>
 void launch_newton(const Newton<Given>& run, cudaStream_t stream) {
-  SharedPieces shared(nullptr);
-  const ProductMemory<double> memory(shared);
-  constexpr int kThreads = TileShape<double, kTile>::kThreads;
-  shared.take<double>(kThreads / kWarp);
-  const int64_t tiles = std::max<int64_t>(1, run.group * tiles_across(run.graphs.n) * tiles_across(run.graphs.n));
-  const int64_t resident = resident_blocks(iterate<Given>, kThreads, shared.bytes());
-  const int64_t blocks = std::min(tiles, resident * device_properties().multiprocessors);
-  launch(iterate<Given>, {dim3(static_cast<unsigned>(blocks)), kThreads, static_cast<size_t>(shared.bytes()), true},
-         stream, run);
+  launch_by_tiles<double>(iterate<Given>, run, run.group, run.graphs.n, stream);
 }
 
 template void launch_newton(const Newton<float>&, cudaStream_t);

@@ -1,6 +1,7 @@
 // Products of matrices in device memory, by tiles of 64 x 64 and blocks of 64 threads.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "common/edge.h"
@@ -163,6 +164,21 @@ void launch_multiply(int64_t count, const Matrix<const T>& left, const Matrix<co
   launch(multiply<T, Finish>,
          {dim3(static_cast<unsigned>(blocks)), TileShape<T, kTile>::kThreads, static_cast<size_t>(shared.bytes())},
          stream, left, right, finish, rows, finish.columns, depth);
+}
+
+// Launches a kernel of products (n, n) of so many graphs between which all blocks wait for one another: by a block for
+// each tile, or by as many as the device holds. Its shared memory is that of a product in T and of a block's sum.
+template <typename T, typename Run>
+void launch_by_tiles(void (*kernel)(Run), const Run& run, int64_t graphs, int64_t n, cudaStream_t stream) {
+  SharedPieces shared(nullptr);
+  const ProductMemory<T> memory(shared);
+  constexpr int kThreads = TileShape<T, kTile>::kThreads;
+  shared.take<double>(kThreads / kWarp);
+  const int64_t tiles = std::max<int64_t>(1, graphs * tiles_across(n) * tiles_across(n));
+  const int64_t resident = resident_blocks(kernel, kThreads, shared.bytes());
+  const int64_t blocks = std::min(tiles, resident * device_properties().multiprocessors);
+  launch(kernel, {dim3(static_cast<unsigned>(blocks)), kThreads, static_cast<size_t>(shared.bytes()), true}, stream,
+         run);
 }
 
 }  // namespace rrnn::cuda

@@ -89,15 +89,7 @@ __global__ void __launch_bounds__(TileShape<T, kTile>::kThreads, kProductBlocks<
 
 template <typename T>
 void launch_squaring(const Squaring<T>& run, cudaStream_t stream) {
-  SharedPieces shared(nullptr);
-  const ProductMemory<T> memory(shared);
-  constexpr int kThreads = TileShape<T, kTile>::kThreads;
-  shared.take<double>(kThreads / kWarp);
-  const int64_t tiles = std::max<int64_t>(1, run.group * tiles_across(run.n) * tiles_across(run.n));
-  const int64_t resident = resident_blocks(square_repeatedly<T>, kThreads, shared.bytes());
-  const int64_t blocks = std::min(tiles, resident * device_properties().multiprocessors);
-  launch(square_repeatedly<T>,
-         {dim3(static_cast<unsigned>(blocks)), kThreads, static_cast<size_t>(shared.bytes()), true}, stream, run);
+  launch_by_tiles<T>(square_repeatedly<T>, run, run.group, run.n, stream);
 }
 
 template void launch_squaring(const Squaring<float>&, cudaStream_t);
