@@ -13,23 +13,29 @@ T = TypeVar("T")
 
 
 class _Whole(torch.autograd.Function):
-    """``full_tensor()`` whose gradient can be differentiated again, which that of PyTorch 2.11 cannot."""
+    """``full_tensor()`` whose gradient can be differentiated again, which that of PyTorch 2.11 cannot.
+
+    What each rank has of the gradient is all of it, or, where the ranks go on with batches of their own, one of the
+    parts whose mean it is.
+    """
 
     @staticmethod
-    def forward(ctx: Any, sharded: Any) -> Tensor:
+    def forward(ctx: Any, sharded: Any, of_runs: bool) -> Tensor:
         from torch.distributed.tensor import Replicate
 
-        ctx.mesh = sharded.device_mesh
+        ctx.mesh, ctx.of_runs = sharded.device_mesh, of_runs
         # Each part of a sum has the gradient of the sum.
         ctx.placements = [Replicate() if each.is_partial() else each for each in sharded.placements]
         return sharded.detach().full_tensor()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        from torch.distributed.tensor import DTensor, Replicate
+        from torch.distributed.tensor import DTensor, Partial, Placement, Replicate
 
-        whole = DTensor.from_local(grad, ctx.mesh, [Replicate()] * ctx.mesh.ndim, run_check=False)
-        return whole.redistribute(placements=ctx.placements)
+        placement: Placement = Partial() if ctx.of_runs else Replicate()
+        part = grad / ctx.mesh.size() if ctx.of_runs else grad
+        whole = DTensor.from_local(part, ctx.mesh, [placement] * ctx.mesh.ndim, run_check=False)
+        return whole.redistribute(placements=ctx.placements), None
 
 
 def gathered(weight: T) -> T:
@@ -37,21 +43,10 @@ def gathered(weight: T) -> T:
 
     Each rank is to make the same of it, and has the whole gradient then: of that it keeps what its shard is of.
     """
-    if not is_sharded(weight):
-        return weight
-    return _Whole.apply(weight)
+    return _Whole.apply(weight, False) if is_sharded(weight) else weight
 
 
 def gathered_for_runs(weight: T) -> T:
     """The same where each rank makes something else of it, of a batch of its own: the gradient is the mean over ranks,
     as that of a loss is under FSDP2 and DistributedDataParallel."""
-    if not is_sharded(weight):
-        return weight
-    from torch.distributed.tensor import Partial
-
-    sharded: Any = weight
-    mesh = sharded.device_mesh
-    whole: Tensor = sharded.full_tensor(grad_placements=[Partial()] * mesh.ndim)
-    if whole.requires_grad:
-        whole.register_hook(lambda gradient: gradient / mesh.size())
-    return whole  # type: ignore[return-value]
+    return _Whole.apply(weight, True) if is_sharded(weight) else weight
