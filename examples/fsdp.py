@@ -10,6 +10,7 @@ as each has its part of one batch. ``python examples/fsdp.py`` is one process, w
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,9 @@ def main() -> None:
             given.losses.write_text("\n".join(map(repr, losses)) + "\n")
     finally:
         if dist.is_initialized():
+            # Gloo's threads end with the last owner of the group: not the cycles of a sharded model, which would be
+            # there until the interpreter ends.
+            gc.collect()
             dist.destroy_process_group()
 
 
