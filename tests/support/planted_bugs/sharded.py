@@ -67,8 +67,8 @@ SHARDED = (
     Bug(
         name="run-of-one-rank",
         file="rrnn_ext/sharded/gathered.py",
-        text="    whole: Tensor = sharded.full_tensor(grad_placements=[Partial()] * mesh.ndim)",
-        instead="    whole: Tensor = sharded.full_tensor()\n    return whole  # type: ignore[return-value]",
+        text="    return _Whole.apply(weight, True) if is_sharded(weight) else weight",
+        instead="    return _Whole.apply(weight, False) if is_sharded(weight) else weight",
         breaks="a rank keeps of the gradient of a network that runs what its own batch gives",
         tests=_TESTS,
     ),
