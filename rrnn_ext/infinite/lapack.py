@@ -22,17 +22,18 @@ def inverse(matrices: Tensor) -> Tensor:
 
 
 class Factorised:
-    """I - A for each of ``a`` (b, n, n), by one LU factorisation of each: solutions from both sides."""
+    """I - A for each of ``a`` (b, n, n), or one without the batch, by one LU factorisation of each: solutions from both
+    sides."""
 
     def __init__(self, a: Tensor) -> None:
         self._parts = [_factors(part) for part in _parts(a)]
 
     def solve(self, right: Tensor) -> Tensor:
-        """X (b, n, c) with (I - A) X = ``right``."""
+        """X (..., n, c) with (I - A) X = ``right``."""
         return self._solve(right, adjoint=True)
 
     def solve_transposed(self, right: Tensor) -> Tensor:
-        """Y (b, n, c) with (I - A') Y = ``right``."""
+        """Y (..., n, c) with (I - A') Y = ``right``."""
         return self._solve(right, adjoint=False)
 
     def _solve(self, right: Tensor, adjoint: bool) -> Tensor:
@@ -60,7 +61,8 @@ def _factors(a: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _parts(matrices: Tensor) -> Sequence[Tensor]:
-    is_safe = matrices.shape[0] <= 1 or matrices.shape[-1] <= _SAFE_BATCH or matrices.is_cuda
+    is_one = matrices.dim() == 2 or matrices.shape[0] <= 1
+    is_safe = is_one or matrices.shape[-1] <= _SAFE_BATCH or matrices.is_cuda
     return [matrices] if is_safe else matrices.split(1)
 
 

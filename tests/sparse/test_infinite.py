@@ -96,6 +96,26 @@ def test_as_of_dense_weights(kinds: tuple[Any, Any], options: dict[str, Any], pa
     near(rrnn_ext.resolvent(sparse, *own, **total), rrnn_ext.resolvent(dense, *same, **total))
 
 
+@pytest.mark.parametrize("units", [1, 2, 96, 97, 150, 256, 257])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("radius", [0.2, 0.9])
+def test_as_an_inverse_of_numpy(units: int, dtype: torch.dtype, radius: float) -> None:
+    """Up to 256 units by a factorisation, and above that by iteration."""
+    weight_hh = with_radius(drawn(units, units), radius).to(dtype)
+    weight_in, weight_out = (drawn(*shape, seed=2).to(dtype) for shape in ((units, 3), (5, units)))
+    sparse = weight_hh.to_sparse_csr().requires_grad_()
+    walks = rrnn_ext.resolvent(sparse, weight_in, weight_out)
+    inverse = np.linalg.inv(np.eye(units) - weight_hh.cpu().double().numpy())
+    left, right = weight_out.cpu().double().numpy() @ inverse, inverse @ weight_in.cpu().double().numpy()
+    rounding = 200 * units * torch.finfo(dtype).eps
+    np.testing.assert_allclose(
+        walks.detach().cpu(), left @ weight_in.cpu().double().numpy(), rtol=rounding, atol=rounding * abs(left).max()
+    )
+    (gradient,) = torch.autograd.grad(walks.sum(), sparse)
+    expected = np.outer(left.sum(0), right.sum(1))
+    np.testing.assert_allclose(gradient.to_dense().cpu(), expected, rtol=rounding, atol=rounding * abs(expected).max())
+
+
 @settings(max_examples=40)
 @given(coordinates(), st.sampled_from(SIDES), st.booleans(), st.integers(0, 9), st.integers(0, 3))
 def test_odd_graphs(graph: Any, kinds: tuple[Any, Any], rectify: bool, inputs: int, outputs: int) -> None:
