@@ -43,7 +43,8 @@ class TorchReader(Reader):
         return Layer(recurrent, incoming, self.read(f"weight_hr{suffix}") if self._is_projected else None)
 
     def steps(self, run: LayerRun, states: Tensor) -> Vectors:
-        return rnn_steps(states, None if run.initial is None else run.initial[0], self.module.nonlinearity, run.leak)
+        initial = None if run.initial is None else run.initial[0]
+        return rnn_steps(states, initial, self.module.nonlinearity, run.leak, run.rounding)
 
     def states(self, run: LayerRun) -> Tensor:
         is_tanh = self.module.nonlinearity == "tanh"

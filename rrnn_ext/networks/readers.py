@@ -55,6 +55,7 @@ class LayerRun(NamedTuple):
         inputs: (count, steps, i), what it read.
         initial: the state that it began with, (count, .) each of its parts; None: zeros.
         leak: a number or (n,); None: the network has none.
+        rounding: the eps of the dtype in which the states were computed; 0: they are exact.
     """
 
     at: int
@@ -63,6 +64,7 @@ class LayerRun(NamedTuple):
     inputs: Tensor
     initial: Sequence[Tensor] | None
     leak: float | Tensor | None
+    rounding: float = 0.0
 
 
 class Reader:

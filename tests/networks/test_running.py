@@ -186,6 +186,41 @@ def test_leaky_networks(leak: Any, layers: int) -> None:
     torch.testing.assert_close(penalty(x, run(x)), expected, **CLOSE)
 
 
+@pytest.mark.parametrize("formula", ["as it stands", "Euler", "lerp"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_silent_unit_of_a_leaky_network_is_silent_however_its_state_was_rounded(
+    formula: str, dtype: torch.dtype
+) -> None:
+    """What rounding leaves of a state, less what was carried on, is no sign that the unit returned something."""
+    leak, units, steps = 0.1, 40, 15
+    torch.manual_seed(3)
+    rnn: Any = nn.RNN(INPUTS, units, nonlinearity="relu", batch_first=True)
+    with torch.no_grad():
+        for weight in (rnn.weight_hh_l0, rnn.weight_ih_l0, rnn.bias_hh_l0, rnn.bias_ih_l0):
+            weight.mul_(3.0)
+        rnn.to(dtype)
+    x, h = torch.randn(1, steps, INPUTS).to(dtype), torch.zeros(1, units, dtype=dtype)
+    walks, states = torch.zeros(0, units, INPUTS, dtype=torch.float64), []
+    w, u = (weight.detach().double() for weight in (rnn.weight_hh_l0, rnn.weight_ih_l0))
+    for now in x.unbind(1):
+        sums = h @ rnn.weight_hh_l0.T + rnn.bias_hh_l0 + now @ rnn.weight_ih_l0.T + rnn.bias_ih_l0
+        f = torch.relu(sums)
+        h = {
+            "as it stands": (1 - leak) * h + leak * f,
+            "Euler": h + leak * (f - h),
+            "lerp": torch.lerp(h, f, leak),
+        }[formula].detach()
+        states.append(h)
+        slopes = leak * (f[0] > 0).double().unsqueeze(-1)
+        walks = torch.cat([slopes * u.unsqueeze(0), (1 - leak) * walks + slopes * (w @ walks)])  # lag 0 first
+    penalty = rrnn_ext.ResolventPenalty(rnn, hops=steps, per_hop=True, leak=leak)
+    found = penalty.hop_decomposition(x, torch.stack(states, 1)).double()
+    if dtype == torch.bfloat16:  # of a state in halves what is small is not known either
+        assert (found - walks).abs().sum() <= 0.1 * walks.abs().sum()
+    else:
+        torch.testing.assert_close(found, walks, rtol=1e-4, atol=1e-5 * float(walks.abs().max()))
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_gradients_through_the_gains(name: str) -> None:
     """Those of the Jacobians' size by second derivatives, of every parameter."""

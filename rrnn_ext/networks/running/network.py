@@ -60,9 +60,10 @@ def walks_of_run(
     rows = None if leak is None else rows_of(leak, like, (reader.layers, reader.size))
     readout_lag = _readout_lag(run.readout_step, batch)
     mean = gains == "mean"
+    rounding = max(torch.finfo(each).eps for each in (like.dtype, batch.outputs.dtype))
     batch = (batch if gains == "mean" else batch.some(_SEQUENCES if gains is None else gains)).in_dtype(dtype)
     with torch.set_grad_enabled(torch.is_grad_enabled() and not detached):
-        vectors = _vectors(reader, layers, batch, rows, mean=mean)
+        vectors = _vectors(reader, layers, batch, rows, rounding, mean=mean)
     if rectify:
         vectors = [[each.mapped(torch.abs) for each in directions] for directions in vectors]
     edges = Edges(alpha, rectify)
@@ -99,6 +100,8 @@ def _batch(reader: Reader, first: Layer, run: Run) -> Batch:
         batch_first = False  # of one sequence, or of packed ones, it says nothing
     batch = batch_of(run.inputs, run.outputs, batch_first=batch_first, lengths=run.lengths, initial=run.initial)
     count = len(batch.inputs)
+    if not batch.outputs.is_floating_point():
+        raise TypeError(f"out must be of a floating-point dtype, got {batch.outputs.dtype}")
     for name, values, wanted in (
         ("x", batch.inputs, first.incoming.shape[-1]),
         ("out", batch.outputs, reader.size * reader.directions),
@@ -127,11 +130,18 @@ def _readout_lag(step: int | Literal["every"], batch: Batch) -> int | None:
 
 
 def _vectors(
-    reader: Reader, layers: Sequence[Sequence[Layer]], batch: Batch, leak: float | Tensor | None, *, mean: bool
+    reader: Reader,
+    layers: Sequence[Sequence[Layer]],
+    batch: Batch,
+    leak: float | Tensor | None,
+    rounding: float,
+    *,
+    mean: bool,
 ) -> list[list[Vectors]]:
-    """By layer and direction, each (steps, k, ...) by lag."""
+    """By layer and direction, each (steps, k, ...) by lag. ``rounding``: of the states that the last layer returned."""
     inputs, found = batch.inputs, []
     for at, directions in enumerate(layers):
+        is_last = at == reader.layers - 1
         own_leak = None if leak is None else in_layer(leak, at)
         own_leak = own_leak.squeeze(-1) if isinstance(own_leak, Tensor) and own_leak.dim() > 0 else own_leak
         states_of_layer, of_layer = [], []
@@ -139,8 +149,9 @@ def _vectors(
             initial = _initial(batch, at * reader.directions + direction)
             # A direction is looked at in the order in which it runs.
             own_inputs = reverse(inputs, batch.lengths) if direction else inputs
-            run = LayerRun(at, direction, layer, own_inputs, initial, own_leak)
-            if at == reader.layers - 1:
+            own_rounding = rounding if is_last else torch.finfo(inputs.dtype).eps
+            run = LayerRun(at, direction, layer, own_inputs, initial, own_leak, own_rounding)
+            if is_last:
                 states = reader.columns_of(batch.outputs, direction)
                 states = reverse(states, batch.lengths) if direction else states
             else:  # the module does not say what its lower layers did
@@ -149,7 +160,7 @@ def _vectors(
             of_layer.append(vectors.mapped(partial(_by_lag, direction=direction, lengths=batch.lengths, mean=mean)))
             states_of_layer.append(reverse(states, batch.lengths) if direction else states)
         found.append(of_layer)
-        if at + 1 < reader.layers:
+        if not is_last:
             inputs = torch.cat(states_of_layer, -1)
     return found
 

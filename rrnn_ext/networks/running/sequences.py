@@ -77,6 +77,9 @@ def batch_of(
         states = tuple(each.unsqueeze(0) if each.dim() == 2 else each for each in states)
     if lengths is not None:
         lengths = _checked(lengths, inputs)
+        # What is beyond the end may be no number, and zero times that would be a gradient.
+        within = (torch.arange(inputs.shape[1], device=inputs.device) < lengths.unsqueeze(1)).unsqueeze(-1)
+        inputs, outputs = torch.where(within, inputs, 0.0), torch.where(within, outputs, 0.0)
     return Batch(inputs, outputs, lengths, states)
 
 

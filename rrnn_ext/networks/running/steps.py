@@ -36,14 +36,28 @@ def before_each(states: Tensor, initial: Tensor | None) -> Tensor:
     return torch.cat([first, states[:, :-1]], 1)
 
 
-def rnn_steps(states: Tensor, initial: Tensor | None, nonlinearity: str, leak: Tensor | float | None) -> Vectors:
-    """dh' = (1 - leak) dh + leak f' (W dh + U dx); f' is 1 - f^2 of tanh, and whether f > 0 of relu."""
+def rnn_steps(
+    states: Tensor,
+    initial: Tensor | None,
+    nonlinearity: str,
+    leak: Tensor | float | None,
+    rounding: float,
+) -> Vectors:
+    """dh' = (1 - leak) dh + leak f' (W dh + U dx); f' is 1 - f^2 of tanh, and whether f > 0 of relu.
+
+    ``rounding`` is the eps of the dtype in which the states were computed.
+    """
+    returned, noise = states, None
     if leak is not None:
-        states = (states - (1 - leak) * before_each(states, initial)) / leak
+        before = before_each(states, initial)
+        returned = (states - (1 - leak) * before) / leak
+        # Where f is zero the difference is what rounding made of it, for which a few eps are ample.
+        noise = (4 * rounding / leak) * before.detach().abs()
     if nonlinearity == "tanh":
-        slopes = torch.addcmul(states.new_ones(()), states, states, value=-1)  # one pass over all states
+        slopes = torch.addcmul(states.new_ones(()), returned, returned, value=-1)  # one pass over all states
     else:
-        slopes = (states > 0).to(states.dtype)
+        on = returned > (0.0 if noise is None else noise)
+        slopes = torch.where(returned.isnan(), returned, on.to(states.dtype))
     if leak is None:
         return Vectors(slopes.unsqueeze(-2), None, None)
     gains = (leak * slopes).unsqueeze(-2)
