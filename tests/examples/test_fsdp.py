@@ -19,7 +19,8 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 def losses(folder: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> list[float]:
     file = folder / "losses"
     command = [sys.executable, *launcher, str(EXAMPLE), "--losses", str(file), *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    search = os.pathsep.join(sys.path)  # the library under test, wherever the installed one is
+    environment = {**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return [float(line) for line in file.read_text().split()]
