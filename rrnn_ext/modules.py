@@ -218,8 +218,8 @@ class ResolventPenalty(NetworkModule):
             hx: the state that the module began with, as it was given to the module. None: zeros.
             batch_first: whether x and out are (count, steps, .). None: as the module's attribute of that name says; of
                 a cell's steps False. A module of your own that has none needs it said where x is three-dimensional.
-            readout_step: the step that the read-out reads, -1 the last one; "every": all of them, and P_m is the mean
-                over those that have a step m steps before.
+            readout_step: the step that the read-out reads, -1 the last one, which each of the sequences must have;
+                "every": all of them, and P_m is the mean over those that have a step m steps before.
 
         Returns:
             A 0-d tensor with gradients for every weight of the graph, for ``alpha`` and ``leak``; with a batch and
@@ -305,7 +305,8 @@ class ResolventPenalty(NetworkModule):
         Returns:
             P (hops, o, i), differentiable. Of the weights (gates, hops, o, i) of a gated module; before that one for
             each choice of a direction in every layer of a bidirectional one. With a batch zeros where a lag is longer
-            than the sequences, and if hops is None as many lags as they have steps.
+            than the sequences, and if hops is None as many lags as they have steps, up to the read-out where they run
+            in one direction.
         """
         with without_autocast("cpu"), without_autocast("cuda"):
             run = Run(x, out, lengths, hx, batch_first, readout_step)

@@ -7,6 +7,7 @@ take no time (from layer to layer, and through an LSTM's projection) are multipl
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -161,8 +162,8 @@ class ModuleWeights:
         _refuse_leak(leak, find_reader(self.rnn, self.model))
 
     def refuse_gains(self, gains: object) -> None:
-        number = isinstance(gains, int) and not isinstance(gains, bool) and gains >= 1
-        if gains is not None and gains != "mean" and not number:
+        number = hasattr(gains, "__index__") and not isinstance(gains, (bool, Tensor)) and operator.index(gains) >= 1
+        if gains is not None and not number and not (isinstance(gains, str) and gains == "mean"):
             raise ValueError(f"gains must be 'mean' or a number of sequences, at least 1, got {gains!r}")
 
     def read(self, *, for_run: bool = False) -> tuple[Reader, list[list[Layer]], Tensor | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,10 @@ class TorchReader(Reader):
     def size(self) -> int:
         size: int = self.module.proj_size if self._is_projected else self.module.hidden_size
         return size
+
+    @property
+    def state_sizes(self) -> Sequence[int]:
+        return (self.size,)
 
     @property
     def _is_projected(self) -> bool:
@@ -59,17 +63,16 @@ class TorchReader(Reader):
             states.append((1 - run.leak) * states[-1] + run.leak * f(sums))
         return torch.stack(states[1:], 1)
 
-    def _run_by(self, function: Callable[..., Any], run: LayerRun, parts: int = 1) -> Tensor:
+    def _run_by(self, function: Callable[..., Any], run: LayerRun) -> Tensor:
         """By PyTorch's own layer. Dropout between layers takes no part, as in the graph."""
         inputs, layer = run.inputs, run.layer
-        sizes = (self.size, layer.incoming.shape[-2])[:parts]
-        initial = run.initial or [inputs.new_zeros(len(inputs), size) for size in sizes]
+        initial = run.initial or [inputs.new_zeros(len(inputs), size) for size in self.state_sizes]
         states = [each.unsqueeze(0).contiguous() for each in initial]
         biases = [self._bias(kind, run) for kind in ("ih", "hh")]
         weights = [layer.incoming.flatten(0, -2), layer.recurrent.flatten(0, -2), *biases, layer.projection]
         given = [weight.to(inputs.dtype) for weight in weights if weight is not None]
         options = biases[0] is not None, 1, 0.0, False, False, True  # biases, layers, dropout, .., batch first
-        found: Tensor = function(inputs, states if parts > 1 else states[0], given, *options)[0]
+        found: Tensor = function(inputs, states if len(states) > 1 else states[0], given, *options)[0]
         return found
 
     def _brought(self, kind: str, run: LayerRun, values: Tensor) -> Tensor:
@@ -102,10 +105,14 @@ class GruReader(TorchReader):
 class LstmReader(TorchReader):
     gates = "input gate", "forget gate", "cell gate", "output gate"
 
+    @property
+    def state_sizes(self) -> Sequence[int]:
+        return self.size, self.module.hidden_size
+
     def steps(self, run: LayerRun, states: Tensor) -> Vectors:
         first_h, first_c = (None, None) if run.initial is None else run.initial
         before = before_each(states, first_h)
         return lstm_steps(self._brought("ih", run, run.inputs) + self._brought("hh", run, before), first_c)
 
     def states(self, run: LayerRun) -> Tensor:
-        return self._run_by(torch.lstm, run, parts=2)
+        return self._run_by(torch.lstm, run)

@@ -94,6 +94,11 @@ class Reader:
         """How many units of one direction of a layer are carried on and read, n, or p if they are projected."""
         raise NotImplementedError(f"{type(self).__name__} must say its size")
 
+    @property
+    def state_sizes(self) -> Sequence[int] | None:
+        """Of a layer's state, of which ``hx`` has a tensor for each part; None: ``hx`` is taken as it comes."""
+        return None
+
     def layer(self, at: int, direction: int) -> Layer:
         """The weights of layer ``at``, from 0, in a direction: 0 forwards, 1 backwards. Read once at every call."""
         raise NotImplementedError(f"{type(self).__name__} must read a layer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -136,7 +137,22 @@ def refusals() -> dict[str, tuple[dict[str, Any], str]]:
             {"x": x, "out": out, "lengths": torch.full((COUNT,), STEPS), "readout_step": 2},
             "readout_step must count from the end",
         ),
-        "state": ({"x": x, "out": out, "hx": out[:3]}, "hx must be (1, 5, n) to match GRU and x, got (3, 5, 4)"),
+        "too short": (
+            {"x": x, "out": out, "lengths": torch.tensor([6, 2, 6, 3, 6]), "readout_step": -3},
+            "readout_step must be from -2 to -1, in the shortest sequence, got -3",
+        ),
+        "layers": ({"x": x, "out": out, "hx": out[:3]}, "hx must be (1, 5, 4) to match GRU and x, got (3, 5, 4)"),
+        "width": ({"x": x, "out": out, "hx": x[:1]}, "hx must be (1, 5, 4) to match GRU and x, got (1, 5, 3)"),
+        "pair": ({"x": x, "out": out, "hx": (out[:1], out[:1])}, "hx must be a tensor to match GRU, got 2"),
+        "array": (
+            {"x": x, "out": out, "hx": out[:1].numpy()},
+            "hx must be a tensor or a tuple of tensors, got ndarray",
+        ),
+        "both returned": (
+            {"x": x, "out": (out, out[-1:])},
+            "out must be a tensor or a PackedSequence, got tuple; a recurrent module returns its outputs and its state",
+        ),
+        "ints": ({"x": x, "out": out.long()}, "out must be of a floating-point dtype, got torch.int64"),
         "nothing": ({"x": x[:0], "out": out[:0]}, "x must have a sequence and a step"),
     }
 
@@ -147,6 +163,36 @@ def test_what_is_no_batch_is_refused(name: str) -> None:
     rnn, readout = network(nn.GRU)
     with pytest.raises((TypeError, ValueError), match="^" + re.escape(message)):
         rrnn_ext.ResolventPenalty(rnn, readout, hops=STEPS)(**given)
+
+
+def test_the_state_of_an_lstm_has_two_parts() -> None:
+    rnn, readout = network(nn.LSTM)
+    x = torch.zeros(STEPS, COUNT, INPUTS).double()
+    out, (h, c) = rnn(x)
+    penalty = rrnn_ext.ResolventPenalty(rnn, readout, hops=STEPS)
+    with pytest.raises(ValueError, match="hx must be a tuple of 2 tensors to match LSTM, got 1"):
+        penalty(x, out, hx=h)
+    with pytest.raises(ValueError, match=re.escape("hx[1] must be (1, 5, 4) to match LSTM and x, got (1, 4, 4)")):
+        penalty(x, out, hx=(h, c[:, 1:]))
+
+
+def test_a_step_of_a_cell_is_no_sequence() -> None:
+    """(count, i), which the cell was given, would else be one sequence of as many steps."""
+    cell = nn.GRUCell(INPUTS, UNITS)
+    x = torch.zeros(COUNT, INPUTS)
+    penalty = rrnn_ext.ResolventPenalty(cell, hops=STEPS)
+    with pytest.raises(ValueError, match=re.escape("x must be (steps, count, i) to match GRUCell")):
+        penalty(x, cell(x))
+    penalty(x.unsqueeze(0), cell(x).unsqueeze(0))
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    rnn, readout = network(nn.GRU)
+    x = sequences().transpose(0, 1)
+    out, _ = rnn(x)
+    found = rrnn_ext.ResolventPenalty(rnn, readout, hops=STEPS, gains=np.int64(2))(x, out, readout_step=np.int64(-2))  # type: ignore[arg-type]
+    wanted = rrnn_ext.ResolventPenalty(rnn, readout, hops=STEPS, gains=2)(x, out, readout_step=-2)
+    torch.testing.assert_close(found, wanted, rtol=0.0, atol=0.0)
 
 
 def test_options_that_no_run_has() -> None:

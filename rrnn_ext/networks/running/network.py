@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal, NamedTuple
@@ -9,6 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rrnn_ext._modes import has_values
 from rrnn_ext.networks.constants import Constant
 from rrnn_ext.networks.leaks import in_layer, rows_of
 from rrnn_ext.networks.readers import Layer, LayerRun, Reader
@@ -87,9 +89,13 @@ def _batch(reader: Reader, first: Layer, run: Run) -> Batch:
     assert run.inputs is not None  # or nobody would have asked
     assert run.outputs is not None
     kind = type(reader.module).__name__
-    batch_first = run.batch_first
+    batch_first, of_cell = run.batch_first, isinstance(reader.module, nn.RNNCellBase)
+    if of_cell and isinstance(run.inputs, Tensor) and run.inputs.dim() == 2:
+        raise ValueError(
+            f"x must be (steps, count, i) to match {kind}, as one step of a batch looks like one sequence, "
+            f"got {tuple(run.inputs.shape)}"
+        )
     if batch_first is None:  # the steps of PyTorch's cells are stacked
-        of_cell = isinstance(reader.module, nn.RNNCellBase)
         batch_first = False if of_cell else getattr(reader.module, "batch_first", None)
     if batch_first is None:
         if isinstance(run.inputs, Tensor) and run.inputs.dim() == 3:
@@ -100,8 +106,9 @@ def _batch(reader: Reader, first: Layer, run: Run) -> Batch:
         batch_first = False  # of one sequence, or of packed ones, it says nothing
     batch = batch_of(run.inputs, run.outputs, batch_first=batch_first, lengths=run.lengths, initial=run.initial)
     count = len(batch.inputs)
-    if not batch.outputs.is_floating_point():
-        raise TypeError(f"out must be of a floating-point dtype, got {batch.outputs.dtype}")
+    for name, values in (("x", batch.inputs), ("out", batch.outputs)):
+        if values.is_complex() or (name == "out" and not values.is_floating_point()):
+            raise TypeError(f"{name} must be of a floating-point dtype, got {values.dtype}")
     for name, values, wanted in (
         ("x", batch.inputs, first.incoming.shape[-1]),
         ("out", batch.outputs, reader.size * reader.directions),
@@ -110,22 +117,38 @@ def _batch(reader: Reader, first: Layer, run: Run) -> Batch:
             raise ValueError(f"{name} must have {wanted} features to match {kind}, got {tuple(values.shape)}")
         if values.device != first.incoming.device:
             raise ValueError(f"{name} must be on {first.incoming.device} like the weights, got {values.device}")
-    for state in batch.initial or ():
-        if state.shape[:2] != (reader.layers * reader.directions, count):
-            wanted_state = f"({reader.layers * reader.directions}, {count}, n)"
-            raise ValueError(f"hx must be {wanted_state} to match {kind} and x, got {tuple(state.shape)}")
+    if batch.initial is not None:
+        _check_initial(reader, batch.initial, count)
     return batch
+
+
+def _check_initial(reader: Reader, initial: Sequence[Tensor], count: int) -> None:
+    kind, sizes, layers = type(reader.module).__name__, reader.state_sizes, reader.layers * reader.directions
+    if sizes is not None and len(sizes) != len(initial):
+        wanted = "a tensor" if len(sizes) == 1 else f"a tuple of {len(sizes)} tensors"
+        raise ValueError(f"hx must be {wanted} to match {kind}, got {len(initial)}")
+    for at, state in enumerate(initial):
+        size = state.shape[-1] if sizes is None else sizes[at]
+        if state.shape != (layers, count, size):
+            part = "hx" if len(initial) == 1 else f"hx[{at}]"
+            shown = "n" if sizes is None else size
+            raise ValueError(
+                f"{part} must be ({layers}, {count}, {shown}) to match {kind} and x, got {tuple(state.shape)}"
+            )
 
 
 def _readout_lag(step: int | Literal["every"], batch: Batch) -> int | None:
     """How many steps before the end; None for every step."""
-    steps = batch.inputs.shape[1]
+    steps, lengths = batch.inputs.shape[1], batch.lengths
     if step == "every":
         return None
-    if isinstance(step, bool) or not isinstance(step, int) or not -steps <= step < steps:
+    if isinstance(step, (bool, Tensor)) or not hasattr(step, "__index__") or not -steps <= step < steps:
         raise ValueError(f"readout_step must be 'every' or from {-steps} to {steps - 1}, got {step!r}")
-    if step >= 0 and batch.lengths is not None:
+    step = operator.index(step)
+    if lengths is not None and step >= 0:
         raise ValueError(f"readout_step must count from the end, below 0, where lengths differ, got {step}")
+    if lengths is not None and step < -1 and has_values(lengths) and step < -int(lengths.min()):
+        raise ValueError(f"readout_step must be from {-int(lengths.min())} to -1, in the shortest sequence, got {step}")
     return -1 - step if step < 0 else steps - 1 - step
 
 

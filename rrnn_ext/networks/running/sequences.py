@@ -47,6 +47,10 @@ def batch_of(
     inputs: Sequences, outputs: Sequences, *, batch_first: bool, lengths: Tensor | None, initial: State
 ) -> Batch:
     """What a recurrent module was given and what it returned."""
+    for name, values in (("x", inputs), ("out", outputs)):
+        if not isinstance(values, (Tensor, PackedSequence)):
+            hint = "; a recurrent module returns its outputs and its state" if isinstance(values, tuple) else ""
+            raise TypeError(f"{name} must be a tensor or a PackedSequence, got {type(values).__name__}{hint}")
     if isinstance(inputs, PackedSequence) != isinstance(outputs, PackedSequence):
         raise TypeError(
             "x and out must both be packed or both be tensors, "
@@ -59,7 +63,7 @@ def batch_of(
         outputs, _ = pad_packed_sequence(outputs, batch_first=True)  # type: ignore[arg-type]
         batch_first = True
     assert isinstance(outputs, Tensor)
-    states = None if initial is None else (initial,) if isinstance(initial, Tensor) else tuple(initial)
+    states = None if initial is None else _parts(initial)
     if inputs.dim() == 2 and outputs.dim() == 2:
         inputs, outputs, batch_first = inputs.unsqueeze(0), outputs.unsqueeze(0), True
         states = None if states is None else tuple(each.unsqueeze(-2) for each in states)
@@ -81,6 +85,14 @@ def batch_of(
         within = (torch.arange(inputs.shape[1], device=inputs.device) < lengths.unsqueeze(1)).unsqueeze(-1)
         inputs, outputs = torch.where(within, inputs, 0.0), torch.where(within, outputs, 0.0)
     return Batch(inputs, outputs, lengths, states)
+
+
+def _parts(initial: object) -> tuple[Tensor, ...]:
+    parts = tuple(initial) if isinstance(initial, (tuple, list)) else (initial,)
+    for part in parts:
+        if not isinstance(part, Tensor):
+            raise TypeError(f"hx must be a tensor or a tuple of tensors, got {type(part).__name__}")
+    return parts
 
 
 def _checked(lengths: Tensor, inputs: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ class RunInfo(NamedTuple):
     """What ``penalty.info(x, out)`` tells of a network that ran.
 
     Attributes:
-        strength: (steps,), ||P_m||_1 by lag, m = 0 first, over as many lags as the sequences have steps; of several
-            directions (graphs, steps).
+        strength: (steps,), ||P_m||_1 by lag, m = 0 first, over as many lags as the sequences have steps up to the
+            read-out; of several directions (graphs, steps), over all steps.
         left_out: () or (graphs,), the sum of those of ``hops`` lags and more, which the penalty does not count; zero
             where ``hops`` is None.
     """
