@@ -13,11 +13,8 @@ T = TypeVar("T")
 
 
 class _Whole(torch.autograd.Function):
-    """``full_tensor()`` whose gradient can be differentiated again, which that of PyTorch 2.11 cannot.
-
-    What each rank has of the gradient is all of it, or, where the ranks go on with batches of their own, one of the
-    parts whose mean it is.
-    """
+    """``full_tensor()``, whose gradient goes to the shards by :class:`_Shard`, and that one's comes by this one. The
+    second derivatives of PyTorch's own are an error in 2.11, and later ones know nothing of a mean over ranks."""
 
     @staticmethod
     def forward(ctx: Any, sharded: Any, of_runs: bool) -> Tensor:
@@ -30,12 +27,26 @@ class _Whole(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
+        return _Shard.apply(grad, ctx.mesh, ctx.placements, ctx.of_runs), None
+
+
+class _Shard(torch.autograd.Function):
+    """What a rank keeps of a gradient of the whole. Each rank has all of that or, ``of_runs``, one of those whose mean
+    it is: all go on with the same mean, and the gradient of what they make of it is again the mean of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, mesh: Any, placements: Any, of_runs: bool) -> Any:
         from torch.distributed.tensor import DTensor, Partial, Placement, Replicate
 
-        placement: Placement = Partial() if ctx.of_runs else Replicate()
-        part = grad / ctx.mesh.size() if ctx.of_runs else grad
-        whole = DTensor.from_local(part, ctx.mesh, [placement] * ctx.mesh.ndim, run_check=False)
-        return whole.redistribute(placements=ctx.placements), None
+        ctx.of_runs = of_runs
+        placement: Placement = Partial() if of_runs else Replicate()
+        part = grad / mesh.size() if of_runs else grad
+        whole = DTensor.from_local(part.detach(), mesh, [placement] * mesh.ndim, run_check=False)
+        return whole.redistribute(placements=placements)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return _Whole.apply(grad, ctx.of_runs), None, None, None
 
 
 def gathered(weight: T) -> T:

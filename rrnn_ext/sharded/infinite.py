@@ -28,7 +28,7 @@ def infinite_row_walks(walks: RowWalks) -> Tensor:
     from_inputs = outputs is None or (inputs is not None and inputs.shape[1] <= outputs.shape[1])
     start, other = (inputs, outputs) if from_inputs else (outputs, inputs)
     assert start is not None
-    vectors = alpha * _Whole.apply(rows, phi(start, walks.rectify))
+    vectors = alpha * _AllRows.apply(rows, phi(start, walks.rectify))
     sums = _Solved.apply(walks, from_inputs, walks.own, vectors, alpha if isinstance(alpha, Tensor) else None)
     if other is not None:
         part = phi(other, walks.rectify).mT @ _Own.apply(rows, sums)
@@ -80,7 +80,7 @@ def _solution(operand: RowOperand, vectors: Tensor, forwards: bool) -> Tensor:
     return solve(oriented, lambda wide: (vectors.to(wide.dtype), None), by_products, norm, ADVICE)
 
 
-class _Whole(Function):
+class _AllRows(Function):
     """All rows of what each rank has its own of."""
 
     @staticmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -216,3 +216,25 @@ def _(call: Call) -> None:
         value = wrapped()
         value.backward()
     check(call, value.detach(), [leaf.grad for leaf in network.leaves])
+
+
+@way("sharded weights (`DTensor`)", CALLS if torch.distributed.is_gloo_available() else ())
+def _(call: Call) -> None:
+    """In a group of one, which goes the way of weights that are gathered; tests/sharded has larger groups."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    with one_process():
+        mesh = init_device_mesh("cpu", (1,))
+        leaves: list[Any] = [
+            nn.Parameter(distribute_tensor(leaf, mesh, [Shard(0)]) if leaf.dim() else leaf) for leaf in call.leaves()
+        ]
+        value = call.value(*leaves)
+        assert type(value) is Tensor
+        if not call.differentiable:
+            check(call, value)
+            return
+        gradients: Sequence[Any] = torch.autograd.grad(value, leaves)
+        assert all(type(gradient) is type(leaf.data) for gradient, leaf in zip(gradients, leaves, strict=True))
+        wholes = [each.full_tensor() if hasattr(each, "full_tensor") else each for each in gradients]
+        check(call, value.detach(), wholes)

@@ -3,7 +3,7 @@ dimensions of a mesh."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -241,6 +241,31 @@ def networks_that_run(ranks: Ranks) -> None:
             close(value.detach(), losses[ranks.rank].detach())
             same_gradients(model, single)
             model.zero_grad()
+
+
+@case
+def second_derivatives_of_networks_that_run(ranks: Ranks) -> None:
+    """Of the squared length of the mean gradient, by the weights of the walks and, through gates, by biases."""
+    parts = batch(ranks)[0].split(2)
+
+    def curvature(model: Any, losses: Sequence[Tensor]) -> dict[str, Any]:
+        names, given = zip(*model.named_parameters(), strict=True)
+        options: dict[str, Any] = {"allow_unused": True, "materialize_grads": True}
+        slopes = torch.autograd.grad(torch.stack(list(losses)).mean(), given, create_graph=True, **options)
+        length = torch.stack([whole(slope).square().sum() for slope in slopes]).sum()
+        return dict(zip(names, torch.autograd.grad(length, given, **options), strict=True))
+
+    for cell in (nn.RNN, nn.GRU):
+        single, model = network(cell), by_module(ranks, network(cell))
+        states = [single.rnn(x)[0].detach() for x in parts]
+
+        def losses(model: Any, which: Sequence[int], states: Any = states) -> list[Tensor]:
+            penalty = rrnn_ext.ResolventPenalty(model.rnn, model.readout, hops=HOPS, norm="l2", detach_gains=False)
+            return [penalty(parts[at], states[at]) for at in which]
+
+        wanted = curvature(single, losses(single, range(ranks.size)))
+        for name, found in curvature(model, losses(model, [ranks.rank])).items():
+            close(found, wanted[name])
 
 
 @case
