@@ -83,7 +83,7 @@ class _Space(NamedTuple):
 def _solved(operand: Swept, right: Tensor, space: _Space | None, tolerance: float) -> Tensor:
     b, scale = _of_one_size(right)
     lengths = torch.linalg.vector_norm(b, dim=0)
-    target, left = tolerance * lengths, torch.ones_like(lengths, dtype=torch.bool)
+    target, left = tolerance * lengths, lengths > 0
     x: Tensor | None = None
     residual = b
     roots = None if space is None else space.roots(tolerance)

@@ -300,6 +300,23 @@ def test_nothing_to_sum(dtype: torch.dtype) -> None:
         torch.testing.assert_close(torch.autograd.grad(walks.sum(), side)[0], torch.full_like(side, 0.5))
 
 
+@pytest.mark.parametrize("units", [100, 300])
+@pytest.mark.parametrize("rectify", [False, True])
+def test_nothing_that_goes_in_comes_out_as_nothing(units: int, rectify: bool) -> None:
+    weight_hh = with_radius(drawn(units, units).abs(), 0.9).to_sparse_csr().requires_grad_()
+    weight_in = torch.zeros(units, 2, dtype=torch.float64, device=DEVICE)
+    weight_out = drawn(3, units, seed=2)
+    for sources in (weight_in, weight_in[:, :0]):
+        value = rrnn_ext.resolvent_penalty(weight_hh, sources, weight_out, rectify=rectify)
+        assert value.item() == 0
+        (gradient,) = torch.autograd.grad(value, weight_hh)
+        assert (gradient.values() == 0).all()
+    walks = rrnn_ext.resolvent(weight_hh, weight_out.mT, alpha=0.5)
+    (gradient,) = torch.autograd.grad(walks, weight_hh, torch.zeros_like(walks))
+    assert (gradient.values() == 0).all()
+    assert (rrnn_ext.sparse.influence(weight_hh.detach(), weight_in) == 0).all()
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_a_value_that_is_no_number_makes_none(number: float) -> None:
     dense = torch.tensor([[0.0, 0.5, 0.0], [0.25, 0.0, 0.1], [0.5, 0.5, 0.0]], device=DEVICE)
