@@ -52,7 +52,7 @@ def leaf_of(weight: Tensor) -> Tensor | None:
     return base if weight.is_contiguous() and base.is_contiguous() else None
 
 
-def directly(weights: Weights, strength: float, options: Mapping[str, Any]) -> Tensor | None:
+def directly(weights: Weights, strength: float, options: PenaltyOptions) -> Tensor | None:
     """The penalty, once its gradient has been added by one native call; None where there is no such call."""
     if not _route.are_plain(weights):
         return None
@@ -65,14 +65,13 @@ def directly(weights: Weights, strength: float, options: Mapping[str, Any]) -> T
             return _by_one_op(penalty, (), weights, leaves, strength)
         except RuntimeError:  # they do not fit: say so in the user's words
             pass
-    call = prepare(*weights, **options)
+    call = prepare(*weights, options)
     if not _route.is_one_op(call):
         return None
-    reduction = options.get("reduction", PenaltyOptions.reduction)
-    if reduction == "mean" and call.batch:
+    if options.reduction == "mean" and call.batch:
         strength /= len(call.weight_hh)
     value = _by_one_op(_route.penalty_arguments(call), call.batch, weights, leaves, strength)
-    return reduced(value, call, reduction)
+    return reduced(value, call, options.reduction)
 
 
 def _leaves_to_add_to(weights: Weights) -> list[Tensor | None] | None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from rrnn_ext._modes import has_values
+from rrnn_ext._options import PenaltyOptions
 from rrnn_ext.ops import CUDA_ARCHS
 
 
@@ -143,6 +144,19 @@ def check_hop_weights(hop_weights: Tensor, weight_hh: Tensor, hops: int | None, 
         raise ValueError(f"hop_weights must be (..., {hops}) to match hops={hops}, got {_shape(hop_weights)}")
     _check_batch("hop_weights", hop_weights, 1, batch)
     return _only_valid("hop_weights", hop_weights, hop_weights.isfinite(), "be finite")
+
+
+def check_tensor_options(
+    options: PenaltyOptions, weight_hh: Tensor, pairs: tuple[int, int], batch: tuple[int, ...]
+) -> PenaltyOptions:
+    """Those that may be tensors, beside the weights: of so many outputs and inputs, and of a batch."""
+    alpha = check_alpha(options.alpha, weight_hh, batch)
+    hop_weights, pair_weights = options.hop_weights, options.pair_weights
+    if hop_weights is not None:
+        hop_weights = check_hop_weights(hop_weights, weight_hh, options.hops, batch)
+    if pair_weights is not None:
+        pair_weights = check_pair_weights(pair_weights, weight_hh, pairs, batch)
+    return options._replace(alpha=alpha, hop_weights=hop_weights, pair_weights=pair_weights)
 
 
 def common_batch(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None) -> tuple[int, ...]:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rrnn_ext._arguments import (
-    check_alpha,
-    check_hop_weights,
-    check_pair_weights,
-    check_weight,
-    check_weight_hh,
-    common_batch,
-)
+from rrnn_ext._arguments import check_tensor_options, check_weight, check_weight_hh, common_batch
 from rrnn_ext._modes import may_be_batched
-from rrnn_ext._options import Method, Norm, NormName, PenaltyOptions, Reduction, check_options
+from rrnn_ext._options import Method, Norm, PenaltyOptions, Reduction, check_options
 
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -60,34 +53,13 @@ class Checked(NamedTuple):
     weight_hh: Tensor  # under autocast the three are in the dtype that is computed in
     weight_in: Tensor | None
     weight_out: Tensor | None
-    hop_weights: Tensor | None
-    pair_weights: Tensor | None
-    alpha: float | Tensor
-    hops: int | None
-    rectify: bool
-    per_hop: bool
-    norm: Norm
-    method: Method
+    options: PenaltyOptions
     batch: tuple[int, ...]
 
 
-def check(
-    weight_hh: Tensor,
-    weight_in: Tensor | None,
-    weight_out: Tensor | None,
-    *,
-    alpha: float | Tensor,
-    hops: int | None,
-    rectify: bool,
-    per_hop: bool = PenaltyOptions.per_hop,
-    norm: NormName = PenaltyOptions.norm,
-    hop_weights: Tensor | None = PenaltyOptions.hop_weights,
-    pair_weights: Tensor | None = PenaltyOptions.pair_weights,
-    method: Method = PenaltyOptions.method,
-    reduction: Reduction = PenaltyOptions.reduction,
-) -> Checked:
+def check(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, options: PenaltyOptions) -> Checked:
     """Refuses what does not fit. Of the weights it looks at shapes, dtypes and devices alone."""
-    hops = check_options(hops, per_hop, norm, hop_weights, method, reduction)
+    options = check_options(options)
     check_weight_hh(weight_hh)
     device = weight_hh.device.type
     if device != "meta" and torch.is_autocast_enabled(device):
@@ -99,22 +71,15 @@ def check(
     if weight_out is not None:
         check_weight("weight_out", weight_out, weight_hh)
     batch = common_batch(weight_hh, weight_in, weight_out)
-    alpha = check_alpha(alpha, weight_hh, batch)
-    if hop_weights is not None:
-        hop_weights = check_hop_weights(hop_weights, weight_hh, hops, batch)
-    if pair_weights is not None:
-        n = weight_hh.shape[-1]
-        pairs = n if weight_out is None else weight_out.shape[-2], n if weight_in is None else weight_in.shape[-1]
-        pair_weights = check_pair_weights(pair_weights, weight_hh, pairs, batch)
-    weights, factors = (weight_hh, weight_in, weight_out), (hop_weights, pair_weights)
-    return Checked(*weights, *factors, alpha, hops, rectify, per_hop, Norm[norm], method, batch)
+    n = weight_hh.shape[-1]
+    pairs = n if weight_out is None else weight_out.shape[-2], n if weight_in is None else weight_in.shape[-1]
+    return Checked(weight_hh, weight_in, weight_out, check_tensor_options(options, weight_hh, pairs, batch), batch)
 
 
-def prepare(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, **options: Any) -> Call:
+def prepare(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | None, options: PenaltyOptions) -> Call:
     """Checks what a function was given; halves to float32, a tensor alpha into the weights."""
-    given = check(weight_hh, weight_in, weight_out, **options)
-    weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha = given[:6]
-    batch = given.batch
+    weight_hh, weight_in, weight_out, options, batch = check(weight_hh, weight_in, weight_out, options)
+    alpha, hop_weights, pair_weights = options.alpha, options.hop_weights, options.pair_weights
     dtype = weight_hh.dtype
     if dtype in _HALVES:
         weight_hh = weight_hh.float()
@@ -147,8 +112,23 @@ def prepare(weight_hh: Tensor, weight_in: Tensor | None, weight_out: Tensor | No
             pair_weights = _flatten(pair_weights, batch, 2)
         if isinstance(given_alpha, Tensor) and given_alpha.dim() > 0:
             given_alpha = _flatten(given_alpha, batch, 0)
-    graph = weight_hh, weight_in, weight_out, hop_weights, pair_weights, alpha
-    return Call(*graph, *given[6:11], given_alpha, given_hh, batch, dtype)
+    return Call(
+        weight_hh,
+        weight_in,
+        weight_out,
+        hop_weights,
+        pair_weights,
+        alpha,
+        options.hops,
+        options.rectify,
+        options.per_hop,
+        Norm[options.norm],
+        options.method,
+        given_alpha,
+        given_hh,
+        batch,
+        dtype,
+    )
 
 
 def _autocast(weight_hh: Tensor, *weights: Tensor | None) -> list[Tensor | None]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from rrnn_ext import functional
+from rrnn_ext import _dispatch
 from rrnn_ext._errors import ResolventDivergenceError
 from rrnn_ext._module_options import CONSTANTS, check_options, constants_of, read_alpha
 from rrnn_ext._options import PenaltyOptions
@@ -69,22 +69,22 @@ class NetworkModule(nn.Module):
         options["alpha"] = read_alpha(options["alpha"], model)
         return options, leak
 
-    def _graphs(self) -> tuple[Graphs, dict[str, Any]]:
-        """The weights' graphs, and the options as the function takes them."""
+    def _graphs(self) -> tuple[Graphs, PenaltyOptions]:
+        """The weights' graphs, and the options beside them."""
         options, leak = self._read_options()
         if torch.compiler.is_compiling():
             # It takes an int of a module for fixed, unless it is told otherwise where it first looks at it.
             with torch._dynamo.patch_dynamo_config(allow_unspec_int_on_nn_module=True):
                 options["hops"] = None if options["hops"] is None else options["hops"] + 0
         graphs = self._network.graphs(alpha=options["alpha"], rectify=options["rectify"], leak=leak)
-        return graphs, options | self._constants_beside(graphs.weight_hh)
+        return graphs, PenaltyOptions(**options | self._constants_beside(graphs.weight_hh))
 
-    def _penalty(self, graphs: Graphs, options: Mapping[str, Any]) -> Tensor:
+    def _penalty(self, graphs: Graphs, options: PenaltyOptions) -> Tensor:
         try:
-            value = functional.resolvent_penalty(graphs.weight_hh, graphs.weight_in, graphs.weight_out, **options)
+            value = _dispatch.penalty(graphs[:3], options)
         except ResolventDivergenceError as error:
             if error.device is None:  # that of an earlier sum, on a GPU, may be of other weights
-                error.where = graphs.where(error.entry, options["rectify"])
+                error.where = graphs.where(error.entry, options.rectify)
             raise
         return value.to(graphs.dtype)
 

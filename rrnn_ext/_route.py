@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rrnn_ext._call import Call, is_between_all
 from rrnn_ext._modes import transforming
-from rrnn_ext._options import Norm, cannot_cancel
+from rrnn_ext._options import Norm, PenaltyOptions, cannot_cancel
 from rrnn_ext.ops._matrices import identity, pair_norm, phi, sums_of_sides
 from rrnn_ext.ops.all_pairs import all_pairs_penalty
 from rrnn_ext.ops.finite_pairs import finite_pairs
@@ -38,7 +38,7 @@ def total(call: Call) -> Tensor:
 def penalty(call: Call) -> Tensor:
     """The penalty of each graph, (...)."""
     rows = _PENALTIES
-    if cannot_cancel(call) and not _is_finite_by_hops(call):  # whose op sees to it itself
+    if cannot_cancel(call, call.norm) and not _is_finite_by_hops(call):  # whose op sees to it itself
         call, rows = _single_pathway(call), _PATHWAYS
     return next(make for fits, make in rows if fits(call))(call)
 
@@ -74,12 +74,12 @@ def are_plain(weights: Weights) -> bool:
     return all(weight is None or (type(weight) in _PLAIN and weight.layout == torch.strided) for weight in weights)
 
 
-def as_given(weights: Weights, options: Mapping[str, Any]) -> PenaltyArguments | None:
+def as_given(weights: Weights, options: PenaltyOptions) -> PenaltyArguments | None:
     """The arguments of the op where it takes the weights of one graph as they are given: it checks that they fit one
     another itself, and to look at each of them once more would take as long as it does."""
     weight_hh, weight_in, weight_out = weights
-    alpha, hops, rectify, per_hop = options["alpha"], options["hops"], options["rectify"], options["per_hop"]
-    norm = _NORMS.get(options["norm"]) if type(options["norm"]) is str else None
+    alpha, hops, rectify, per_hop, norm_name, hop_weights, pair_weights, method, reduction = options
+    norm = _NORMS.get(norm_name) if type(norm_name) is str else None
     is_plain = (
         type(alpha) is float
         and 0 < alpha < math.inf
@@ -87,10 +87,10 @@ def as_given(weights: Weights, options: Mapping[str, Any]) -> PenaltyArguments |
         and hops > 0
         and type(rectify) is bool
         and norm is not None
-        and options["hop_weights"] is None
-        and options["pair_weights"] is None
-        and options["method"] in ("auto", "series")
-        and options.get("reduction", "sum") in ("sum", "mean", "none")
+        and hop_weights is None
+        and pair_weights is None
+        and method in ("auto", "series")
+        and reduction in ("sum", "mean", "none")
         and weight_hh.dim() == 2
         and (weight_in is not None or weight_out is not None)
     )

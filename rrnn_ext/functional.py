@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from rrnn_ext import _route
-from rrnn_ext._accumulate import by_autograd, check_leaves, check_strength, directly
-from rrnn_ext._call import prepare, reduced, unflatten
-from rrnn_ext._modes import without_autocast
-from rrnn_ext._options import Method, NormName, Reduction, check_finite_hops
-from rrnn_ext.ops.penalty_value_and_grad import walk_penalty
-from rrnn_ext.sharded import is_sharded, over_ranks
-from rrnn_ext.sparse import route as sparse_route
-from rrnn_ext.sparse.call import is_sparse, prepare_sparse
+from rrnn_ext import _dispatch
+from rrnn_ext._options import Method, NormName, PenaltyOptions, Reduction
 from rrnn_ext.sparse.pattern import SparseWeight
 
 
@@ -113,34 +103,8 @@ def resolvent_penalty(
 
     Source: Sharma, Goodman & Akarca, "Resolvent-RNN", arXiv 2605.03598, for norm="l1", per_hop=False, rectify=False.
     """
-    options: Any = {
-        "alpha": alpha,
-        "hops": hops,
-        "rectify": rectify,
-        "per_hop": per_hop,
-        "norm": norm,
-        "hop_weights": hop_weights,
-        "pair_weights": pair_weights,
-        "method": method,
-        "reduction": reduction,
-    }
-    if is_sparse(weight_hh):
-        sparse = prepare_sparse(weight_hh, weight_in, weight_out, **options)
-        with without_autocast(sparse.values.device.type):
-            return sparse_route.penalty(sparse).to(sparse.dtype)
-    weights = weight_hh, weight_in, weight_out
-    as_given = _route.as_given(weights, options) if _route.are_plain(weights) else None
-    if as_given is not None:
-        try:
-            return walk_penalty(as_given)
-        except RuntimeError:  # they do not fit one another: what follows says so in the user's words
-            pass
-    if is_sharded(*weights, alpha):
-        return over_ranks(resolvent_penalty, weights, options)
-    call = prepare(*weights, **options)
-    with without_autocast(weight_hh.device.type):
-        value = _route.penalty(call)
-    return reduced(value, call, reduction)
+    options = PenaltyOptions(alpha, hops, rectify, per_hop, norm, hop_weights, pair_weights, method, reduction)
+    return _dispatch.penalty((weight_hh, weight_in, weight_out), options)
 
 
 def accumulate_penalty_grad(
@@ -196,24 +160,8 @@ def accumulate_penalty_grad(
             it was computed from, and the way there is through the loss. And as :func:`resolvent_penalty`. Where an
             error is raised, nothing has been added.
     """
-    options: Any = {
-        "alpha": alpha,
-        "hops": hops,
-        "rectify": rectify,
-        "per_hop": per_hop,
-        "norm": norm,
-        "hop_weights": hop_weights,
-        "pair_weights": pair_weights,
-        "method": method,
-        "reduction": reduction,
-    }
-    weights = weight_hh, weight_in, weight_out
-    if torch.compiler.is_compiling():  # a graph has no .grad: it breaks here, or with fullgraph=True is refused
-        return torch.compiler.disable(accumulate_penalty_grad)(*weights, strength=strength, **options)
-    strength = check_strength(strength)
-    check_leaves({"weight_hh": weight_hh, "weight_in": weight_in, "weight_out": weight_out, "alpha": alpha})
-    value = directly(weights, strength, options)
-    return by_autograd(lambda: resolvent_penalty(*weights, **options), strength) if value is None else value
+    options = PenaltyOptions(alpha, hops, rectify, per_hop, norm, hop_weights, pair_weights, method, reduction)
+    return _dispatch.accumulate_grad((weight_hh, weight_in, weight_out), options, strength)
 
 
 def resolvent(
@@ -231,16 +179,8 @@ def resolvent(
 
     Arguments and errors as of :func:`resolvent_penalty`.
     """
-    options: Any = {"alpha": alpha, "hops": hops, "rectify": rectify, "hop_weights": hop_weights, "method": method}
-    if is_sparse(weight_hh):
-        sparse = prepare_sparse(weight_hh, weight_in, weight_out, **options)
-        with without_autocast(sparse.values.device.type):
-            return sparse_route.total(sparse).to(sparse.dtype)
-    if is_sharded(weight_hh, weight_in, weight_out, alpha):
-        return over_ranks(resolvent, (weight_hh, weight_in, weight_out), options)
-    call = prepare(weight_hh, weight_in, weight_out, **options)
-    with without_autocast(weight_hh.device.type):
-        return unflatten(_route.total(call), call, 2)
+    options = PenaltyOptions(alpha=alpha, hops=hops, rectify=rectify, hop_weights=hop_weights, method=method)
+    return _dispatch.total((weight_hh, weight_in, weight_out), options)
 
 
 def hop_decomposition(
@@ -257,14 +197,5 @@ def hop_decomposition(
     ``P_m`` carries what an input brought m steps before the read-out (without weight_in and weight_out: m + 1).
     Arguments and errors as of :func:`resolvent_penalty`.
     """
-    hops = check_finite_hops(hops)
-    options: Any = {"alpha": alpha, "hops": hops, "rectify": rectify}
-    if is_sparse(weight_hh):
-        sparse = prepare_sparse(weight_hh, weight_in, weight_out, **options, per_hop=True)
-        with without_autocast(sparse.values.device.type):
-            return sparse_route.hop_by_hop(sparse).to(sparse.dtype)
-    if is_sharded(weight_hh, weight_in, weight_out, alpha):
-        return over_ranks(hop_decomposition, (weight_hh, weight_in, weight_out), options)
-    call = prepare(weight_hh, weight_in, weight_out, **options, per_hop=True)
-    with without_autocast(weight_hh.device.type):
-        return unflatten(_route.hop_by_hop(call), call, 3)
+    options = PenaltyOptions(alpha=alpha, hops=hops, rectify=rectify)
+    return _dispatch.hop_by_hop((weight_hh, weight_in, weight_out), options)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rrnn_ext import functional
+from rrnn_ext import _dispatch
 from rrnn_ext._accumulate import by_autograd, check_leaves, check_strength, directly, recording
 from rrnn_ext._modes import without_autocast
 from rrnn_ext._module_options import NumberSource
@@ -313,10 +313,8 @@ class ResolventPenalty(NetworkModule):
             if self._runs(run):
                 walks, options, dtype = self._walks(run, "mean")
                 return hops_of(walks, options.hops).to(dtype)
-            graphs, given = self._graphs()
-            wanted = {name: given[name] for name in ("hops", "alpha", "rectify")}
-            found = functional.hop_decomposition(graphs.weight_hh, graphs.weight_in, graphs.weight_out, **wanted)
-            return found.to(graphs.dtype)
+            graphs, options = self._graphs()
+            return _dispatch.hop_by_hop(graphs[:3], options).to(graphs.dtype)
 
     @torch.jit.unused
     def resolvent(
@@ -335,10 +333,8 @@ class ResolventPenalty(NetworkModule):
             if self._runs(run):
                 walks, options, dtype = self._walks(run, "mean")
                 return sum_of(walks, options).to(dtype)
-            graphs, given = self._graphs()
-            wanted = {name: given[name] for name in ("hops", "alpha", "rectify", "hop_weights", "method")}
-            found = functional.resolvent(graphs.weight_hh, graphs.weight_in, graphs.weight_out, **wanted)
-            return found.to(graphs.dtype)
+            graphs, options = self._graphs()
+            return _dispatch.total(graphs[:3], options).to(graphs.dtype)
 
     @torch.jit.unused
     @torch.no_grad()
@@ -362,12 +358,11 @@ class ResolventPenalty(NetworkModule):
         if self._runs(run):
             walks, options, _ = self._walks(run, "mean")
             return info_of(walks, options.hops)
-        graphs, given = self._graphs()
-        wanted = {name: given[name] for name in ("hops", "alpha", "rectify")}
+        graphs, options = self._graphs()
         weight_hh = graphs.weight_hh
         if not is_sparse(weight_hh):
             weight_hh = weight_hh.expand(*graphs.batch(), *weight_hh.shape[-2:])
-        return resolvent_info(weight_hh, **wanted)
+        return resolvent_info(weight_hh, alpha=options.alpha, hops=options.hops, rectify=options.rectify)
 
     def _runs(self, run: Run) -> bool:
         """Whether it is the network that ran that is asked for."""

@@ -334,7 +334,7 @@ def differentiable_penalty_gradients(penalty: PenaltyArguments, grad_value: Tens
 def _as_one_pathway(penalty: PenaltyArguments) -> PenaltyArguments:
     """Where walks cannot cancel, the same of the graph with all inputs as one and all outputs as one: one strength is
     carried from hop to hop for each unit. The op that makes value and gradient sees to it itself."""
-    if not cannot_cancel(penalty):
+    if not cannot_cancel(penalty, penalty.norm):
         return penalty
     sources, targets = sums_of_sides(*penalty[:3], penalty.alpha)
     per_hop = penalty.hop_weights is not None  # without weights nothing tells hops from one another

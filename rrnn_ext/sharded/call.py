@@ -56,15 +56,17 @@ def row_call(given: Checked, layout: Layout, per_hop: bool) -> RowCall:
     dtype = given.weight_hh.dtype
     wide = torch.promote_types(dtype, torch.float32)
     inputs, outputs = _side(given.weight_in, 0, layout.rows, wide), _side(given.weight_out, 1, layout.rows, wide)
-    hop_weights = None if given.hop_weights is None else given.hop_weights.to(wide)
-    pair_weights = None if given.pair_weights is None else given.pair_weights.to(wide)
+    options, norm = given.options, Norm[given.options.norm]
+    hop_weights = None if options.hop_weights is None else options.hop_weights.to(wide)
+    pair_weights = None if options.pair_weights is None else options.pair_weights.to(wide)
     if layout.transposed:
         inputs, outputs = outputs, inputs
         pair_weights = None if pair_weights is None else pair_weights.mT
     own = own_rows(given.weight_hh, layout)
-    hops = 0 if given.hops is None else given.hops
-    walks = RowWalks(layout.rows, own, inputs, outputs, given.alpha, hop_weights, hops, given.rectify, per_hop)
-    return RowCall(walks, given.hops, pair_weights, given.norm, layout.transposed, cannot_cancel(given), dtype)
+    hops = 0 if options.hops is None else options.hops
+    walks = RowWalks(layout.rows, own, inputs, outputs, options.alpha, hop_weights, hops, options.rectify, per_hop)
+    is_one_sum = cannot_cancel(options, norm)
+    return RowCall(walks, options.hops, pair_weights, norm, layout.transposed, is_one_sum, dtype)
 
 
 def _side(weight: Any, dim: int, rows: Rows, dtype: torch.dtype) -> Tensor | None:

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from rrnn_ext._call import Checked, check
 from rrnn_ext._modes import without_autocast
+from rrnn_ext._options import PenaltyOptions
 from rrnn_ext._route import Weights
 from rrnn_ext.ops._matrices import of_weight, pair_norm
+from rrnn_ext.sharded import Answer
 from rrnn_ext.sharded.call import Layout, RowCall, layout_of, own_rows, row_call
 from rrnn_ext.sharded.gathered import gathered
 from rrnn_ext.sharded.infinite import infinite_row_walks
@@ -23,13 +25,14 @@ from rrnn_ext.sharded.walks import row_walks
 LEAST_UNITS = 4096
 
 
-def routed(function: Callable[..., Tensor], weights: Weights, options: Mapping[str, Any]) -> Tensor:
-    """``function`` is resolvent_penalty, resolvent or hop_decomposition."""
-    options = {name: gathered(option) for name, option in options.items()}
-    given = check(*weights, **options)
+def routed(function: Answer, weights: Weights, options: PenaltyOptions) -> Tensor:
+    """``function`` is penalty, total or hop_by_hop of rrnn_ext._dispatch."""
+    options = PenaltyOptions._make(map(gathered, options))
+    given = check(*weights, options)
     layout = layout_of(given.weight_hh)
     if layout is None or layout.rows.units < LEAST_UNITS:
-        return function(*map(gathered, weights), **options)
+        weight_hh, weight_in, weight_out = map(gathered, weights)
+        return function((weight_hh, weight_in, weight_out), options)
     _refuse_what_rows_have_not(given)
     with without_autocast(given.weight_hh.device.type):
         return _BY_ROWS[function.__name__](given, layout)
@@ -45,7 +48,7 @@ def row_operand(weight_hh: Any, alpha: float, rectify: bool) -> RowOperand | Non
 
 def _refuse_what_rows_have_not(given: Checked) -> None:
     wanted = None
-    if given.method == "inverse":
+    if given.options.method == "inverse":
         wanted = "method='inverse' factorises I - A"
     elif given.weight_in is None and given.weight_out is None:
         wanted = "the walks between all pairs of units, neither weight_in nor weight_out given, are (n, n)"
@@ -57,7 +60,7 @@ def _refuse_what_rows_have_not(given: Checked) -> None:
 
 
 def _penalty(given: Checked, layout: Layout) -> Tensor:
-    call = row_call(given, layout, given.per_hop)
+    call = row_call(given, layout, given.options.per_hop)
     if call.cannot_cancel:
         walks = call.walks
         sides = (None if side is None else side.abs().sum(-1, keepdim=True) for side in (walks.inputs, walks.outputs))
@@ -65,7 +68,7 @@ def _penalty(given: Checked, layout: Layout) -> Tensor:
         call = call._replace(walks=walks._replace(inputs=inputs, outputs=outputs, per_hop=False))
         return _sums(call).sum().to(call.dtype)
     sums, hop_weights = _sums(call), call.walks.hop_weights
-    if not given.per_hop or hop_weights is None:
+    if not given.options.per_hop or hop_weights is None:
         return pair_norm(sums, call.pair_weights, call.norm).sum().to(call.dtype)
     weighed = of_weight(sums, hop_weights[:, None, None])
     return (hop_weights * pair_norm(weighed, call.pair_weights, call.norm)).sum().to(call.dtype)
@@ -76,11 +79,11 @@ def _sums(call: RowCall) -> Tensor:
     return infinite_row_walks(call.walks).unsqueeze(0) if call.hops is None else row_walks(call.walks)
 
 
-def _resolvent(given: Checked, layout: Layout) -> Tensor:
+def _total(given: Checked, layout: Layout) -> Tensor:
     return _in_place(row_call(given, layout, False)).squeeze(0)
 
 
-def _hop_decomposition(given: Checked, layout: Layout) -> Tensor:
+def _hop_by_hop(given: Checked, layout: Layout) -> Tensor:
     return _in_place(row_call(given, layout, True))
 
 
@@ -91,7 +94,7 @@ def _in_place(call: RowCall) -> Tensor:
 
 
 _BY_ROWS: Mapping[str, Callable[[Checked, Layout], Tensor]] = {
-    "resolvent_penalty": _penalty,
-    "resolvent": _resolvent,
-    "hop_decomposition": _hop_decomposition,
+    "penalty": _penalty,
+    "total": _total,
+    "hop_by_hop": _hop_by_hop,
 }

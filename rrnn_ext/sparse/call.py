@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rrnn_ext._arguments import check_alpha, check_hop_weights, check_numbers, check_pair_weights
+from rrnn_ext._arguments import check_numbers, check_tensor_options
 from rrnn_ext._modes import has_values
-from rrnn_ext._options import Method, Norm, NormName, PenaltyOptions, Reduction, check_options
+from rrnn_ext._options import Norm, PenaltyOptions, check_options
 from rrnn_ext.sparse.pattern import Pattern, SparseWeight, edges_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ class SparseCall(NamedTuple):
     rectify: bool
     per_hop: bool
     norm: Norm
-    method: Method
     edge: Tensor | None  # such a tensor alpha, once for each side of units, in which it is not
     given_alpha: float | Tensor  # what the user gave, and
     given_values: Tensor  # the values without it
@@ -52,20 +51,11 @@ def prepare_sparse(
     weight_hh: Tensor | SparseWeight,
     weight_in: Tensor | None,
     weight_out: Tensor | None,
-    *,
-    alpha: float | Tensor,
-    hops: int | None,
-    rectify: bool,
-    per_hop: bool = PenaltyOptions.per_hop,
-    norm: NormName = PenaltyOptions.norm,
-    hop_weights: Tensor | None = PenaltyOptions.hop_weights,
-    pair_weights: Tensor | None = PenaltyOptions.pair_weights,
-    method: Method = PenaltyOptions.method,
-    reduction: Reduction = PenaltyOptions.reduction,
+    options: PenaltyOptions,
 ) -> SparseCall:
     """Checks what a function was given; halves to float32, a tensor alpha into the weights."""
-    hops = check_options(hops, per_hop, norm, hop_weights, method, reduction)
-    if method == "inverse":
+    options = check_options(options)
+    if options.method == "inverse":
         raise ValueError(
             "method='inverse' factorises I - A, which is dense: a sparse weight_hh needs method='series' or 'auto', or "
             "weight_hh.to_dense()"
@@ -84,14 +74,11 @@ def prepare_sparse(
     for name, weight in (("weight_in", weight_in), ("weight_out", weight_out)):
         if weight is not None:
             check_side(name, weight, values, pattern.units)
-    alpha = check_alpha(alpha, values, ())
+    inputs = pattern.units if weight_in is None else weight_in.shape[-1]
+    outputs = pattern.units if weight_out is None else weight_out.shape[0]
+    options = check_tensor_options(options, values, (outputs, inputs), ())
+    alpha, hop_weights, pair_weights = options.alpha, options.hop_weights, options.pair_weights
     dtype = values.dtype
-    if hop_weights is not None:
-        hop_weights = check_hop_weights(hop_weights, values, hops, ())
-    if pair_weights is not None:
-        inputs = pattern.units if weight_in is None else weight_in.shape[-1]
-        outputs = pattern.units if weight_out is None else weight_out.shape[0]
-        pair_weights = check_pair_weights(pair_weights, values, (outputs, inputs), ())
     if dtype in _HALVES:
         values = values.float()
         weight_in, weight_out = _times(None, weight_in, torch.float32), _times(None, weight_out, torch.float32)
@@ -105,8 +92,23 @@ def prepare_sparse(
         alpha = 1.0
     hop_weights = None if hop_weights is None else hop_weights.to(values.dtype)
     pair_weights = None if pair_weights is None else pair_weights.to(values.dtype)
-    graph = pattern, values, weight_in, weight_out, hop_weights, pair_weights, alpha
-    return SparseCall(*graph, hops, rectify, per_hop, Norm[norm], method, edge, given_alpha, given_values, dtype)
+    return SparseCall(
+        pattern,
+        values,
+        weight_in,
+        weight_out,
+        hop_weights,
+        pair_weights,
+        alpha,
+        options.hops,
+        options.rectify,
+        options.per_hop,
+        Norm[options.norm],
+        edge,
+        given_alpha,
+        given_values,
+        dtype,
+    )
 
 
 def check_side(name: str, weight: Any, values: Tensor, units: int) -> None:

@@ -24,7 +24,7 @@ def hop_by_hop(call: SparseCall) -> Tensor:
 
 def penalty(call: SparseCall) -> Tensor:
     """The penalty, ()."""
-    if cannot_cancel(call):
+    if cannot_cancel(call, call.norm):
         call = _single_pathway(call)
         if call.hop_weights is not None:  # unlike strengths of walks, these may be negative
             return total(call).squeeze()
