@@ -36,6 +36,19 @@ class RowWalks(NamedTuple):
     rectify: bool
     per_hop: bool
 
+    def may_overflow(self) -> bool:
+        """Whether they are to be made again, in float64, where what they make is not finite. On a GPU nobody looks."""
+        side = self.outputs if self.inputs is None else self.inputs
+        assert side is not None
+        return side.dtype == torch.float32 and not side.is_cuda
+
+    def in_float64(self) -> RowWalks:
+        """W is taken in float64 block by block."""
+        inputs, outputs, hop_weights = (
+            None if each is None else each.double() for each in (self.inputs, self.outputs, self.hop_weights)
+        )
+        return self._replace(inputs=inputs, outputs=outputs, hop_weights=hop_weights)
+
 
 def row_walks(walks: RowWalks) -> Tensor:
     """(terms, o, i), the same on every rank: each hop where ``per_hop``, else their weighted sum as the one."""
@@ -104,6 +117,69 @@ class _Chain:
         return self.scale * (phi(self.other, self.walks.rectify) @ grad_ends)
 
 
+class _Walked(NamedTuple):
+    """What a forward pass leaves for the backward one."""
+
+    walks: RowWalks
+    chain: _Chain
+    links: list[Tensor]
+    carried: list[Tensor]
+
+
+def _forwards(walks: RowWalks, keeps: bool) -> tuple[Tensor, _Walked]:
+    """The sums (terms, others, w) at the other side."""
+    chain = _Chain(walks)
+    link, links = phi(chain.start, walks.rectify), []
+    total: Tensor | None = None
+    for hop in range(walks.hops):
+        if hop:
+            link = chain.forth(link, hop - 1, keeps)
+        if walks.per_hop or (keeps and not chain.from_inputs):
+            links.append(link)
+        if not walks.per_hop:
+            more = chain.weighted(link, hop)
+            total = more if total is None else total + more
+    carried = links if total is None else [total]
+    return chain.ends(carried), _Walked(walks, chain, links, carried)
+
+
+class _Gradients(NamedTuple):
+    own: Tensor | None
+    inputs: Tensor | None
+    outputs: Tensor | None
+
+    def are_finite(self, rows: Rows) -> bool:
+        """On all ranks, which takes a message."""
+        lost = sum(float(not each.isfinite().all()) for each in self if each is not None)
+        return float(rows.total(torch.tensor(lost))) == 0.0
+
+
+def _backwards(walked: _Walked, grad_ends: Tensor, needs_own: bool) -> _Gradients:
+    walks, chain = walked.walks, walked.chain
+
+    def inflow(hop: int) -> Tensor:
+        return chain.weighted(chain.lifted(grad_ends[hop if walks.per_hop else 0]), hop)
+
+    link = inflow(walks.hops - 1)
+    reverse = [link]
+    for hop in range(walks.hops - 2, -1, -1):
+        link = inflow(hop) + chain.back(link, hop)
+        reverse.insert(0, link)
+    # Of A: what comes to a unit in reverse, or is there forwards, times what leaves the units before it.
+    lefts = reverse[1:] if chain.from_inputs else walked.links[:-1]
+    of_own = None
+    if needs_own:
+        left = torch.cat(lefts, -1) if lefts else None
+        of_own = outer_product(walks.own, left, chain.whole, chain.alpha, walks.rectify)
+    of_start = _of_side(chain.start, link, walks.rectify)
+    of_other = None
+    if chain.other is not None:
+        pairs = zip(walked.carried, grad_ends, strict=True)
+        sums = sum(each @ grad_end.mT for each, grad_end in pairs)
+        of_other = _of_side(chain.other, chain.scale * sums, walks.rectify)
+    return _Gradients(of_own, *((of_start, of_other) if chain.from_inputs else (of_other, of_start)))
+
+
 class _RowWalks(Function):
     @staticmethod
     def forward(
@@ -115,57 +191,33 @@ class _RowWalks(Function):
         outputs: Tensor | None,
         alpha: Tensor | None,
     ) -> Tensor:
-        chain = _Chain(walks)
-        link, links = phi(chain.start, walks.rectify), []
-        total: Tensor | None = None
-        for hop in range(walks.hops):
-            if hop:
-                link = chain.forth(link, hop - 1, keeps)
-            if walks.per_hop or (keeps and not chain.from_inputs):
-                links.append(link)
-            if not walks.per_hop:
-                more = chain.weighted(link, hop)
-                total = more if total is None else total + more
-        carried = links if total is None else [total]
-        ends = chain.ends(carried)
+        ends, walked = _forwards(walks, keeps)
+        if walks.may_overflow() and not bool(ends.isfinite().all()):  # the same on every rank
+            wide, walked = _forwards(walks.in_float64(), keeps)
+            ends = wide.to(ends.dtype)
         if keeps:
             ctx.save_for_backward(own, inputs, outputs, alpha, walks.hop_weights)
-            ctx.walks, ctx.chain, ctx.links, ctx.carried = walks, chain, links, carried
-        return ends if chain.from_inputs else ends.mT
+            ctx.walked = walked
+        return ends if walked.chain.from_inputs else ends.mT
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         refuse_second_derivatives()
         own, inputs, outputs, alpha, _ = ctx.saved_tensors
-        walks: RowWalks = ctx.walks
-        chain: _Chain = ctx.chain
-        by_term = grad if chain.from_inputs else grad.mT
-
-        def inflow(hop: int) -> Tensor:
-            return chain.weighted(chain.lifted(by_term[hop if walks.per_hop else 0]), hop)
-
-        link = inflow(walks.hops - 1)
-        reverse = [link]
-        for hop in range(walks.hops - 2, -1, -1):
-            link = inflow(hop) + chain.back(link, hop)
-            reverse.insert(0, link)
-        # Of A: what comes to a unit in reverse, or is there forwards, times what leaves the units before it.
-        lefts = reverse[1:] if chain.from_inputs else ctx.links[:-1]
-        needs_own, needs_alpha = ctx.needs_input_grad[2], ctx.needs_input_grad[5]
-        of_own = of_alpha = None
-        if needs_own or needs_alpha:
-            left = torch.cat(lefts, -1) if lefts else None
-            of_own = outer_product(own, left, chain.whole, chain.alpha, walks.rectify)
-        of_start = _of_side(chain.start, link, walks.rectify)
-        of_other = None
-        if chain.other is not None:
-            pairs = zip(ctx.carried, by_term, strict=True)
-            sums = sum(each @ grad_ends.mT for each, grad_ends in pairs)
-            of_other = _of_side(chain.other, chain.scale * sums, walks.rectify)
-        of_inputs, of_outputs = (of_start, of_other) if chain.from_inputs else (of_other, of_start)
+        walked: _Walked = ctx.walked
+        walks = walked.walks
+        needs_alpha = ctx.needs_input_grad[5]
+        needs_own = ctx.needs_input_grad[2] or needs_alpha
+        grad_ends = grad if walked.chain.from_inputs else grad.mT
+        found = _backwards(walked, grad_ends.to(walked.chain.start.dtype), needs_own)
+        if walks.may_overflow() and not found.are_finite(walks.rows):
+            _, walked = _forwards(walks.in_float64(), True)
+            found = _backwards(walked, grad_ends.double(), needs_own)
+        of_alpha = None
         if needs_alpha:
-            of_alpha = _of_alpha(walks, (own, inputs, outputs), (of_own, of_inputs, of_outputs)).to(alpha)
-        return None, None, of_own, of_inputs, of_outputs, of_alpha
+            of_alpha = _of_alpha(walks, (own, inputs, outputs), found).to(alpha)
+        of_inputs, of_outputs = (None if each is None else each.to(grad.dtype) for each in found[1:])
+        return None, None, found.own, of_inputs, of_outputs, of_alpha
 
 
 def _of_side(side: Tensor, gradient: Tensor, rectify: bool) -> Tensor:

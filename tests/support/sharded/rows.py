@@ -125,6 +125,28 @@ def no_numbers(ranks: Ranks) -> None:
 
 
 @by_rows
+def overflow_on_the_way(ranks: Ranks) -> None:
+    """Of hops without weight, of which the gradient's chains overflow, and of units that no output reads."""
+    w, u, v = (each.float() for each in weights())
+    options: dict[str, Any] = {"hops": 4, "hop_weights": torch.tensor([1.0, 1.0, 0.0, 0.0])}
+    for per_hop in (False, True):
+        leaves = [each.double().requires_grad_() for each in (1e25 * w, u, v)]
+        right = reference.resolvent_penalty(*leaves, per_hop=per_hop, **options)
+        given = rows(ranks, *(each.detach().float() for each in leaves))
+        value = rrnn_ext.resolvent_penalty(*given, per_hop=per_hop, **options)
+        close(value.double(), right.detach(), 1e-5)
+        gradients = torch.autograd.grad(right, leaves), torch.autograd.grad(value, given)
+        for wanted, found in zip(*gradients, strict=True):
+            close(whole(found).double(), wanted, 1e-5)
+    w[:3, 3:] = 0
+    w[3:] *= 1e20
+    v[:, 3:] = 0
+    value = rrnn_ext.resolvent_penalty(*rows(ranks, w, u, v), hops=5)
+    close(value.double(), reference.resolvent_penalty(w.double(), u.double(), v.double(), hops=5), 1e-5)
+    ranks.agree(value)
+
+
+@by_rows
 def halves(ranks: Ranks) -> None:
     """Computed in float32, as of weights that are whole."""
     wholes = [each.bfloat16() for each in weights()]
