@@ -79,10 +79,10 @@ def resolvent_penalty(
     weight_in and weight_out are (n, i) and (o, n), without a batch, or int64 (units,): the numbers of the units that
     are sources or targets, which stand for those columns or rows of the identity and are one edge of each walk, as
     dense ones are. One of them must be given, and ``method="inverse"`` is an error. Vectors of the narrower side are
-    carried 16 at a time, so beside the weights, the sides and what is returned the memory is that of 16 x (hops + 5)
-    numbers a unit, however many sources there are. Where a gradient is wanted, it is made with the value. Indices are
-    int32 within: the first call with a pattern of indices sorts them and checks them, and later ones find it again.
-    Walks that overflow on the way are not finite.
+    carried 16 at a time, so beside the weights, the sides and what is returned the memory is that of 16 x (hops + 4)
+    numbers a unit and of two numbers an edge, however many sources there are. Where a gradient is wanted, it is made
+    with the value. Indices are int32 within: the first call with a pattern of indices sorts them and checks them, and
+    later ones find it again. Walks that overflow on the way are not finite.
 
     Where hops=None, the sum is made by iteration above 256 units, of 4 million numbers at a time (or 16 vectors), and
     so is the gradient: some 3 GB at the most beside the weights, the sides and what is returned, but n numbers a source

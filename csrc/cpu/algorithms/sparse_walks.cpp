@@ -2,10 +2,9 @@
 //   L_{hops-1} = c phi(V)' G_{hops-1},  L_m = c phi(V)' G_m + A' L_{m+1}
 //   grad phi(W)(r, c) = alpha sum_m L_{m+1}[r] . X_m[c]   grad phi(U) = L_0   grad phi(V) = c sum_m G_m X_m'
 // or the mirror image. It is all done for a few vectors of the narrower side after the other: no column of a walk's sum
-// needs to know of the others. Vectors are stored unit by unit, and those of a hop by themselves, close together where
-// a product looks them up. For the gradient of the stored values they are stored once more, a block of hops side by
-// side, unit by unit: of each value's it is then one dot product of neighbours in memory. L is made and used up in such
-// blocks.
+// needs to know of the others. Vectors are stored unit by unit, and those of a hop close together where a product looks
+// them up. The product that makes L_m looks L_{m+1}[r] up at each value (r, c) for unit c, and so has the dot product
+// with X_m[c] for little more: the gradient of the values takes no pass of its own.
 #include "cpu/algorithms/sparse_walks.h"
 
 #include <algorithm>
@@ -16,10 +15,6 @@
 namespace rrnn::cpu {
 namespace {
 
-// What a unit has in a block at most: enough that looking it up is reading neighbours, and that the sum over a vector's
-// lanes in the end is little beside the dot product. Longer rows are no faster, and take memory.
-constexpr int64_t kBlockRowBytes = 512;
-
 int64_t padded(int64_t vectors) { return vectors <= 1 ? 1 : vectors <= 4 ? 4 : vectors <= 8 ? 8 : kMostVectors; }
 
 int64_t round_up(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
@@ -29,23 +24,19 @@ template <typename T>
 struct Layout {
   int64_t width;  // numbers of a unit and hop: the vectors that are carried together, rounded up
   int64_t kept;   // hops whose vectors are kept for the gradient of the stored values
-  int64_t block;  // of them so many are put side by side
   int64_t bundle, ends;
+  int64_t by_columns;  // gradients of the values by columns
 
   explicit Layout(const SparseWalksCall<T>& call) {
     const SparseWalkProblem<T>& problem = call.problem;
     width = padded(problem.start.count);
     kept = call.gradients ? problem.hops - 1 : 0;
-    const int64_t step = std::max<int64_t>(1, 64 / static_cast<int64_t>(sizeof(T)) / width);  // whole cache lines
-    const int64_t most = std::max<int64_t>(step, kBlockRowBytes / static_cast<int64_t>(sizeof(T)) / width);
-    const int64_t blocks = std::max<int64_t>(1, (kept + most - 1) / most);
-    block = round_up(std::max<int64_t>(1, (kept + blocks - 1) / blocks), step);
     bundle = problem.n() * width;
     ends = problem.terms() * problem.other.count * width;
+    by_columns = call.gradients && problem.from_inputs ? call.edges : 0;
   }
 
-  int64_t chain() const { return (kept + block - 1) / block * block * bundle; }
-  int64_t reverse() const { return kept ? block * bundle : 0; }
+  int64_t chain() const { return kept * bundle; }
 };
 
 template <typename T, int W>
@@ -68,13 +59,13 @@ class Run {
       return taken;
     };
     chain_ = take(layout.chain());
-    reverse_ = take(layout.reverse());
     for (T*& bundle : spare_) bundle = take(layout.bundle);
     sum_ = take(layout.bundle);
     lifted_ = take(layout.bundle);
     walks_ = take(layout.ends);
     gradient_ = take(layout.ends);
     sizes_ = take(2 * problem_.other.count);
+    grad_values_ = problem_.from_inputs ? take(layout.by_columns) : call.grad_values;
   }
 
   void vectors(int64_t first, int64_t last) {
@@ -91,19 +82,12 @@ class Run {
   }
 
  private:
-  // X_m, in one of two places in turn, and L_m, for which X_{hops-1} stays.
-  Bundle<T> x(int64_t m) const { return {spare_[m % 2], W}; }
+  // X_m, kept or in one of two places in turn, and L_m, for which X_{hops-1} stays.
+  Bundle<T> x(int64_t m) const { return {m < layout_.kept ? chain_ + m * layout_.bundle : spare_[m % 2], W}; }
   Bundle<T> l(int64_t m) const { return {spare_[m % 2 ? 2 : problem_.hops % 2], W}; }
-  // Side by side: X_m, and L_{m+1} at the place of hop m. Nothing where it is not kept.
-  Bundle<T> kept_x(int64_t m) const {
-    if (m >= layout_.kept) return {};
-    return in_block(chain_ + m / layout_.block * layout_.block * layout_.bundle, m);
-  }
-  Bundle<T> kept_l(int64_t m) const { return in_block(reverse_, m); }
-  Bundle<T> in_block(T* block, int64_t m) const { return {block + m % layout_.block * W, layout_.block * W}; }
 
   // This member's part of a product of all there is.
-  SparseProduct<T> product(bool forth, Bundle<T> from, Bundle<T> to, Bundle<T> copy) const {
+  SparseProduct<T> product(bool forth, Bundle<T> from, Bundle<T> to) const {
     const SparseRows& rows = forth ? problem_.forth : problem_.back;
     const Range part = forth ? forth_ : back_;
     return {.begin = part.begin,
@@ -120,22 +104,20 @@ class Run {
             .ldadd = 0,
             .add_scale = 0,
             .y = to.data,
-            .ldy = to.ld,
-            .copy = copy.data,
-            .ldcopy = copy.ld};
+            .ldy = to.ld};
   }
 
   void forward() {
     const int64_t hops = problem_.hops;
     begin_bundle<W>(problem_.start, problem_.rectify, first_, last_, forth_, x(0));
-    keep_first();
+    sum_first();
     team_.wait();
     for (int64_t m = 0; m < hops; ++m) {
       if (problem_.per_hop)
         read_out<W>(problem_.other, problem_.rectify, problem_.edges(), problem_.n(), x(m), others_,
                     walks_ + m * problem_.other.count * W);
       if (m + 1 == hops) break;
-      SparseProduct<T> next = product(true, x(m), x(m + 1), kept_x(m + 1));
+      SparseProduct<T> next = product(true, x(m), x(m + 1));
       const T weight = problem_.hop_weight(m + 1);
       if (!problem_.per_hop && weight != 0) {  // without one it takes no part, whatever is there
         next.sum = sum_;
@@ -150,14 +132,12 @@ class Run {
                   walks_);
   }
 
-  // X_0, and the sum of it alone.
-  void keep_first() {
-    const Bundle<T> from = x(0), kept = kept_x(0);
+  // The sum of X_0 alone.
+  void sum_first() {
+    const Bundle<T> from = x(0);
     const T weight = problem_.per_hop ? T(0) : problem_.hop_weight(0);
-    for (int64_t r = forth_.begin; r < forth_.end; ++r) {
-      if (kept.data) std::copy_n(from.of(r), W, kept.of(r));
+    for (int64_t r = forth_.begin; r < forth_.end; ++r)
       for (int c = 0; c < W; ++c) sum_[r * W + c] = weight == 0 ? T(0) : weight * from.of(r)[c];
-    }
   }
 
   // f(q, c, at, ours) for this member's pairs of each term: `at` in (terms, outputs, inputs), `ours` in (terms, q, c).
@@ -226,60 +206,61 @@ class Run {
     lift<W>(problem_.other, problem_.rectify, problem_.edges(), gradient_of(m), back_, to);
   }
 
-  // L_m = c phi(other)' G_m + A' L_{m+1}; the part of this member.
-  void advance(int64_t m) const {
-    const Bundle<T> lifted{lifted_, W}, to = l(m), copy = m > 0 ? kept_l(m - 1) : Bundle<T>{};
-    if (problem_.per_hop) lift_to(m, lifted);
-    const T weight = problem_.per_hop ? T(1) : problem_.hop_weight(m);
-    if (m + 1 < problem_.hops) {
-      SparseProduct<T> next = product(false, l(m + 1), to, copy);
-      next.add = weight == 0 ? nullptr : lifted_;
-      next.ldadd = W;
-      next.add_scale = weight;
-      return kernels_.sparse_product(next);
-    }
+  // L_{hops-1}, the part of this member.
+  void begin_reverse() const {
+    const int64_t m = problem_.hops - 1;
+    const Bundle<T> lifted{lifted_, W}, to = l(m);
+    if (problem_.per_hop) return lift_to(m, to);
+    const T weight = problem_.hop_weight(m);
     for (int64_t r = back_.begin; r < back_.end; ++r)
-      for (int c = 0; c < W; ++c) {
-        to.of(r)[c] = weight == 0 ? T(0) : weight * lifted.of(r)[c];
-        if (copy.data) copy.of(r)[c] = to.of(r)[c];
-      }
+      for (int c = 0; c < W; ++c) to.of(r)[c] = weight == 0 ? T(0) : weight * lifted.of(r)[c];
+  }
+
+  // L_m = c phi(other)' G_m + A' L_{m+1} and the gradient of the values by L_{m+1}; the part of this member.
+  void advance(int64_t m) const {
+    if (problem_.per_hop) lift_to(m, {lifted_, W});
+    const T weight = problem_.per_hop ? T(1) : problem_.hop_weight(m);
+    SparseProduct<T> next = product(false, l(m + 1), l(m));
+    next.add = weight == 0 ? nullptr : lifted_;
+    next.ldadd = W;
+    next.add_scale = weight;
+    next.grad = grad_values_;
+    next.left = x(m).data;
+    next.ldleft = W;
+    kernels_.sparse_product(next);
   }
 
   void backward() {
-    const int64_t hops = problem_.hops, block = layout_.block;
+    const int64_t hops = problem_.hops;
     if (!problem_.per_hop) lift_to(0, {lifted_, W});
-    bool accumulate = first_ > 0;
-    const Range rows = problem_.from_inputs ? forth_ : back_;
-    if (hops == 1 && !accumulate)
-      std::fill(call_.grad_values + call_.rows.crow[rows.begin], call_.grad_values + call_.rows.crow[rows.end], T(0));
-    for (int64_t end = hops - 1; end > 0;) {
-      const int64_t begin = (end - 1) / block * block;
-      for (int64_t m = end; m > begin; --m) {
-        advance(m);
-        team_.wait();
-      }
-      const T* links = kept_x(begin).data;
-      const bool last = begin == 0 && last_ == problem_.start.count;
-      kernels_.sparse_gradient({rows.begin, rows.end, call_.rows.crow, call_.rows.columns, (end - begin) * W,
-                                problem_.from_inputs ? reverse_ : links, block * W,
-                                problem_.from_inputs ? links : reverse_, block * W, problem_.alpha, accumulate,
-                                last && problem_.rectify ? call_.values : nullptr, call_.grad_values});
-      accumulate = true;
-      end = begin;
-      if (begin > 0) team_.wait();  // the block is written over
+    begin_reverse();
+    if (first_ == 0) std::fill(grad_values_ + own_values().begin, grad_values_ + own_values().end, T(0));
+    for (int64_t m = hops - 2; m >= 0; --m) {
+      team_.wait();
+      advance(m);
     }
-    if (call_.grad_start) {
-      advance(0);
+    if (last_ == problem_.start.count) end_gradient();
+    if (call_.grad_start)
       start_gradient<W>(problem_.start, problem_.rectify, first_, last_, back_, l(0), call_.grad_start);
-    }
     if (!call_.grad_other) return;
     const bool more = first_ > 0;
     if (!problem_.per_hop)
       return other_gradient<W>(problem_.other, problem_.rectify, problem_.edges(), gradient_, forth_,
                                Bundle<T>{sum_, W}, more, call_.grad_other);
     for (int64_t m = 0; m < hops; ++m)
-      other_gradient<W>(problem_.other, problem_.rectify, problem_.edges(), gradient_of(m), forth_,
-                        m < layout_.kept ? kept_x(m) : x(m), more || m > 0, call_.grad_other);
+      other_gradient<W>(problem_.other, problem_.rectify, problem_.edges(), gradient_of(m), forth_, x(m), more || m > 0,
+                        call_.grad_other);
+  }
+
+  // Of the values that this member's rows of the reverse chain go through.
+  Range own_values() const { return {problem_.back.crow[back_.begin], problem_.back.crow[back_.end]}; }
+
+  void end_gradient() const {
+    const Range own = own_values();
+    if (problem_.rectify)
+      for (int64_t k = own.begin; k < own.end; ++k) grad_values_[k] = times_sign(grad_values_[k], back_values_[k]);
+    if (problem_.from_inputs)
+      for (int64_t k = own.begin; k < own.end; ++k) call_.grad_values[call_.from[k]] = grad_values_[k];
   }
 
   const SparseWalksCall<T>& call_;
@@ -291,7 +272,8 @@ class Run {
   const Range forth_, back_, others_;  // this member's rows of the two matrices and its vectors of the other side
   double total_ = 0;                   // the leader's: the penalty so far
   int64_t first_ = 0, last_ = 0;       // vectors of the narrower side that are carried now
-  T *chain_, *reverse_, *spare_[3], *sum_, *lifted_, *walks_, *gradient_, *sizes_;
+  T *chain_, *spare_[3], *sum_, *lifted_, *walks_, *gradient_, *sizes_;
+  T* grad_values_;  // in the order of the values that the reverse chain goes through
 };
 
 }  // namespace
@@ -300,7 +282,7 @@ template <typename T>
 int64_t sparse_walks_scratch(const SparseWalksCall<T>& call) {
   const Layout<T> layout(call);
   constexpr int64_t kPieces = 10, kLine = 64 / sizeof(T);
-  return layout.chain() + layout.reverse() + 5 * layout.bundle + 2 * layout.ends + 2 * call.problem.other.count +
+  return layout.chain() + 5 * layout.bundle + 2 * layout.ends + 2 * call.problem.other.count + layout.by_columns +
          kPieces * kLine;
 }
 

@@ -13,11 +13,12 @@ inline bool is_far(const Pass& pass) {
   return pass.crow[pass.end] - pass.crow[pass.begin] > kFarEdges;
 }
 
-template <typename T>
-inline void ask_for_edges(const int32_t* columns, const T* values, int64_t k) {
+template <typename Pass>
+inline void ask_for_edges(const Pass& pass, int64_t k) {
   constexpr int64_t kAhead = 512;
-  __builtin_prefetch(columns + k + kAhead);
-  __builtin_prefetch(values + k + kAhead);
+  __builtin_prefetch(pass.columns + k + kAhead);
+  if constexpr (requires { pass.values; }) __builtin_prefetch(pass.values + k + kAhead);
+  if (pass.grad) __builtin_prefetch(pass.grad + k + kAhead);
 }
 
 }  // namespace RRNN_ISA

@@ -45,7 +45,7 @@ void sparse_gradient(const SparseGradient<T>& p) {
     for (int64_t k = p.crow[r]; k < end; k += kTogether) {
       const int valid = static_cast<int>(end - k < kTogether ? end - k : kTogether);
       T found[kTogether];
-      if (far) ask_for_edges(p.columns, p.grad, k);
+      if (far) ask_for_edges(p, k);
       if (valid > 4)
         dots<T, 8>(p, left, k, valid, found);
       else

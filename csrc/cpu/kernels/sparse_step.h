@@ -24,11 +24,13 @@ struct SparseProduct {
   T add_scale;
   T* y;
   int64_t ldy;
-  T* copy = nullptr;  // y once more
-  int64_t ldcopy = 0;
   T* sum = nullptr;  // += sum_scale * y
   int64_t ldsum = 0;
   T sum_scale = 0;
+  // And grad[k] += scale * left[r] . x[columns[k]], where the width is 1, 4, 8 or 16.
+  T* grad = nullptr;
+  const T* left = nullptr;
+  int64_t ldleft = 0;
 };
 
 // grad[k] (+)= scale * left[r] . right[columns[k]], of `depth` numbers, for the same k and r; times sign(sign_of[k]) at

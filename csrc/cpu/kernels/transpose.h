@@ -1,33 +1,16 @@
 // A matrix with its rows as columns, by blocks in registers.
 #pragma once
 
-#include <utility>
-
 #include "common/edge.h"
 #include "cpu/kernels/kernels.h"
+#include "cpu/kernels/shuffle.h"
 #include "cpu/kernels/simd.h"
 
 namespace RRNN_ISA {
 
 using rrnn::cpu::Range;
 
-// Which lane of two vectors comes to a lane in a step: of pairs of vectors that lie STEP apart, the first takes the
-// lanes without the bit STEP of both, the second those with it.
-template <typename T, int STEP, bool Second>
-constexpr int exchanged(int lane) {
-  if (Second) return lane & STEP ? kLanes<T> + lane : lane + STEP;
-  return lane & STEP ? kLanes<T> + lane - STEP : lane;
-}
-
-template <typename T, int STEP, bool Second, int... Lane>
-inline Vector<T> shuffled(const Vector<T>& a, const Vector<T>& b, std::integer_sequence<int, Lane...>) {
-#if defined(__clang__)
-  return __builtin_shufflevector(a, b, exchanged<T, STEP, Second>(Lane)...);
-#else  // GCC has that from version 12 on only
-  return __builtin_shuffle(a, b, typename VectorOf<T>::bits{exchanged<T, STEP, Second>(Lane)...});
-#endif
-}
-
+// Of pairs of vectors that lie STEP apart, as of all such steps after it.
 template <typename T, int STEP>
 inline void exchange(Vector<T>* block) {
   if constexpr (STEP < kLanes<T>) {
@@ -35,9 +18,8 @@ inline void exchange(Vector<T>* block) {
     for (int i = 0; i < kLanes<T>; ++i)
       if (!(i & STEP)) {
         const Vector<T> a = block[i], b = block[i + STEP];
-        constexpr auto lanes = std::make_integer_sequence<int, kLanes<T>>();
-        block[i] = shuffled<T, STEP, false>(a, b, lanes);
-        block[i + STEP] = shuffled<T, STEP, true>(a, b, lanes);
+        block[i] = exchange_of<STEP, false>(a, b);
+        block[i + STEP] = exchange_of<STEP, true>(a, b);
       }
     exchange<T, 2 * STEP>(block);
   }
