@@ -49,22 +49,29 @@ def read(path: Path, *, weight_hh: str | None, weight_in: str | None, weight_out
 
 
 def _with_biases(module: nn.Module, tensors: Mapping[str, Tensor], own: Mapping[str, str]) -> nn.Module:
-    """The module with the biases that stand beside its weights, for a run; of itself it has none."""
-    biases = {
-        name.replace("weight_", "bias_"): tensors.get("bias_".join(tensor.rsplit("weight_", 1)))
+    """The module with the biases that stand beside its weights, for a run; of itself it has none. Where there are some,
+    those that are missing are zero."""
+    names = {
+        name.replace("weight_", "bias_"): "bias_".join(tensor.rsplit("weight_", 1))
         for name, tensor in own.items()
-        if not name.startswith("weight_hr")
+        if "weight_" in tensor and not name.startswith("weight_hr")
     }
-    weights = module.state_dict()
-    found = {name: bias.double() for name, bias in biases.items() if bias is not None and bias.dim() == 1}
-    if not isinstance(module, nn.RNNBase) or len(found) < len(biases):
+    names = {name: tensor for name, tensor in names.items() if tensor in tensors}
+    if not isinstance(module, nn.RNNBase) or not names:
         return module
     options = {"num_layers": module.num_layers, "bidirectional": module.bidirectional, "dtype": torch.float64}
     options |= {"proj_size": module.proj_size} if module.proj_size else {}
     made: nn.RNNBase = type(module)(module.input_size, module.hidden_size, **options)  # type: ignore[arg-type]
-    if any(bias.shape != made.get_parameter(name).shape for name, bias in found.items()):
-        return module
-    made.load_state_dict({**weights, **found})
+    for name, bias in made.named_parameters():
+        if name.startswith("bias_"):
+            nn.init.zeros_(bias)
+            if name in names and tensors[names[name]].shape != bias.shape:
+                raise CheckpointError(
+                    f"{names[name]} must be {tuple(bias.shape)} to match {own['weight_hh_l0']}, "
+                    f"got {tuple(tensors[names[name]].shape)}"
+                )
+    biases = {name: tensors[tensor].double() for name, tensor in names.items()}
+    made.load_state_dict({**module.state_dict(), **biases}, strict=False)
     return made.requires_grad_(False)
 
 
@@ -175,6 +182,7 @@ def _by_shape(tensors: Mapping[str, Tensor], role: str, weight_hh: str | None) -
             f"{role} is missing: no name tells it, and {found} {wanted}; name it by --{role.replace('_', '-')}, of\n"
             f"{_listed(tensors)}"
         )
+    _refuse_a_part(role, fitting[0], tensors)
     return fitting[0]
 
 
@@ -185,14 +193,33 @@ def _readout(tensors: Mapping[str, Tensor], hidden: int, taken: set[str]) -> str
         for name, tensor in tensors.items()
         if tensor.dim() == 2 and tensor.shape[1] == hidden and name not in taken and not _OF_CELLS.search(name)
     ]
-    fitting = [name for name in fitting if name.endswith(("weight", "weight_out"))] or fitting
+    weights = [name for name in fitting if name.endswith(("weight", "weight_out")) or _is_part(name, tensors)]
+    fitting = weights or fitting
     if len(fitting) != 1:
         found = f"{len(fitting)} fit ({', '.join(fitting)})" if fitting else "none fits"
         raise CheckpointError(
             f"the read-out is missing: of matrices (o, {hidden}), {found}; name it by --weight-out, "
             f"of\n{_listed(tensors)}"
         )
+    _refuse_a_part("weight_out", fitting[0], tensors)
     return fitting[0]
+
+
+def _is_part(name: str, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a module computes its weight from this tensor and from others: weight_norm, spectral_norm, pruning and
+    parametrizations name them so."""
+    stem, _, ending = name.rpartition("_")
+    of_norm = ending in ("g", "v") and f"{stem}_g" in tensors and f"{stem}_v" in tensors
+    return "parametrizations." in name or ending == "orig" or of_norm
+
+
+def _refuse_a_part(role: str, name: str, tensors: Mapping[str, Tensor]) -> None:
+    if _is_part(name, tensors):
+        raise CheckpointError(
+            f"{role} is missing: {name} is one of the tensors from which the module computed it. Save the state_dict "
+            "after torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm, remove_spectral_norm or "
+            f"prune.remove, or name the weight by --{role.replace('_', '-')}, of\n{_listed(tensors)}"
+        )
 
 
 def _matrix(tensors: Mapping[str, Tensor], name: str, role: str) -> Tensor:

@@ -166,9 +166,10 @@ def _measures(network: Network, walks: Tensor, graphs: list[str], remark: str) -
 def _remark(network: Network, *, ran: bool) -> str:
     gates = " The walks through one gate's weights are not what a gated network does" if network.is_gated else ""
     if ran:
+        biases = "" if getattr(network.module, "bias", False) else ", without biases"
         return (f"{gates}; those of the network as it ran are." if gates else "") + (
-            " As it ran: P_m by the step Jacobians along the sequences (of an nn.RNN out of a checkpoint those of "
-            "tanh), which is the mean of dy_T / dx_{T-m}."
+            f" As it ran{biases}: P_m by the step Jacobians along the sequences (of an nn.RNN out of a checkpoint "
+            "those of tanh), which is the mean of dy_T / dx_{T-m}."
         )
     return f"{gates}: give sequences that it ran on (--data) for those that are." if gates else ""
 

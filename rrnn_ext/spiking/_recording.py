@@ -30,6 +30,7 @@ class Recording(NamedTuple):
     current: Tensor  # (T, samples, neurons) of some of the neurons, float64
     active: float  # share of the feeding modules' inputs that are not 0
     chance: float  # mean of the layer's spikes
+    looks: int  # at a neuron, of which that is the mean
 
 
 class _Enough(Exception):
@@ -44,11 +45,10 @@ def layers_of(network: nn.Module, data: Any, dt: float | None) -> list[Layer]:
         if layer is not None:
             spiking[module] = name, layer
     inside = {part for module in spiking for part in module.modules()}
-    called: list[nn.Module] = []
+    called: dict[nn.Module, int] = {}  # how often
 
     def note(module: nn.Module, _: Any) -> None:
-        if module not in called:
-            called.append(module)
+        called[module] = called.get(module, 0) + 1
 
     weighted = [module for module in network.modules() if isinstance(module, _WEIGHTED) and module not in inside]
     with _hooks(*(module.register_forward_pre_hook(note) for module in [*weighted, *spiking])):
@@ -60,13 +60,34 @@ def layers_of(network: nn.Module, data: Any, dt: float | None) -> list[Layer]:
             feeding.append(module)
             continue
         name, layer = spiking[module]
+        if layer.whole_time and called[module] > 1:
+            raise ValueError(f"network must call {name or 'its neurons'} in one place, got {called[module]} calls")
         if not feeding:
             raise ValueError(f"network must have an nn.Linear, nn.Conv1d or nn.Conv2d before {name or 'its neurons'}")
         layers.append(Layer(name, module, layer, feeding))
         feeding = []
     if not layers:
         raise ValueError("network must have modules of spiking neurons that are known, got none")
+    _check_weights(layers)
     return layers
+
+
+def _check_weights(layers: list[Layer]) -> None:
+    """They are to be filled, layer by layer."""
+    owners: dict[int, str] = {}
+    for layer in layers:
+        own = {id(module.weight): module.weight for module in layer.feeding}
+        if layer.spiking.recurrent is not None:
+            own[id(layer.spiking.recurrent)] = layer.spiking.recurrent
+        for key, weight in own.items():
+            if not isinstance(weight, nn.Parameter):
+                raise ValueError(
+                    f"the weights of {layer.name or 'the neurons'} must be Parameters, to be filled, got one that is "
+                    "computed, as by pruning or a parametrization: calibrate before that"
+                )
+            if key in owners:
+                raise ValueError(f"the weights of {layer.name} must be its own, got one that {owners[key]} has, too")
+        owners |= dict.fromkeys(own, layer.name)
 
 
 def record(network: nn.Module, data: Any, layer: Layer, *, currents: bool = True) -> Recording:
@@ -95,7 +116,7 @@ def record(network: nn.Module, data: Any, layer: Layer, *, currents: bool = True
         suppress(_Enough),
     ):
         network(data)
-    return Recording(torch.cat(steps) if currents else torch.empty(0), inputs.mean, spikes.mean)
+    return Recording(torch.cat(steps) if currents else torch.empty(0), inputs.mean, spikes.mean, spikes.count)
 
 
 def _some_neurons(current: Tensor) -> Tensor:
@@ -107,15 +128,15 @@ def _some_neurons(current: Tensor) -> Tensor:
 
 class _Mean:
     def __init__(self) -> None:
-        self._sum, self._count = 0.0, 0
+        self._sum, self.count = 0.0, 0
 
     def add(self, values: Tensor) -> None:
         self._sum += values.detach().double().sum().item()
-        self._count += values.numel()
+        self.count += values.numel()
 
     @property
     def mean(self) -> float:
-        return self._sum / max(self._count, 1)
+        return self._sum / max(self.count, 1)
 
 
 @contextmanager

@@ -56,6 +56,10 @@ def _by_decay(module: Any, dt: float | None) -> SpikingLayer:
     if dt is None:
         raise ValueError(f"dt must be given for {type(module).__name__}, which has no time step of its own")
     recurrent = getattr(module, "recurrent", None)
+    for name in ("beta", "alpha"):
+        decay = _mean(getattr(module, name, 0.5))
+        if not 0 < decay < 1:
+            raise ValueError(f"{name} of {type(module).__name__} must be above 0 and below 1, got {decay:g}")
     neuron = layer_neuron(
         tau=-dt / math.log(_mean(module.beta)),
         dt=dt,

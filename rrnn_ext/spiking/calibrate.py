@@ -15,6 +15,8 @@ from rrnn_ext.spiking._recording import Layer, layers_of, record
 from rrnn_ext.spiking._solve_scale import OutOfReachError, correct_scale, solve_scale
 
 _EXACT = 0.01  # of the rate
+_NEAR = 0.1  # of the rate, or so many spikes, which few neurons may not come nearer to
+_SPIKES = 3
 _SIMULATIONS = 6
 _RECURRENT_SHARE = 0.5  # of the variance in time
 # Standard deviations of the free potential, in distances from the reset to the threshold.
@@ -111,6 +113,8 @@ def _calibrate_layer(
     weights = [module.weight for module in layer.feeding]
     potential = _potential(network, data, layer)
     unit = potential.std.square().mean().sqrt().item()
+    if not math.isfinite(unit):
+        raise ValueError(f"data must be finite and reach {name} so, got potentials that are NaN or infinite")
     if unit == 0:
         raise ValueError(f"data must reach {name}: the potential of no neuron changes in time")
     if layer.spiking.recurrent is not None:
@@ -135,7 +139,15 @@ def _calibrate_layer(
     scale, _ = correct_scale(
         measured, target, guess=scale, slope=max(slope, _LEAST_SLOPE), exact=_EXACT, rounds=_SIMULATIONS
     )
-    return LayerRate(layer.name, float(target), potential.rate(scale), measured(scale))
+    reached = measured(scale)
+    nearest = _SPIKES / (record(network, data, layer, currents=False).looks * neuron.dt)
+    if not abs(reached - target) <= max(_NEAR * target, nearest):
+        raise ValueError(
+            f"target_rate must be one that the scale of the weights can give {name}: they fire at {reached:.3g} Hz for "
+            f"{target:g} at the best scale that was found. What stands between the weights and the neurons, such as a "
+            "normalisation, may undo it"
+        )
+    return LayerRate(layer.name, float(target), potential.rate(scale), reached)
 
 
 def _potential(network: nn.Module, data: Any, layer: Layer) -> MeasuredPotential:

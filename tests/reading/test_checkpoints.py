@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 import rrnn_ext
 from rrnn_ext.reading import CheckpointError, Network
@@ -230,6 +232,32 @@ class TestRefuses:
         path = saved(tmp_path, content)
         with pytest.raises(CheckpointError, match=f"(?s){message}"):
             Network.from_checkpoint(path, **names)
+
+    @pytest.mark.parametrize(
+        ("compute", "message"),
+        [
+            (lambda model: spectral_norm(model.encoder, "weight_hh_l0"), "weight_hh is .*weight_hh_l0.original"),
+            (lambda model: nn.utils.spectral_norm(model.encoder, "weight_hh_l0"), "weight_hh is .*weight_hh_l0_orig"),
+            (lambda model: spectral_norm(model.head), "weight_out is .*weight.original"),
+            (lambda model: weight_norm(model.head), "weight_out is .*weight.original1"),
+            (lambda model: nn.utils.weight_norm(model.head), "weight_out is .*head.weight_v"),
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore::FutureWarning")
+    def test_a_tensor_from_which_the_weight_was_computed(
+        self, tmp_path: Path, compute: Callable[[Model], object], message: str
+    ) -> None:
+        """It has the weight's shape, and other walks."""
+        model = Model(nn.RNN(4, 6), 6)
+        compute(model)
+        with pytest.raises(CheckpointError, match=f"(?s){message}.*remove_parametrizations"):
+            Network.from_checkpoint(saved(tmp_path, model.state_dict()))
+
+    def test_a_bias_that_does_not_fit(self, tmp_path: Path) -> None:
+        weights = state()
+        weights["encoder.bias_hh_l0"] = torch.ones(5)
+        with pytest.raises(CheckpointError, match=r"bias_hh_l0 must be \(6,\) to match.*got \(5,\)"):
+            Network.from_checkpoint(saved(tmp_path, weights))
 
     def test_layers_that_do_not_fit(self, tmp_path: Path) -> None:
         weights = state(nn.RNN(4, 6, num_layers=2))

@@ -53,6 +53,16 @@ def test_walks_of_a_checkpoint_on_a_sequence(tmp_path: Path, name: str) -> None:
     torch.testing.assert_close(own.walks_on(x), expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("missing", ["bias_ih_l0", "bias_hh_l0"])
+def test_a_bias_that_is_not_there_is_zero(tmp_path: Path, missing: str) -> None:
+    model, x = made("gru"), torch.randn(1, STEPS, 3, dtype=torch.float64)
+    with torch.no_grad():
+        model["cells"].get_parameter(missing).zero_()
+    torch.save({name: each for name, each in model.state_dict().items() if missing not in name}, tmp_path / "model.pt")
+    found = Network.from_checkpoint(tmp_path / "model.pt").walks_on(x)
+    torch.testing.assert_close(found, mean_jacobian(model, x), rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".pt"])
 def test_the_command_reads_the_network_that_ran(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exhibit, "DPI", 40)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
+from torch.nn.utils.parametrizations import weight_norm
 
 from rrnn_ext.spiking import LIF, calibrate_
 from rrnn_ext.spiking.adapters import spiking_layer
@@ -93,6 +95,44 @@ class TestOwnNeurons:
             calibrate_(nn.Linear(20, 10), data, 10.0)
         with pytest.raises(ValueError, match=r"network must have an nn.Linear, nn.Conv1d or nn.Conv2d before 0"):
             calibrate_(nn.Sequential(neurons), data, 10.0)
+
+
+class TestRatesThatAreNotReached:
+    """They are errors, and no table says otherwise."""
+
+    @staticmethod
+    def network(*between: nn.Module) -> nn.Sequential:
+        layer = nn.Linear(40, 30), *between, LIF(tau=0.02, dt=DT)
+        return nn.Sequential(*layer, nn.Linear(30, 30), LIF(tau=0.02, dt=DT))
+
+    def test_a_normalisation_undoes_the_scale(self) -> None:
+        network = self.network(nn.BatchNorm1d(8))
+        with pytest.raises(ValueError, match=r"target_rate must be one that .* give 2: they fire at .* Hz for 20"):
+            calibrate_(network, spikes_of_20_hz(200, 8, 40), 20.0, generator=seeded())
+
+    def test_weights_that_are_computed_cannot_be_filled(self) -> None:
+        for compute in (prune.identity, weight_norm):
+            network = self.network()
+            compute(network[0], "weight")
+            with pytest.raises(ValueError, match="the weights of 1 must be Parameters, to be filled"):
+                calibrate_(network, spikes_of_20_hz(50, 4, 40), 20.0)
+
+    def test_weights_of_two_layers(self) -> None:
+        """The second would undo what was found for the first."""
+        network = nn.Sequential(nn.Linear(40, 40), LIF(tau=0.02, dt=DT), nn.Linear(40, 40), LIF(tau=0.02, dt=DT))
+        network[2].weight = network[0].weight
+        with pytest.raises(ValueError, match="the weights of 3 must be its own, got one that 1 has, too"):
+            calibrate_(network, spikes_of_20_hz(50, 4, 40), 20.0)
+
+    def test_neurons_in_two_places(self) -> None:
+        neurons = LIF(tau=0.02, dt=DT)
+        network = nn.Sequential(nn.Linear(40, 40), neurons, nn.Linear(40, 40), neurons)
+        with pytest.raises(ValueError, match="network must call 1 in one place, got 2 calls"):
+            calibrate_(network, spikes_of_20_hz(50, 4, 40), 20.0)
+
+    def test_data_that_are_no_numbers(self) -> None:
+        with pytest.raises(ValueError, match="data must be finite"):
+            calibrate_(self.network(), torch.full((50, 4, 40), torch.nan), 20.0)
 
 
 class LeakyByDecay(nn.Module):
