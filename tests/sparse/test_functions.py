@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import rrnn_ext
+from rrnn_ext import reference
 from rrnn_ext.sparse import Pattern
 
 pytestmark = [pytest.mark.native, pytest.mark.emulated, pytest.mark.filterwarnings("ignore:Sparse:UserWarning")]
@@ -162,6 +163,19 @@ def test_alpha_may_be_a_tensor_beside_units() -> None:
             results.append((value, walks, *torch.autograd.grad(value + walks.sum(), alpha)))
         for a, b in zip(*results, strict=True):
             near(a, b)
+
+
+@pytest.mark.parametrize("per_hop", [False, True])
+def test_rectified_walks_cancel_where_hop_weights_have_both_signs(per_hop: bool) -> None:
+    weight_hh, inputs, outputs = masked(5, 0.6), drawn(5, 3, seed=1), drawn(2, 5, seed=2)
+    options: dict[str, Any] = {
+        "hops": 3,
+        "rectify": True,
+        "per_hop": per_hop,
+        "hop_weights": torch.tensor([0.5, -4.0, 1.0]).to(weight_hh),
+    }
+    expected = reference.resolvent_penalty(weight_hh, inputs, outputs, **options)
+    near(rrnn_ext.resolvent_penalty(weight_hh.to_sparse_csr(), inputs, outputs, **options), expected)
 
 
 class TestDerivatives:

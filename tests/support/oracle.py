@@ -28,7 +28,7 @@ def check(
     views: Mapping[str, View] | None = None,
     tolerance: float | None = None,
 ) -> None:
-    """Value and all gradients of ``rrnn_ext.<function>`` against the reference.
+    """Value, also where no gradient is wanted, and all gradients of ``rrnn_ext.<function>`` against the reference.
 
     ``leaves`` maps weight_hh, weight_in, weight_out and alpha to the tensors that gradients are taken for,
     ``views`` the same names to what is passed of them, ``options`` holds every other argument.
@@ -57,6 +57,9 @@ def check(
     kinks = _kinks(function, exact, sizes, views, wanted, positive, cotangent.double().abs(), tolerance)
 
     assert_within("value", value, true_value, tolerance * _largest(scale))
+    given = {name: views.get(name, _same)(leaf.detach()) for name, leaf in leaves.items()}
+    alone = getattr(rrnn_ext, function)(**given, **options)
+    assert_within("value without gradients", alone, true_value, tolerance * _largest(scale))
     summed = len({leaf.shape[:-2] for name, leaf in leaves.items() if name in _MATRICES}) > 1 or bool(views)
     for name, gradient in gradients.items():
         assert gradient.dtype == leaves[name].dtype
