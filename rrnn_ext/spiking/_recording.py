@@ -22,6 +22,7 @@ class Layer(NamedTuple):
     module: nn.Module
     spiking: SpikingLayer
     feeding: list[nn.Linear | nn.Conv1d | nn.Conv2d]
+    whole_time: bool  # what a call takes is (T, samples, ...), not one step (samples, ...)
 
 
 class Recording(NamedTuple):
@@ -60,11 +61,12 @@ def layers_of(network: nn.Module, data: Any, dt: float | None) -> list[Layer]:
             feeding.append(module)
             continue
         name, layer = spiking[module]
-        if layer.whole_time and called[module] > 1:
+        whole_time = called[module] == 1 if layer.whole_time is None else layer.whole_time
+        if whole_time and called[module] > 1:
             raise ValueError(f"network must call {name or 'its neurons'} in one place, got {called[module]} calls")
         if not feeding:
             raise ValueError(f"network must have an nn.Linear, nn.Conv1d or nn.Conv2d before {name or 'its neurons'}")
-        layers.append(Layer(name, module, layer, feeding))
+        layers.append(Layer(name, module, layer, feeding, whole_time))
         feeding = []
     if not layers:
         raise ValueError("network must have modules of spiking neurons that are known, got none")
@@ -96,12 +98,11 @@ def record(network: nn.Module, data: Any, layer: Layer, *, currents: bool = True
 
     def before(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         if currents:
-            current = arguments[0] if layer.spiking.whole_time else arguments[0].unsqueeze(0)
-            steps.append(_some_neurons(current))
+            steps.append(_some_neurons(_over_time(arguments[0], layer)))
 
     def after(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         spikes.add(output[0] if isinstance(output, tuple) else output)
-        if layer.spiking.whole_time:
+        if layer.whole_time:
             raise _Enough
 
     def feeds(module: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -117,6 +118,16 @@ def record(network: nn.Module, data: Any, layer: Layer, *, currents: bool = True
     ):
         network(data)
     return Recording(torch.cat(steps) if currents else torch.empty(0), inputs.mean, spikes.mean, spikes.count)
+
+
+def _over_time(current: Tensor, layer: Layer) -> Tensor:
+    """(T, samples, ...), with T = 1 where a call is one step."""
+    if layer.whole_time and current.dim() < 3:
+        raise ValueError(
+            f"{layer.name or 'the neurons'} must be given all of time at once, (T, samples, ...), or be called once "
+            f"for each step, (samples, ...), got one call with {tuple(current.shape)}"
+        )
+    return current if layer.whole_time else current.unsqueeze(0)
 
 
 def _some_neurons(current: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ class SpikingLayer(NamedTuple):
 
     neuron: LayerNeuron
     gain: float  # by which the current is multiplied before it reaches the potential
-    whole_time: bool  # it takes (T, ...), not one step at a time
+    whole_time: bool | None  # it takes (T, ...), not one step at a time; None: either, as it is called
     recurrent: Tensor | None = None  # weights (n, n) of its own
     recurrent_bias: Tensor | None = None  # (n,)
 
@@ -25,10 +25,11 @@ class SpikingLayer(NamedTuple):
 def spiking_layer(module: nn.Module, dt: float | None = None) -> SpikingLayer | None:
     """None if the module has no spiking neurons.
 
-    Known are :class:`rrnn_ext.spiking.LIF`; modules with `beta`, `threshold` and `reset_mechanism`, which step by step
-    give spikes first, as snntorch's Leaky, RLeaky, Synaptic and RSynaptic do (`dt`, in seconds, says how long a step
-    of theirs is); and those with the parameters `p.tau_mem_inv`, `p.tau_syn_inv`, `p.v_th` and their own `dt`, as
-    norse's LIFCell and LIF have them.
+    Known are :class:`rrnn_ext.spiking.LIF`; modules with `beta`, `threshold` and `reset_mechanism`, as snntorch's
+    Leaky, RLeaky, Synaptic and RSynaptic have them, which return spikes, alone or first (`dt`, in seconds, says how
+    long a step of theirs is, which makes tau = -dt / ln(beta)): called many times, a step (samples, ...) at a time, or
+    once, with all of time (T, samples, ...); and those with the parameters `p.tau_mem_inv`, `p.tau_syn_inv`, `p.v_th`
+    and their own `dt`, as norse's LIFCell and LIF have them.
     """
     if isinstance(module, LIF):
         return _own(module)
@@ -69,8 +70,8 @@ def _by_decay(module: Any, dt: float | None) -> SpikingLayer:
         refractory=0.0,
     )
     if not isinstance(recurrent, nn.Linear):
-        return SpikingLayer(neuron, 1.0, whole_time=False)
-    return SpikingLayer(neuron, 1.0, whole_time=False, recurrent=recurrent.weight, recurrent_bias=recurrent.bias)
+        return SpikingLayer(neuron, 1.0, whole_time=None)
+    return SpikingLayer(neuron, 1.0, whole_time=None, recurrent=recurrent.weight, recurrent_bias=recurrent.bias)
 
 
 def _by_time_constants(module: Any) -> SpikingLayer:

@@ -65,7 +65,8 @@ def calibrate_(
 
     Arguments:
         network: with modules of spiking neurons that :func:`rrnn_ext.spiking.adapters.spiking_layer` knows, of
-            this library, snntorch or norse. Each is called in one place, over all of time or step by step.
+            this library, snntorch or norse. Each is called in one place, over all of time, (T, samples, ...), or
+            step by step.
         data: what the network is called with.
         target_rate: mean over a layer's neurons, the samples and all of time, in Hz; one for all layers or one for
             each.
@@ -74,7 +75,6 @@ def calibrate_(
 
     Returns the table of rates. A rate that a layer cannot reach is a ValueError that says which rates it can.
 
-    >>> neurons = {"tau": 20e-3, "dt": 1e-3}
     >>> neurons = {"tau": 20e-3, "dt": 1e-3}
     >>> network = nn.Sequential(nn.Linear(40, 100), LIF(**neurons), nn.Linear(100, 50), LIF(**neurons))
     >>> data = (torch.rand(500, 32, 40) < 0.02).float()  # time, samples, inputs: spikes of 20 Hz

@@ -149,6 +149,17 @@ class LeakyByDecay(nn.Module):
         return spikes, free * (1 - spikes)
 
 
+class OverTimeByDecay(LeakyByDecay):
+    """The same neurons, given all of time in one call, whose spikes come alone."""
+
+    def forward(self, current: Tensor, potential: Tensor | None = None) -> Any:
+        record = []
+        for step in current:
+            spikes, potential = super().forward(step, potential)
+            record.append(spikes)
+        return torch.stack(record)
+
+
 class RecurrentByDecay(LeakyByDecay):
     """As snntorch.RLeaky: with a linear layer from its spikes to its current."""
 
@@ -218,6 +229,15 @@ class TestOthersNeurons:
 
     def test_neurons_with_a_decay(self) -> None:
         assert self.calibrated(LeakyByDecay(0.9), LeakyByDecay(0.95)) == pytest.approx([20.0] * 2, rel=0.02)
+
+    def test_neurons_with_a_decay_over_all_of_time(self) -> None:
+        network = nn.Sequential(nn.Linear(100, 100), OverTimeByDecay(0.95), nn.Linear(100, 100), OverTimeByDecay(0.9))
+        data = spikes_of_20_hz(500, 16, 100)
+        table = calibrate_(network, data, 15.0, dt=DT, generator=seeded())
+        assert [layer.predicted for layer in table] == pytest.approx([15.0] * 2, rel=0.35)
+        assert rates_of(network, data, OverTimeByDecay) == pytest.approx([15.0] * 2, rel=0.02)
+        with pytest.raises(ValueError, match=r"1 must be given all of time at once.*got one call with \(500, 100\)"):
+            calibrate_(network, data[:, 0], 15.0, dt=DT)
 
     def test_recurrent_neurons_with_a_decay(self) -> None:
         neurons = RecurrentByDecay(0.95)
