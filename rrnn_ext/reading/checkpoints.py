@@ -23,13 +23,22 @@ class Found(NamedTuple):
     """What a checkpoint holds."""
 
     module: nn.Module  # the recurrent one
-    readout: Tensor  # (o, d)
+    readout: Tensor | None  # (o, d); None: the units are the outputs
     names: Mapping[str, str]  # of the tensors that were read, by role
     steps: int | None  # the length of the sequences, if the checkpoint tells
 
 
-def read(path: Path, *, weight_hh: str | None, weight_in: str | None, weight_out: str | None) -> Found:
+def read(
+    path: Path,
+    *,
+    weight_hh: str | None = None,
+    weight_in: str | None = None,
+    weight_out: str | None = None,
+    units_are_outputs: bool = False,
+) -> Found:
     """See :meth:`rrnn_ext.reading.Network.from_checkpoint`."""
+    if units_are_outputs and weight_out is not None:
+        raise CheckpointError(f"weight_out must be left out where the units are the outputs, got {weight_out!r}")
     tensors, steps = _load(path)
     for role, name in (("weight_hh", weight_hh), ("weight_in", weight_in), ("weight_out", weight_out)):
         if name is not None and name not in tensors:
@@ -37,10 +46,12 @@ def read(path: Path, *, weight_hh: str | None, weight_in: str | None, weight_out
     own = _recurrent_weights(tensors, weight_hh, weight_in)
     module = module_of({name: _matrix(tensors, name, "weight_hh") for name in own.values()}, own)
     reader = find_reader(module, None)
+    names = _by_role(own)
+    if units_are_outputs:
+        return Found(_with_biases(module, tensors, own), None, names, steps)
     width = reader.size * reader.directions
     weight_out = weight_out or _readout(tensors, width, taken=set(own.values()))
     readout = _matrix(tensors, weight_out, "weight_out")
-    names = _by_role(own)
     if readout.shape[1] != width:
         raise CheckpointError(
             f"the read-out must be (o, {width}) to match {names['weight_hh']}, got {weight_out} {tuple(readout.shape)}"
@@ -90,7 +101,9 @@ def _load(path: Path) -> tuple[dict[str, Tensor], int | None]:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, EOFError, RuntimeError, UnicodeDecodeError, ValueError, KeyError) as error:
             raise CheckpointError(
-                f"{path} does not load as plain tensors (torch.load with weights_only=True): save model.state_dict()"
+                f"{path} does not load as plain tensors (torch.load with weights_only=True): save model.state_dict(). "
+                "A whole module, if the file is to be trusted, is read by "
+                "Network.from_module(model.rnn, model.readout) of model = torch.load(path, weights_only=False)"
             ) from error
         if not isinstance(content, Mapping):
             raise CheckpointError(
@@ -199,7 +212,7 @@ def _readout(tensors: Mapping[str, Tensor], hidden: int, taken: set[str]) -> str
         found = f"{len(fitting)} fit ({', '.join(fitting)})" if fitting else "none fits"
         raise CheckpointError(
             f"the read-out is missing: of matrices (o, {hidden}), {found}; name it by --weight-out, "
-            f"of\n{_listed(tensors)}"
+            f"or give --units-are-outputs if there is none, of\n{_listed(tensors)}"
         )
     _refuse_a_part("weight_out", fitting[0], tensors)
     return fitting[0]

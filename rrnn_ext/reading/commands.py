@@ -21,6 +21,9 @@ Steps = Annotated[
 WeightHh = Annotated[str | None, typer.Option(help="Name of the recurrent weight, if it is not found.")]
 WeightIn = Annotated[str | None, typer.Option(help="Name of the input weight, if it is not found.")]
 WeightOut = Annotated[str | None, typer.Option(help="Name of the read-out's weight, if it is not found.")]
+UnitsAreOutputs = Annotated[
+    bool, typer.Option("--units-are-outputs", help="There is no read-out: the units of the last layer are the outputs.")
+]
 Data = Annotated[
     Path | None,
     typer.Option(help="Sequences to run the network on, (count, steps, inputs): .npy, or a tensor by torch.save."),
@@ -45,6 +48,7 @@ def read(
     weight_hh: WeightHh = None,
     weight_in: WeightIn = None,
     weight_out: WeightOut = None,
+    units_are_outputs: UnitsAreOutputs = False,
     data: Data = None,
     out: Out = None,
     html: Html = None,
@@ -52,7 +56,13 @@ def read(
     """Read the pathways of a trained network: an RNN, GRU or LSTM with a linear read-out. With sequences, of the
     network as it runs on them."""
     try:
-        network = Network.from_checkpoint(checkpoint, weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out)
+        network = Network.from_checkpoint(
+            checkpoint,
+            weight_hh=weight_hh,
+            weight_in=weight_in,
+            weight_out=weight_out,
+            units_are_outputs=units_are_outputs,
+        )
         report = Report(network, steps=steps, sequences=None if data is None else load_sequences(data))
     except ValueError as error:  # what a user can do something about, in one sentence
         typer.echo(f"Error: {error}", err=True)

@@ -15,7 +15,7 @@ from rrnn_ext.networks.graphs import ModuleWeights
 from rrnn_ext.reading import checkpoints
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Network:
     """The graphs of one network: one for a plain RNN, one for each gate and each choice of directions of others.
 
@@ -24,6 +24,8 @@ class Network:
     >>> model = torch.nn.ModuleDict({"cells": torch.nn.GRU(3, 8), "head": torch.nn.Linear(8, 2)})
     >>> torch.save(model.state_dict(), "model.pt")
     >>> network = Network.from_checkpoint("model.pt")
+    >>> network
+    Network(8 hidden units, 3 inputs, 2 outputs; reset gate, update gate, new gate)
     >>> network.graphs
     ('reset gate', 'update gate', 'new gate')
     >>> network.walks(steps=20).shape
@@ -79,8 +81,12 @@ class Network:
         weight_hh: str | None = None,
         weight_in: str | None = None,
         weight_out: str | None = None,
+        units_are_outputs: bool = False,
     ) -> Network:
         """The network in a file: safetensors, or whatever ``torch.load(weights_only=True)`` accepts.
+
+        A whole module that ``torch.save`` wrote is not of these, as loading it runs code that is in the file. Where you
+        trust it, ``torch.load(path, weights_only=False)`` gives the module, whose parts :meth:`from_module` takes.
 
         The checkpoint may nest its state_dict (beside an optimiser's, say): names are then joined by dots. The
         recurrent module, be it stacked, bidirectional or projected, is found by the names that PyTorch gives its
@@ -90,14 +96,27 @@ class Network:
         Args:
             path: the file.
             weight_hh, weight_in, weight_out: names of tensors in it, where they are not found, or not the right ones.
+            units_are_outputs: there is no read-out, as in the state_dict of an nn.LSTM: the units of the last layer
+                (of an ``nn.LSTM`` with ``proj_size``, what they are projected to) are the outputs.
 
         Raises:
             CheckpointError: no such file, not a checkpoint, no network in it, or more than one: whatever stays
                 ambiguous lists what is there and asks for the name.
         """
-        found = checkpoints.read(Path(path), weight_hh=weight_hh, weight_in=weight_in, weight_out=weight_out)
+        found = checkpoints.read(
+            Path(path),
+            weight_hh=weight_hh,
+            weight_in=weight_in,
+            weight_out=weight_out,
+            units_are_outputs=units_are_outputs,
+        )
         network = cls.from_module(found.module, found.readout)
         return replace(network, names=found.names, steps=found.steps)
+
+    def __repr__(self) -> str:
+        (_, units, inputs), outputs = self.weight_in.shape, self.weight_out.shape[-2]
+        graphs = "".join(f"{', ' if k else '; '}{name}" for k, name in enumerate(self.graphs) if name)
+        return f"Network({units} hidden units, {inputs} inputs, {outputs} outputs{graphs})"
 
     @torch.no_grad()
     def walks(self, steps: int) -> Tensor:
@@ -113,8 +132,9 @@ class Network:
     @torch.no_grad()
     def walks_on(self, sequences: Tensor) -> Tensor:
         """P (steps, o, i) of the network as it ran on sequences (count, steps, i), all gates, layers and directions
-        together: the mean of dy_T / dx_{T-m}, from the mean over the sequences of its step Jacobians. It starts from
-        zeros.
+        together: products of the mean over the sequences of its step Jacobians. Of one sequence they are
+        dy_T / dx_{T-m}; of several their mean only as far as the step Jacobians of different steps vary
+        independently, and else too small, by up to a fifth and more. It starts from zeros.
 
         Raises:
             TypeError: the module is none of nn.RNN, nn.GRU and nn.LSTM, which know how to run.

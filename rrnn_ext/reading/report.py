@@ -72,6 +72,7 @@ class Report:
             raise CheckpointError(f"the walks of {lag} steps and more are not finite: weights are NaN or too large")
         self.graphs = [name or "walks" for name in network.graphs]
         self.beside = dict(beside or {})
+        self._ran_on = "" if sequences is None else f"; ran on {_counted(sequences)}"
         if sequences is not None:
             ran = network.walks_on(sequences)[:steps].to(self.walks)
             ran = torch.nn.functional.pad(ran, (0, 0, 0, 0, 0, steps - len(ran)))
@@ -81,14 +82,14 @@ class Report:
 
     @property
     def about(self) -> str:
-        """The sizes in a sentence, and where they were read."""
+        """The sizes in a sentence, how many sequences it ran on, and where the weights were read."""
         _, steps, outputs, inputs = self.walks.shape
         read = ", ".join(f"{role} = {name}" for role, name in self.network.names.items())
         units, module = self.network.weight_hh.shape[-1], self.network.module
         hidden = f"{units} hidden units"
         if isinstance(module, torch.nn.LSTM) and module.proj_size:
             hidden += f" projected from {units // module.proj_size * module.hidden_size}"
-        sizes = f"L = {steps}, {hidden}, {inputs} inputs, {outputs} outputs"
+        sizes = f"L = {steps}, {hidden}, {inputs} inputs, {outputs} outputs{self._ran_on}"
         return f"{sizes}; read from {read}" if read else sizes
 
     def exhibits(self) -> list[Exhibit]:
@@ -138,6 +139,11 @@ def _file(sheet: Sheet) -> str:
     return sheet.title.replace(" ", "_")
 
 
+def _counted(sequences: Tensor) -> str:
+    count, steps, _ = sequences.shape
+    return f"{count} sequence{'s' if count > 1 else ''} of {steps} step{'s' if steps > 1 else ''}"
+
+
 @torch.no_grad()
 def _measures(network: Network, walks: Tensor, graphs: list[str], remark: str) -> Sheet:
     profile = hop_profile(walks)
@@ -168,8 +174,10 @@ def _remark(network: Network, *, ran: bool) -> str:
     if ran:
         biases = "" if getattr(network.module, "bias", False) else ", without biases"
         return (f"{gates}; those of the network as it ran are." if gates else "") + (
-            f" As it ran{biases}: P_m by the step Jacobians along the sequences (of an nn.RNN out of a checkpoint "
-            "those of tanh), which is the mean of dy_T / dx_{T-m}."
+            f" As it ran{biases}: P_m by the step Jacobians (of an nn.RNN out of a checkpoint those of tanh), of each step "
+            "their mean over the sequences. They have the pattern of the mean of dy_T / dx_{T-m}, and are "
+            "smaller, by up to a fifth and more, where Jacobians of different steps vary together "
+            "(docs/running-network.md, Where the mean is not the network)."
         )
     return f"{gates}: give sequences that it ran on (--data) for those that are." if gates else ""
 

@@ -25,7 +25,7 @@ class Pattern:
         rrnn_ext.resolvent_penalty(pattern.with_values(values), torch.ones(3, 1), torch.ones(1, 3), hops=4)
 
     Attributes:
-        units: n.
+        units: how many there are, n.
         stored: how many values a tensor of this pattern stores.
         crow, columns: (n + 1,) and (edges,), int32: the columns of row r, rising, are columns[crow[r]:crow[r + 1]].
         t_crow, t_columns, t_from: the same of the transposed matrix, and (edges,) which value stands there.

@@ -1,9 +1,9 @@
 """Weights that start at the firing rate that was asked for, in the manner of :mod:`torch.nn.init`.
 
-Initial weights that carry a signal through rectified units leave spiking layers silent: what counts is how often
-the membrane potential reaches the threshold. The functions here draw weights, and then solve for their scale: each
-neuron's mean and standard deviation of the free potential follow from its weights and the input's rates, its firing
-rate from these, and the layer's mean rate is the one that was asked for.
+Initial weights that carry a signal through rectified units leave spiking layers without biases silent: what counts is
+how often the membrane potential reaches the threshold. The functions here draw weights, and then solve for their
+scale: each neuron's mean and standard deviation of the free potential follow from its weights and the input's rates,
+its firing rate from these, and the layer's mean rate is the one that was asked for.
 
 The rate is that of a neuron which is looked at once per step, `potential = exp(-dt / tau) potential + input`, spikes
 at or above the threshold and goes to the reset; its input within a step is a binomial number of spikes with random

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,6 +156,20 @@ class TestReads:
         )
         assert torch.equal(other.weight_in[0], weights["a.weight_ih_l0"].double())
 
+    def test_units_as_outputs(self, tmp_path: Path) -> None:
+        for rnn in (nn.LSTM(4, 6), nn.GRU(4, 3, bidirectional=True), nn.LSTM(4, 6, proj_size=2, num_layers=2)):
+            network = Network.from_checkpoint(saved(tmp_path, rnn.state_dict()), units_are_outputs=True)
+            own = Network.from_module(rnn.double())
+            assert torch.equal(network.walks(HOPS), own.walks(HOPS))
+            assert "weight_out" not in network.names
+        # Beside a read-out, too: lag 0 of a plain RNN is what the inputs give to the units.
+        weights = state()
+        network = Network.from_checkpoint(saved(tmp_path, weights), units_are_outputs=True)
+        assert torch.equal(network.walks(1)[0, 0], weights["encoder.weight_ih_l0"].double())
+
+    def test_repr_is_short(self) -> None:
+        assert repr(Network.from_module(nn.RNN(3, 40))) == "Network(40 hidden units, 3 inputs, 40 outputs)"
+
 
 class TestRefuses:
     @pytest.mark.parametrize(
@@ -170,7 +185,7 @@ class TestRefuses:
             (
                 {**state(), "other.weight": torch.ones(2, 6)},
                 {},
-                r"2 fit \(head.weight, other.weight\); name it by --weight-out",
+                r"2 fit \(head.weight, other.weight\); name it by --weight-out, or give --units-are-outputs",
             ),
             (
                 {
@@ -225,10 +240,11 @@ class TestRefuses:
             (state(), {"weight_out": "head.bias"}, r"must be a floating-point matrix, got head.bias \(3,\)"),
             ({"rnn.weight_hh": torch.ones(6, 6)}, {}, "has no rnn.weight_ih beside it; name it by --weight-in, of"),
             ([torch.ones(2, 2)], {}, "must hold a state_dict.*got list"),
-            (nn.RNN(4, 6), {}, "does not load as plain tensors.*weights_only=True.*state_dict"),
+            (nn.RNN(4, 6), {}, "does not load as plain tensors.*weights_only=True.*state_dict.*Network.from_module"),
+            (state(), {"weight_out": "head.weight", "units_are_outputs": True}, "weight_out must be left out"),
         ],
     )
-    def test_with_what_is_missing(self, tmp_path: Path, content: object, names: dict[str, str], message: str) -> None:
+    def test_with_what_is_missing(self, tmp_path: Path, content: object, names: dict[str, Any], message: str) -> None:
         path = saved(tmp_path, content)
         with pytest.raises(CheckpointError, match=f"(?s){message}"):
             Network.from_checkpoint(path, **names)

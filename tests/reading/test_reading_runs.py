@@ -81,6 +81,21 @@ def test_the_command_reads_the_network_that_ran(tmp_path: Path, suffix: str, mon
     assert shares == pytest.approx((100 * strengths / strengths.sum()).tolist(), abs=0.051)
     output = " ".join(result.output.split())
     assert "are not what a gated network does; those of the network as it ran are." in output
+    assert f"ran on 1 sequence of {STEPS} steps" in output
+
+
+def test_units_that_are_the_outputs(tmp_path: Path) -> None:
+    lstm = nn.LSTM(3, 4, batch_first=True, dtype=torch.float64)
+    torch.save(lstm.state_dict(), tmp_path / "model.pt")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(6, STEPS, 3)))
+    result = invoke("read", str(tmp_path / "model.pt"), "--units-are-outputs", "--data", str(tmp_path / "x.npy"))
+    assert result.exit_code == 0, result.output
+    output = " ".join(result.output.split())
+    assert f"L = {STEPS}, 4 hidden units, 3 inputs, 4 outputs; ran on 6 sequences of {STEPS} steps" in output
+    x = torch.randn(1, STEPS, 3, dtype=torch.float64)
+    network = Network.from_checkpoint(tmp_path / "model.pt", units_are_outputs=True)
+    found = torch.autograd.functional.jacobian(lambda z: lstm(z)[0][0, -1], x)[:, 0]
+    torch.testing.assert_close(network.walks_on(x), found.movedim(1, 0).flip(0), rtol=1e-10, atol=1e-12)
 
 
 def test_gates_are_not_passed_off_as_the_network(tmp_path: Path) -> None:
