@@ -174,8 +174,8 @@ def _remark(network: Network, *, ran: bool) -> str:
     if ran:
         biases = "" if getattr(network.module, "bias", False) else ", without biases"
         return (f"{gates}; those of the network as it ran are." if gates else "") + (
-            f" As it ran{biases}: P_m by the step Jacobians (of an nn.RNN out of a checkpoint those of tanh), of each step "
-            "their mean over the sequences. They have the pattern of the mean of dy_T / dx_{T-m}, and are "
+            f" As it ran{biases}: P_m by the step Jacobians (of an nn.RNN out of a checkpoint those of tanh), of each "
+            "step their mean over the sequences. They have the pattern of the mean of dy_T / dx_{T-m}, and are "
             "smaller, by up to a fifth and more, where Jacobians of different steps vary together "
             "(docs/running-network.md, Where the mean is not the network)."
         )
