@@ -2,7 +2,8 @@
 
 A *map* is (..., o, i), from inputs to outputs. *Walks* are maps by lag, (..., L, o, i), lag 0 first. Comparisons take
 both, by the number of dimensions that they run over: ``dims=2`` for maps, ``dims=3`` for walks at all lags at once. A
-measure that is not defined is NaN: the correlation with a constant, the shares of nothing.
+measure that is not defined is NaN: the correlation with a constant, the shares of nothing, and what is made of a NaN.
+Sums are made in float64, and results are of the dtype of what was found, or float32 for integers.
 
     >>> import torch
     >>> from rrnn_ext import reading
@@ -18,12 +19,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rrnn_ext.reading.precision import of_dtype, relative, wide
+
 
 @torch.no_grad()
 def correlation(found: Tensor, optimum: Tensor, *, dims: int = 2) -> Tensor:
     """Pearson correlation (...) over the last ``dims`` dimensions."""
-    found, optimum = _flat(found, optimum, dims)
-    return (_standardised(found) * _standardised(optimum)).sum(-1)
+    one, other = _flat(found, optimum, dims)
+    return of_dtype(found, (_standardised(one) * _standardised(other)).sum(-1))
 
 
 def _standardised(values: Tensor) -> Tensor:
@@ -38,8 +41,10 @@ def _standardised(values: Tensor) -> Tensor:
 @torch.no_grad()
 def communication_sparsity(found: Tensor, optimum: Tensor, *, dims: int = 2) -> Tensor:
     """Share (...) of sum ``|found|`` off the optimum's support: 0 where nothing is said that is not needed."""
-    found, optimum = _flat(found, optimum, dims)
-    return found.abs().mul(optimum == 0).sum(-1) / found.abs().sum(-1)
+    sizes, needed = _flat(found, optimum, dims)
+    sizes = relative(sizes.abs())
+    share = torch.where(needed == 0, sizes, 0).sum(-1) / sizes.sum(-1)
+    return of_dtype(found, torch.where(needed.isnan().any(-1), torch.nan, share))
 
 
 @torch.no_grad()
@@ -52,15 +57,15 @@ def alignment(found: Tensor, optimum: Tensor, *, dims: int = 2) -> Tensor:
     pathways shrink alike, which every penalty does; how sparse a network is, is left to :func:`communication_sparsity`
     and :func:`hoyer`.
     """
-    found, optimum = _flat(found, optimum, dims)
-    if optimum.shape[:-1].numel() != 1:
-        raise ValueError(f"optimum must have {dims} dimensions, got {optimum.dim() - 1 + dims}")
-    needed = optimum.reshape(-1) != 0
-    strong = found.abs()[..., needed].contiguous()
-    others = found.abs()[..., ~needed].sort().values
+    sizes, needed_by = _flat(found, optimum, dims)
+    if needed_by.shape[:-1].numel() != 1:
+        raise ValueError(f"optimum must have {dims} dimensions, got {optimum.dim()}")
+    sizes, needed = sizes.abs(), needed_by.reshape(-1) != 0
+    strong = sizes[..., needed].contiguous()
+    others = sizes[..., ~needed].sort().values
     weaker = torch.searchsorted(others, strong) + torch.searchsorted(others, strong, right=True)
     area = weaker.double().mean(-1) / (2 * others.shape[-1])
-    return torch.where(found.isnan().any(-1), torch.nan, area).to(found)
+    return of_dtype(found, torch.where(sizes.isnan().any(-1) | needed_by.isnan().any(), torch.nan, area))
 
 
 def _flat(found: Tensor, optimum: Tensor, dims: int) -> tuple[Tensor, Tensor]:
@@ -68,4 +73,4 @@ def _flat(found: Tensor, optimum: Tensor, dims: int) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"the last {dims} dimensions of found {tuple(found.shape)} and optimum {tuple(optimum.shape)} must agree"
         )
-    return found.flatten(-dims), optimum.flatten(-dims)
+    return wide(found).flatten(-dims), wide(optimum).flatten(-dims)

@@ -142,7 +142,8 @@ class Explorer:
         first, last = self.starts.cpu()[starts], self.ends.cpu()[ends]
         edges = self._edges(first, last, remarks)
         nodes = torch.cat([first, last, *(kept.indices().flatten() for kept in edges if kept is not None)]).unique()
-        number = torch.full((len(self.nodes),), -1).index_put((nodes,), torch.arange(len(nodes)))
+        number = torch.full((len(self.nodes),), -1, device="cpu")
+        number[nodes] = torch.arange(len(nodes), device="cpu")
         content = {
             "words": self.words._asdict(),
             "nodes": [self.nodes[node] for node in nodes.tolist()],

@@ -28,9 +28,11 @@ def unit_radius(weight_hh: Tensor) -> Tensor:
     """``weight_hh`` divided by its spectral radius, the paper's convention when it analyses a network.
 
     It weighs the lags anew: one of m steps by radius^-m. Walks of the weights as they are describe the network's own
-    response (:func:`lag_response_by_jacobian`). A sparse weight (n, n) stays sparse.
+    response (:func:`lag_response_by_jacobian`). A sparse weight (n, n) stays sparse. A weight without cycles, whose
+    radius is 0, comes out as NaN.
     """
     radius = rrnn_ext.resolvent_info(weight_hh).spectral_radius.to(weight_hh)
+    radius = torch.where(radius == 0, torch.nan, radius)
     # Sparse ones, which have no batch, are multiplied by one number: PyTorch divides not every layout.
     return weight_hh / radius[..., None, None] if weight_hh.layout == torch.strided else weight_hh * radius.reciprocal()
 

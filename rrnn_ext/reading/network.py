@@ -59,7 +59,7 @@ class Network:
         found = ModuleWeights(None, rnn, readout).graphs(alpha=1.0, rectify=False, leak=None)
         assert found.weight_in is not None  # every layer reads something
         units = found.weight_hh.shape[-1]
-        weight_out = torch.eye(units) if found.weight_out is None else found.weight_out
+        weight_out = torch.eye(units, device=found.weight_hh.device) if found.weight_out is None else found.weight_out
         batch = found.batch()
         named = itertools.product(found.choices or ("",), found.gates or ("",))
         names = tuple(": ".join(filter(None, parts)) for parts in named)

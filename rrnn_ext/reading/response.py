@@ -33,7 +33,7 @@ def lag_response_by_impulses(network: Runs, sequences: Tensor, *, size: float = 
     put on; one sequence of zeros asks the quiet network. A finite size also sees where tanh saturates.
     """
     count, steps, inputs = sequences.shape
-    bumps = size * torch.eye(steps * inputs).to(sequences).view(-1, 1, steps, inputs)
+    bumps = size * torch.eye(steps * inputs, device=sequences.device).to(sequences).view(-1, 1, steps, inputs)
 
     def mean_outputs(bumped: Tensor) -> Tensor:
         outputs = network(bumped.flatten(0, 1))

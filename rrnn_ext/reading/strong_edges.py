@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rrnn_ext.reading.sizes import Sizes
 from rrnn_ext.reading.strongest import reach
 
 
@@ -35,22 +36,27 @@ def strong_edges(
         a share: of each number of edges, every walk that is stronger than this share of the strongest one is in it.
     """
     end, start = weights.indices()
-    sizes = weights.values().abs()
+    sizes = Sizes.of(weights.values())
     n, longest = weights.shape[0], max(lengths)
     onwards = reach(start, end, sizes, targets, n, longest + 1)
     from_sources = reach(end, start, sizes, sources, n, longest)
-    score = torch.zeros_like(sizes)
+    score = torch.zeros_like(sizes.fraction)
     for length in lengths:
-        strongest = onwards[length][sources].max() if len(sources) else sizes.new_zeros(())
-        if strongest > 0:
+        strongest = onwards[length].at(sources).largest()
+        if strongest.fraction > 0:
             for before in range(length):
-                through = from_sources[before][start] * sizes * onwards[length - 1 - before][end]
-                score = torch.maximum(score, through / strongest)
+                through = from_sources[before].at(start) * sizes * onwards[length - 1 - before].at(end)
+                score = torch.maximum(score, through.share_of(strongest))
     taken = int((score > 0).sum())
     best = score.topk(min(most + 1, taken))
     kept = best.indices[:most].sort().values
     left_out = best.values[most].item() if taken > most else 0.0
     graph = torch.sparse_coo_tensor(
-        weights.indices()[:, kept], weights.values()[kept], (n, n), check_invariants=True, is_coalesced=True
+        weights.indices()[:, kept],
+        weights.values()[kept],
+        (n, n),
+        device=weights.device,
+        check_invariants=True,
+        is_coalesced=True,
     )
     return graph, left_out

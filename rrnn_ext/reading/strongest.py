@@ -11,10 +11,13 @@
 from __future__ import annotations
 
 import heapq
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from rrnn_ext.reading.sizes import Sizes
 
 
 class Walk(NamedTuple):
@@ -22,7 +25,7 @@ class Walk(NamedTuple):
 
     Attributes:
         units: m + 1 numbers of a walk of m edges.
-        weight: the product of the weights of its edges.
+        weight: the product of the weights of its edges; 0 or infinite where float64 does not reach as far.
         edges: those m weights, in the order of the walk.
     """
 
@@ -53,7 +56,8 @@ def strongest_walks(
         revisit: whether a walk may come to a unit more than once.
 
     Returns:
-        L lists of at most ``count`` walks, the strongest first. Walks of weight 0 are none.
+        L lists of at most ``count`` walks, the strongest first, also where their weights underflow or overflow. Walks
+        with an edge of weight 0 are none.
 
     Raises:
         TypeError: sources or targets are not int64.
@@ -72,19 +76,19 @@ def strongest_walks(
     if not bool(edges.values().isfinite().all()):
         raise ValueError("weight_hh must be finite, got NaN or Inf among its values")
     start, end = edges.indices()
-    graph = _Graph(torch.searchsorted(start, torch.arange(n + 1)), end, edges.values())
-    best = reach(start, end, edges.values().abs(), targets.cpu(), n, hops)
+    sizes = Sizes.of(edges.values())
+    graph = _Graph(torch.searchsorted(start, torch.arange(n + 1, device=start.device)), end, edges.values(), sizes)
+    best = reach(start, end, sizes, targets.cpu(), n, hops)
     begins = sources.cpu().unique()
     return [_search(graph, best[: edges_left + 1], begins, count, revisit) for edges_left in range(hops)]
 
 
-def reach(start: Tensor, end: Tensor, sizes: Tensor, targets: Tensor, n: int, hops: int) -> list[Tensor]:
+def reach(start: Tensor, end: Tensor, sizes: Sizes, targets: Tensor, n: int, hops: int) -> list[Sizes]:
     """The largest product of ``sizes`` from each of n units to a target, over walks of 0, 1, ..., hops - 1 edges, each
     from a ``start`` to an ``end``. Exchanged, start and end tell how sources reach each unit."""
-    found = [sizes.new_zeros(n).index_fill(0, targets, 1.0)]
+    found = [Sizes.of(sizes.fraction.new_zeros(n).index_fill(0, targets, 1.0))]
     for _ in range(1, hops):
-        onwards = sizes * found[-1][end]
-        found.append(onwards.new_zeros(n).scatter_reduce(0, start, onwards, "amax"))
+        found.append((sizes * found[-1].at(end)).largest_by(start, n))
     return found
 
 
@@ -94,6 +98,7 @@ class _Graph(NamedTuple):
     first: Tensor
     end: Tensor
     weights: Tensor
+    sizes: Sizes  # of the weights
 
 
 def _check_units(name: str, units: Tensor, n: int) -> None:
@@ -106,32 +111,51 @@ def _check_units(name: str, units: Tensor, n: int) -> None:
         raise ValueError(f"{name} must be numbers of units from 0 to {n - 1}, got {int(outside[0])}")
 
 
-def _search(graph: _Graph, best: list[Tensor], sources: Tensor, count: int, revisit: bool) -> list[Walk]:
+class _Beginning(NamedTuple):
+    """A walk that has begun. The first one of many is the one that may become the strongest."""
+
+    bound: tuple[int, float]  # of the size of what it can become: exponent and fraction, less than no walk's
+    units: tuple[int, ...]
+    weight: tuple[float, int] = (1.0, 0)  # fraction and exponent
+    edges: tuple[float, ...] = ()
+
+    def onwards(self, bound: tuple[int, float], unit: int, edge: float) -> _Beginning:
+        fraction, exponent = math.frexp(edge)
+        fraction, more = math.frexp(self.weight[0] * fraction)
+        weight = fraction, self.weight[1] + exponent + more
+        return _Beginning(bound, (*self.units, unit), weight, (*self.edges, edge))
+
+    def walk(self) -> Walk:
+        fraction, exponent = self.weight
+        weight = math.copysign(math.inf, fraction) if exponent > 1024 else math.ldexp(fraction, exponent)
+        return Walk(self.units, weight, self.edges)
+
+
+def _search(graph: _Graph, best: list[Sizes], sources: Tensor, count: int, revisit: bool) -> list[Walk]:
     """The best walks of len(best) - 1 edges; ``best`` is what :func:`reach` found."""
     # With revisits each way on leads to a walk as strong as its bound, so that only ``count`` of them can matter.
     most = count if revisit else None
     found: list[Walk] = []
-    bounds, order = _largest(best[-1][sources], most)
-    begun: tuple[float, ...] = ()
-    open_walks = [(-bound, (unit,), 1.0, begun) for bound, unit in zip(bounds, sources[order].tolist(), strict=True)]
+    bounds, order = _largest(best[-1].at(sources), most)
+    open_walks = [_Beginning(bound, (unit,)) for bound, unit in zip(bounds, sources[order].tolist(), strict=True)]
     heapq.heapify(open_walks)
     while open_walks and len(found) < count:
-        _, units, weight, edges = heapq.heappop(open_walks)
-        left = len(best) - len(units)
+        begun = heapq.heappop(open_walks)
+        left = len(best) - len(begun.units)
         if left == 0:
-            found.append(Walk(units, weight, edges))
+            found.append(begun.walk())
             continue
-        onwards = slice(int(graph.first[units[-1]]), int(graph.first[units[-1] + 1]))
+        onwards = slice(int(graph.first[begun.units[-1]]), int(graph.first[begun.units[-1] + 1]))
         ends, weights = graph.end[onwards], graph.weights[onwards]
-        bounds, order = _largest(abs(weight) * weights.abs() * best[left - 1][ends], most)
+        bounds, order = _largest(graph.sizes.at(onwards).times(*begun.weight) * best[left - 1].at(ends), most)
         for bound, end, edge in zip(bounds, ends[order].tolist(), weights[order].tolist(), strict=True):
-            if revisit or end not in units:
-                heapq.heappush(open_walks, (-bound, (*units, end), weight * edge, (*edges, edge)))
+            if revisit or end not in begun.units:
+                heapq.heappush(open_walks, begun.onwards(bound, end, edge))
     return found
 
 
-def _largest(bounds: Tensor, most: int | None) -> tuple[list[float], Tensor]:
-    """The ``most`` largest bounds, or all, that are not 0, and where they stand."""
-    values, order = bounds.topk(len(bounds) if most is None else min(most, len(bounds)))
-    kept = values > 0
-    return values[kept].tolist(), order[kept]
+def _largest(sizes: Sizes, most: int | None) -> tuple[list[tuple[int, float]], Tensor]:
+    """The ``most`` largest, or all, that are not 0, as keys that fall as they rise, and where they stand."""
+    order = sizes.falling()[:most]
+    kept = sizes.at(order)
+    return [(-e, -f) for e, f in zip(kept.exponent.tolist(), kept.fraction.tolist(), strict=True)], order

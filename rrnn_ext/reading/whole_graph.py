@@ -51,9 +51,9 @@ def whole_graph(weight_hh: Tensor, weight_in: Tensor, weight_out: Tensor) -> Who
     Raises:
         ValueError: the shapes do not fit.
     """
-    n = weight_hh.shape[0]
-    if weight_hh.dim() != 2 or weight_hh.shape[1] != n:
+    if weight_hh.dim() != 2 or weight_hh.shape[0] != weight_hh.shape[1]:
         raise ValueError(f"weight_hh must be (n, n), got {tuple(weight_hh.shape)}")
+    n = weight_hh.shape[0]
     if weight_in.dim() != 2 or weight_in.shape[0] != n:
         raise ValueError(f"weight_in must be ({n}, i) to match weight_hh, got {tuple(weight_in.shape)}")
     if weight_out.dim() != 2 or weight_out.shape[1] != n:
@@ -67,13 +67,14 @@ def whole_graph(weight_hh: Tensor, weight_in: Tensor, weight_out: Tensor) -> Who
         torch.cat([values for _, values in edges]),
         (size, size),
         check_invariants=True,
+        device="cpu",
     ).coalesce()
     counts = {"input": i, "unit": n, "output": o}
     names = [f"{kind} {number}" for kind, count in counts.items() for number in range(count)]
-    return WholeGraph(weights, torch.arange(i), torch.arange(i + n, size), names)
+    return WholeGraph(weights, torch.arange(i, device="cpu"), torch.arange(i + n, size, device="cpu"), names)
 
 
 def _edges(weight: Tensor, row: int, column: int) -> tuple[Tensor, Tensor]:
     """Places and values of a block whose first entry stands at (row, column)."""
     block = weight.detach().cpu().double().to_sparse_coo().coalesce()
-    return block.indices() + torch.tensor([[row], [column]]), block.values()
+    return block.indices() + torch.tensor([[row], [column]], device="cpu"), block.values()

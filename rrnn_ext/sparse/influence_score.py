@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from rrnn_ext._arguments import check_numbers
+from rrnn_ext._arguments import check_numbers, check_weight_hh
 from rrnn_ext._errors import ResolventConditionError
 from rrnn_ext.infinite.krylov import solve_by_products
 from rrnn_ext.infinite.radius import spectral_radius as estimated_radius
 from rrnn_ext.infinite.sweeps import solve_by_sweeps
 from rrnn_ext.sparse.call import check_side, is_sparse
-from rrnn_ext.sparse.convergence import cycles_of
+from rrnn_ext.sparse.convergence import cycles_of, prove_convergence
 from rrnn_ext.sparse.operand import SparseOperand
 from rrnn_ext.sparse.pattern import SparseWeight, edges_of
 
@@ -52,7 +52,7 @@ def influence(
             in each of s cases, such as 1 for all of a group.
         rectify: whether the weights count without their signs.
         share: the spectral radius of the scaled W, above 0 and below 1.
-        spectral_radius: rho where it is known; it is taken as it is.
+        spectral_radius: rho where it is known. It is taken as it is, once it is proved that the sum converges.
         tol: what may be left of each column: ``||s - (I - share W / rho) r|| <= tol ||s||``, or rounding where that
             is more.
 
@@ -65,8 +65,9 @@ def influence(
     for together; beside the weights and the result that takes some 100 numbers a unit and source.
 
     Raises:
-        ValueError, TypeError: an argument does not fit; or no cycle leads back to a unit: then rho is 0, and every
-            ``alpha`` of :func:`rrnn_ext.resolvent` will do.
+        ValueError, TypeError: an argument does not fit, or a weight is no finite number; or no cycle leads back to a
+            unit: then rho is 0, and every ``alpha`` of :func:`rrnn_ext.resolvent` will do.
+        ResolventDivergenceError: ``spectral_radius`` is too small: the sum was not proved to converge.
         ResolventConditionError: rho was not found, to 1e-9 at the least, or the residual was not reached.
 
     Source: Drugowitsch lab, ConnectomeInfluenceCalculator, github.com/DrugowitschLab/ConnectomeInfluenceCalculator,
@@ -74,9 +75,12 @@ def influence(
     others whose largest eigenvalue is real and positive, that is the same; else the sum of walks need not exist there.
     """
     if not is_sparse(weight_hh):
+        check_weight_hh(weight_hh)
         weight_hh = weight_hh.detach().to_sparse_csr()
     pattern, values = edges_of(weight_hh)
     check_numbers(values)
+    if not bool(values.isfinite().all()):
+        raise ValueError("weight_hh must be finite, got NaN or Inf among its values")
     check_side("sources", sources, values, pattern.units)
     if not 0 < share < 1:
         raise ValueError(f"share must be above 0 and below 1, got {share}")
@@ -89,6 +93,8 @@ def influence(
     if not 0 < rho < math.inf:
         raise ValueError(f"rho must be finite and positive, the spectral radius of weight_hh, got {rho}")
     operand = SparseOperand(wide, pattern.indices, share / rho, rectify)
+    if spectral_radius is not None:
+        prove_convergence(operand, pattern.indices, share / rho, rectify)
     drive = sources.double()
     if not sources.is_floating_point():
         drive = wide.new_zeros(pattern.units, len(sources)).scatter(0, sources.unsqueeze(0), 1.0)

@@ -97,4 +97,6 @@ class _StoredValues(Function):
         places, slots = torch.unique(rows * ctx.shape[1] + columns, return_inverse=True)
         by_place = grad.new_zeros(len(places)).index_copy(0, slots, grad)
         indices = torch.stack([places // ctx.shape[1], places % ctx.shape[1]])
-        return torch.sparse_coo_tensor(indices, by_place, ctx.shape, is_coalesced=True, check_invariants=False)
+        return torch.sparse_coo_tensor(
+            indices, by_place, ctx.shape, device=grad.device, is_coalesced=True, check_invariants=False
+        )

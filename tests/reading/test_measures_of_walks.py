@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+import rrnn_ext
 from experiments.tasks import modular
 from rrnn_ext import reading
 
@@ -55,6 +56,14 @@ class TestMaps:
             assert np.abs(np.linalg.eigvals(after.numpy())).max() == pytest.approx(1)
             torch.testing.assert_close(after / after[0, 0], before / before[0, 0])
             assert after[0, 0] * before[0, 0] > 0
+
+    def test_unit_radius_of_a_weight_without_cycles(self) -> None:
+        chain = torch.diag(torch.ones(2), -1)
+        assert reading.unit_radius(chain).isnan().all()
+        assert reading.unit_radius(chain.to_sparse()).coalesce().values().isnan().all()
+        both = reading.unit_radius(torch.stack([chain, 2 * torch.eye(3)]))
+        assert both[0].isnan().all()
+        assert torch.equal(both[1], torch.eye(3))
 
     @pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
     def test_unit_radius_of_a_sparse_weight(self, layout: torch.layout) -> None:
@@ -175,6 +184,47 @@ class TestSparsity:
         # l1 = 4, l2 = sqrt(10): (2 - 4 / sqrt(10)) / (2 - 1)
         assert reading.hoyer(torch.tensor([3.0, 1, 0, 0])).item() == pytest.approx(2 - 4 / math.sqrt(10))
 
+    @pytest.mark.parametrize("measure", [reading.hoyer, reading.gini, reading.mean_lag])
+    @pytest.mark.parametrize(
+        ("dtype", "scale"), [(torch.float32, 1e30), (torch.float32, 1e-30), (torch.float64, 1e300)]
+    )
+    def test_the_scale_does_not_matter(
+        self, measure: Callable[[Tensor], Tensor], dtype: torch.dtype, scale: float
+    ) -> None:
+        profile = torch.tensor([3.0, 1, 0, 0], dtype=dtype)
+        torch.testing.assert_close(measure(scale * profile), measure(profile))
+        walks = profile.reshape(4, 1, 1)
+        torch.testing.assert_close(reading.hop_profile(4e7 * scale * walks), reading.hop_profile(walks))
+
+    def test_halves_and_integers(self) -> None:
+        walks = torch.full((3000, 20, 20), 200.0)  # the sum of a lag overflows float16, and its number bfloat16
+        for dtype in (torch.float16, torch.bfloat16):
+            profile = reading.hop_profile(walks.to(dtype))
+            assert profile.dtype == dtype
+            assert profile.double().sum().item() == pytest.approx(1, rel=0.01)
+            assert reading.mean_lag(profile).item() == pytest.approx(1499.5, rel=0.01)
+            assert reading.gini(profile).item() == pytest.approx(0, abs=1e-3)
+        counts = torch.tensor([[2, 0], [1, 1]])
+        optimum = torch.tensor([[1, 0], [0, 1]])
+        assert reading.alignment(counts, optimum).item() == 3.5 / 4
+        assert reading.communication_sparsity(counts, optimum).item() == 0.25
+        expected = np.corrcoef(counts.flatten(), optimum.flatten())[0, 1]
+        assert reading.correlation(counts, optimum).item() == pytest.approx(expected)
+
+    def test_signal_share_of_an_optimum_that_does_not_fit(self) -> None:
+        with pytest.raises(ValueError, match=r"optimal_walks must be \(4, o, i\) for this profile, got \(3, 2, 2\)"):
+            reading.signal_share(torch.full((4,), 0.25), torch.ones(3, 2, 2))
+
+    def test_nan_in_nan_out(self) -> None:
+        optimum = torch.eye(2)
+        optimum[0, 1] = math.nan
+        for measure in (reading.correlation, reading.alignment, reading.communication_sparsity):
+            assert measure(torch.eye(2), optimum).isnan()
+            assert measure(optimum, torch.eye(2)).isnan()
+        assert reading.signal_share(torch.tensor([0.5, 0.5]), torch.stack([torch.eye(2), optimum])).isnan()
+        for of_profile in (reading.hoyer, reading.gini, reading.mean_lag):
+            assert of_profile(torch.tensor([0.5, math.nan, 0.5])).isnan()
+
     def test_signal_share(self) -> None:
         optimal_walks = modular.on_off().optimal_walks
         profile = torch.arange(10.0) / 45
@@ -290,3 +340,27 @@ class TestLagResponse:
             assert found.shape == (3, STEPS, 2, 3)
             assert not found.requires_grad
             torch.testing.assert_close(found, torch.stack([response(network, sequences) for network in networks]))
+
+
+def test_the_default_device_does_not_matter() -> None:
+    weights = random(4, 4), random(4, 2, seed=1), random(3, 4, seed=2)
+    rnn = nn.RNN(2, 4)
+
+    def everything() -> list[Tensor]:
+        graph = reading.whole_graph(*weights)
+        walks = reading.strongest_walks(graph.weights, graph.inputs, graph.outputs, hops=4, count=2)
+        profile = reading.hop_profile(rrnn_ext.hop_decomposition(*weights, hops=STEPS))
+        numbers = [walk.weight for each in walks for walk in each]
+        return [
+            torch.tensor(numbers, device="cpu"),
+            reading.mean_lag(profile),
+            reading.gini(profile),
+            reading.Network.from_module(rnn).walks(STEPS),
+            reading.lag_response_by_impulses(lambda sequences: sequences[:, -1], torch.zeros(1, 3, 2, device="cpu")),
+        ]
+
+    expected = everything()
+    with torch.device("meta"):
+        found = everything()
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)

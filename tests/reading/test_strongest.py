@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -89,6 +90,35 @@ def test_a_circle_hides_no_weak_way_on() -> None:
     ends = torch.tensor([0]), torch.tensor([3])
     assert strongest_walks(weight_hh, *ends, hops=4, count=1)[3][0].units == (0, 1, 0, 3)
     assert strongest_walks(weight_hh, *ends, hops=4, count=1, revisit=False)[3][0].units == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 2.0**40, 2.0**-1000, 2.0**1000])
+@pytest.mark.parametrize("revisit", [False, True])
+def test_the_scale_of_the_weights_does_not_matter(scale: float, revisit: bool) -> None:
+    """The walks are the same, though their weights leave what float64 can hold."""
+    hops, ends = 60 if revisit else 5, (torch.tensor([0]), torch.tensor([1, 2]))
+    weight_hh = torch.randn(5, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64) / 2
+    expected = strongest_walks(weight_hh, *ends, hops=hops, count=3, revisit=revisit)
+    found = strongest_walks(scale * weight_hh, *ends, hops=hops, count=3, revisit=revisit)
+    assert [[walk.units for walk in walks] for walks in found] == [[walk.units for walk in walks] for walks in expected]
+    for edges, (walks, plain) in enumerate(zip(found, expected, strict=True)):
+        for walk, own in zip(walks, plain, strict=True):
+            exact = Fraction(own.weight) * Fraction(scale) ** edges
+            size = math.inf if abs(exact) >= 2**1024 else float(abs(exact))
+            assert walk.weight == math.copysign(size, own.weight)
+
+
+def test_walks_of_edges_of_all_sizes_are_in_order() -> None:
+    """One strong edge hides no weak walks: over edges of 1e-200 and 1e-150, that of more of the latter is stronger."""
+    weight_hh = torch.zeros(5, 5, dtype=torch.float64)
+    weight_hh[4, 4] = 1.0
+    for start, end, weight in ((0, 1, 1e-200), (1, 3, 1e-200), (0, 2, 1e-150), (2, 3, 1e-200)):
+        weight_hh[end, start] = weight
+    for revisit in (False, True):
+        ends = torch.tensor([0, 4]), torch.tensor([3, 4])
+        walks = strongest_walks(weight_hh, *ends, hops=3, count=5, revisit=revisit)[2]
+        assert [walk.units for walk in walks if walk.units[0] == 0] == [(0, 2, 3), (0, 1, 3)]
+        assert walks[-1].weight == 0
 
 
 def test_no_unit_no_walk() -> None:

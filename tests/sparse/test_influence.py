@@ -15,6 +15,7 @@ from support.device import DEVICE
 from support.sparse import masked
 from torch import Tensor
 
+import rrnn_ext
 from rrnn_ext import resolvent
 from rrnn_ext.sparse import Pattern, adjusted, influence
 
@@ -66,6 +67,23 @@ def test_a_radius_that_is_known_is_taken() -> None:
     torch.testing.assert_close(scores, torch.tensor([[16.0], [4.0]], dtype=torch.float64, device=DEVICE) / 15)
 
 
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("units", [2, 300])
+def test_a_radius_that_is_too_small_is_refused(units: int, rectify: bool) -> None:
+    """(I - share W / rho)^{-1} is there, and has negative influences of positive weights: it is no sum of walks."""
+    weight_hh = torch.rand(units, units, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(DEVICE)
+    if not rectify:
+        weight_hh = weight_hh - weight_hh.mean()
+    rho = torch.linalg.eigvals(weight_hh.cpu().abs() if rectify else weight_hh.cpu()).abs().max().item()
+    source = torch.tensor([0], device=DEVICE)
+    scores = influence(weight_hh, source, rectify=rectify, spectral_radius=1.5 * rho)
+    torch.testing.assert_close(
+        scores, influence(weight_hh, source, rectify=rectify, share=0.99 / 1.5), rtol=1e-8, atol=1e-9
+    )
+    with pytest.raises(rrnn_ext.ResolventDivergenceError):
+        influence(weight_hh, source, rectify=rectify, spectral_radius=rho / 2)
+
+
 def test_the_logarithm() -> None:
     scores = torch.tensor([1.0, -1.0, math.e**-23, -(math.e**-23), 1e-20, -1e-20, 0.0, torch.nan], dtype=torch.float64)
     expected = torch.tensor([24.0, -24.0, 1.0, -1.0, 0.0, 0.0, 0.0, torch.nan], dtype=torch.float64)
@@ -89,7 +107,9 @@ UNITS = torch.tensor([0])
             {},
             "rho must be finite and positive, the spectral radius of weight_hh",
         ),
-        (torch.tensor([[torch.nan]]), UNITS, {}, "rho must be finite and positive"),
+        (torch.tensor([[torch.nan]]), UNITS, {}, "weight_hh must be finite, got NaN or Inf among its values"),
+        (torch.tensor([[1.0, torch.inf], [0, 0]]), UNITS, {"spectral_radius": 1.0}, "weight_hh must be finite"),
+        (torch.ones(2, 3), UNITS, {}, "weight_hh must be square (..., n, n), got (2, 3)"),
     ],
 )
 def test_errors(weight_hh: Tensor, sources: Tensor, options: dict[str, Any], text: str) -> None:
