@@ -2,6 +2,9 @@
 
 Its derivatives are truncated inverses too, of the block matrices that rrnn_ext.ops.finite_walks explains, so none of
 them is less accurate than the value is.
+
+On CUDA, where PyTorch factorises a batch by routines that wait for the device and cannot be captured, the same sum is
+made by doubling: A^(L/2), which the truncated inverse needs too, is all that has n^3 operations then.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ import torch
 from torch import Tensor
 
 from rrnn_ext.infinite.convergence import norm_of
-from rrnn_ext.infinite.lapack import one_minus
 from rrnn_ext.infinite.margins import POWER_ROUNDINGS
 from rrnn_ext.infinite.operands import DenseOperand
 from rrnn_ext.infinite.solve import by_factorisation, solve
@@ -26,7 +28,7 @@ _ADVICE = 'I - alpha * weight_hh is singular or nearly so; use method="series", 
 @python_op
 def truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
     """sum_{m < hops} A^m B for (b, n, n) and (b, n, c), or without the batch. On the CPU it raises
-    ResolventConditionError; on CUDA, where that would wait for the device, a singular I - A gives NaN."""
+    ResolventConditionError where I - A is singular or nearly so, which on CUDA is like any other."""
     if a.dim() == 2:
         return truncated_inverse(a.unsqueeze(0), b.unsqueeze(0), hops).squeeze(0)
     if a.numel() == 0 or b.numel() == 0:
@@ -46,9 +48,23 @@ def truncated_inverse(a: Tensor, b: Tensor, hops: int) -> Tensor:
         )
 
     if a.is_cuda:
-        solution, info = torch.linalg.solve_ex(one_minus(a), right(DenseOperand(a, a.double))[0])
-        return torch.where((info == 0).unsqueeze(-1).unsqueeze(-1), solution, torch.nan).contiguous()
+        return sum_by_doubling(a, b.to(a.dtype), hops)
     return solve(DenseOperand(a, a.double), right, by_factorisation, float(norm_of(a).max()), _ADVICE).contiguous()
+
+
+def sum_by_doubling(a: Tensor, b: Tensor, hops: int) -> Tensor:
+    """The same by S_{2m} = S_m + A^m S_m and S_{m+1} = B + A S_m, S_1 = B, in O(log hops) products."""
+    a = a.contiguous()  # the order of a sum is that of memory
+    total, power = b.clone(memory_format=torch.contiguous_format), a
+    for place in reversed(range(hops.bit_length() - 1)):
+        total = total + power @ total
+        is_odd = hops >> place & 1
+        if is_odd:
+            total = b + a @ total
+        if place:
+            power = power @ power
+            power = a @ power if is_odd else power
+    return total
 
 
 @torch.library.register_fake("rrnn_ext::truncated_inverse")
