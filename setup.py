@@ -47,7 +47,10 @@ SANITIZE_FLAGS = [
 ]
 # A GPU refuses a vector that is not aligned; a CPU does not care.
 ALIGNMENT_FLAGS = ["-fsanitize=alignment", "-fno-sanitize-recover=alignment"]
+# Every access to memory becomes a call of emulation/races.cpp.
+RACE_FLAGS = ["-fsanitize=thread"]
 PORTABLE_CUDA_ARCHS = "8.0;9.0+PTX"
+OLDEST_CUDA_ARCH = 8.0
 
 # csrc/cpu/kernels/NAME_<isa>.cpp is compiled for that instruction set, on x86-64 only, where every file sees RRNN_<ISA>
 # defined; csrc/cpu/kernels/kernels.cpp picks one at run time. All other sources are compiled for the baseline. Files of
@@ -134,8 +137,15 @@ def find_cuda_archs() -> tuple[str, ...]:
         except (OSError, subprocess.CalledProcessError):
             said = ""
         visible = re.findall(r"^\d+\.\d+$", said, re.MULTILINE)  # nothing, where it knows of no GPU
-        wish = ";".join(sorted(set(visible))) or PORTABLE_CUDA_ARCHS
-    return tuple(wish.replace(" ", ";").split(";"))
+        wish = ";".join(sorted({arch for arch in visible if _is_new_enough(arch)})) or PORTABLE_CUDA_ARCHS
+    archs = tuple(wish.replace(" ", ";").split(";"))
+    if not all(map(_is_new_enough, archs)):
+        sys.exit(f"the CUDA kernels need compute capability {OLDEST_CUDA_ARCH} or above, got RRNN_CUDA_ARCHS='{wish}'")
+    return archs
+
+
+def _is_new_enough(arch: str) -> bool:
+    return float(re.sub(r"[^\d.]", "", arch)) >= OLDEST_CUDA_ARCH
 
 
 def nvcc_arch_flags(archs: tuple[str, ...]) -> list[str]:
@@ -175,6 +185,8 @@ def native_sources(cuda: bool, emulate: bool) -> list[Path]:
     on_cuda = set(sources("cuda/**/*.cpp", "cuda/**/*.cu"))
     found = [path for path in sources("**/*.cpp", "**/*.cu") if cuda or emulate or path not in on_cuda]
     replaced = {csrc / "cpu" / path.relative_to(csrc / "cuda") for path in sources("cuda/ops/*.cpp")}
+    if emulate:
+        found += sorted(EMULATION.glob("*.cpp"))
     return [path for path in found if not (emulate and path in replaced)]
 
 
@@ -237,7 +249,7 @@ def ninja_file(tools: Toolchain, library: Path) -> str:
         rule("cuda", [tools.nvcc, "-ccbin", tools.cxx, *nvcc_flags, "-Xptxas=-v", *end], depfile=True, report=keep)
     if tools.emulate:
         # Fibers of one thread follow one another on its stack, which the optimiser must not see through.
-        emulate = [*ALIGNMENT_FLAGS, "-O1", "-Wno-unknown-pragmas", "-x", "c++"]
+        emulate = [*ALIGNMENT_FLAGS, *RACE_FLAGS, "-O1", "-Wno-unknown-pragmas", "-x", "c++"]
         rule("cuda", [tools.cxx, *compile_flags, *emulate, *end], depfile=True)
     rule("link", link, depfile=False)
 
@@ -247,7 +259,7 @@ def ninja_file(tools: Toolchain, library: Path) -> str:
         if wants is not None and wants not in tools.isas:
             continue
         step = "cuda" if source.suffix == ".cu" else "cxx" if wants is None else f"cxx_{wants}"
-        objects.append(f"{source.relative_to(ROOT / 'csrc')}.o")
+        objects.append(f"{os.path.relpath(source, ROOT / 'csrc').removeprefix('../')}.o")
         lines.append(f"build {path(objects[-1])}: {step} {path(source)}")
     lines.append(f"build {path(library)}: link {' '.join(map(path, objects))}")
     return "\n".join([*lines, ""])

@@ -4,7 +4,8 @@
 // Every thread of a block is a fiber. A fiber runs until it meets a barrier that others have yet to reach; then another
 // one runs, in an order shuffled anew for every launch, so that a missing barrier shows. Shared memory starts as NaNs,
 // and a write past its end, a barrier that some threads never reach, or a grid that would not fit the device end the
-// process with a message. Blocks of a cooperative launch, or of one cluster, run side by side, others one by one.
+// process with a message; races.h looks for data races, too. Blocks of a cooperative launch, or of one cluster, run
+// side by side, others one by one.
 //
 // EMULATED_MULTIPROCESSORS, of each EMULATED_SHARED_BYTES of shared memory and EMULATED_THREADS, and EMULATED_CLUSTER,
 // the blocks of the largest cluster, set the size of the device; EMULATED_MEMORY_CLOCK, in 1000 Hz, the rate of its

@@ -12,8 +12,11 @@
 #define blockIdx (emulation::self().block->index)
 
 inline void __syncthreads() { emulation::wait(emulation::self().block->barrier); }
-inline void __syncwarp(unsigned mask = 0xffffffffu) { emulation::exchange(mask, 0, 0); }
-inline void __threadfence() {}
+inline void __syncwarp(unsigned mask = 0xffffffffu) {
+  emulation::exchange(mask, 0, 0);
+  ++emulation::self().warp_barriers;
+}
+inline void __threadfence() { emulation::self().fenced = true; }
 inline void __threadfence_block() {}
 
 template <typename T>
@@ -47,6 +50,7 @@ inline int __syncthreads_count(int predicate) {
   emulation::Block& block = *emulation::self().block;
   __syncthreads();
   const int warp = emulation::self().rank / 32, votes = __ballot_sync(0xffffffffu, predicate);
+  const emulation::Unwatched own;
   if (emulation::lane() == 0) std::memcpy(block.warps[warp].slots[0], &votes, sizeof votes);
   __syncthreads();
   int count = 0;
@@ -92,29 +96,35 @@ inline unsigned __float_as_uint(float value) {
 }
 
 // No fiber is interrupted, so every operation is atomic.
+template <typename T, typename F>
+T atomically(T* at, const F& operation) {
+  emulation::note_atomic();
+  const emulation::Unwatched own;
+  return std::exchange(*at, operation(*at));
+}
 template <typename T>
 T atomicAdd(T* at, std::type_identity_t<T> value) {
-  return std::exchange(*at, *at + value);
+  return atomically(at, [=](T before) { return before + value; });
 }
 template <typename T>
 T atomicMax(T* at, std::type_identity_t<T> value) {
-  return std::exchange(*at, std::max(*at, value));
+  return atomically(at, [=](T before) { return std::max(before, value); });
 }
 template <typename T>
 T atomicMin(T* at, std::type_identity_t<T> value) {
-  return std::exchange(*at, std::min(*at, value));
+  return atomically(at, [=](T before) { return std::min(before, value); });
 }
 template <typename T>
 T atomicOr(T* at, std::type_identity_t<T> value) {
-  return std::exchange(*at, *at | value);
+  return atomically(at, [=](T before) { return before | value; });
 }
 template <typename T>
 T atomicAnd(T* at, std::type_identity_t<T> value) {
-  return std::exchange(*at, *at & value);
+  return atomically(at, [=](T before) { return before & value; });
 }
 template <typename T>
 T atomicExch(T* at, std::type_identity_t<T> value) {
-  return std::exchange(*at, value);
+  return atomically(at, [=](T) { return value; });
 }
 
 template <typename T>

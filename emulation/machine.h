@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "launch_types.h"
+#include "races.h"
 
 inline dim3 gridDim, blockDim;
 
@@ -77,10 +78,11 @@ struct Block {
   uint3 index;
   Barrier barrier;
   Barrier *cluster, *grid;
-  unsigned cluster_rank;
+  unsigned number, cluster_number;  // of the launch
   std::vector<Warp> warps;
   std::unique_ptr<unsigned char[]> memory;
   unsigned char* shared;
+  size_t shared_bytes;
 };
 
 struct Fiber {
@@ -93,6 +95,9 @@ struct Fiber {
   Barrier* waits_for = nullptr;
   uint64_t waits_since = 0;
   std::vector<std::vector<std::array<uintptr_t, 4>>> copies;  // asynchronous ones, by group; the last is open
+  unsigned warp_barriers = 0;
+  bool fenced = false;  // since its last atomic operation
+  int unwatched = 0;    // in how many functions of the emulation, whose accesses are not the kernel's
 };
 
 // What was launched, for tests: on which stream, so many blocks, and how often they waited for blocks of their own
@@ -110,13 +115,28 @@ inline std::mutex machine;
 inline Fiber* current = nullptr;
 inline jmp_buf scheduler;
 inline const std::function<void()>* body = nullptr;
+inline std::unique_ptr<unsigned char[]> stacks;
+inline size_t room_of_stacks = 0;
 
 inline Fiber& self() {
   if (!current) fail("a device function was called on the host");
   return *current;
 }
 
+// What a thread does while it lives is the emulation's.
+class Unwatched {
+ public:
+  Unwatched() { ++fiber_.unwatched; }
+  ~Unwatched() { --fiber_.unwatched; }
+  Unwatched(const Unwatched&) = delete;
+  Unwatched& operator=(const Unwatched&) = delete;
+
+ private:
+  Fiber& fiber_ = self();
+};
+
 inline void wait(Barrier& barrier) {
+  const Unwatched own;
   Fiber& fiber = self();
   if (++barrier.arrived == barrier.size) {
     barrier.arrived = 0;
@@ -137,9 +157,12 @@ inline void run_fiber() {
 
 // Until it waits or ends. ucontext starts it on a stack of its own; from then on, long jumps switch without system
 // calls.
-inline void resume(Fiber& fiber) {
+[[gnu::no_sanitize("thread")]] inline void resume(Fiber& fiber) {
   current = &fiber;
-  if (_setjmp(scheduler)) return;
+  if (_setjmp(scheduler)) {
+    current = nullptr;
+    return;
+  }
   if (std::exchange(fiber.started, true)) _longjmp(fiber.context, 1);
   setcontext(&fiber.start);
 }
@@ -157,9 +180,8 @@ inline void run_together(std::vector<Block>& blocks, size_t shared, std::mt19937
   constexpr size_t kStack = 64 << 10;
   const size_t threads = size_t(blockDim.x) * blockDim.y * blockDim.z, count = blocks.size() * threads;
   std::vector<Fiber> fibers(count);
-  static std::unique_ptr<unsigned char[]> stacks;
-  static size_t room = 0;
-  if (room < count * kStack) stacks.reset(new unsigned char[room = count * kStack]);
+  forget_accesses(fibers.data(), count * sizeof(Fiber));
+  if (room_of_stacks < count * kStack) stacks.reset(new unsigned char[room_of_stacks = count * kStack]);
   for (size_t i = 0; i < count; ++i) {
     Fiber& fiber = fibers[i];
     const unsigned t = i % threads;
@@ -185,7 +207,6 @@ inline void run_together(std::vector<Block>& blocks, size_t shared, std::mt19937
     }
     if (!progress) fail("some threads wait at a barrier that others never reach");
   }
-  current = nullptr;
   for (const Block& block : blocks)
     for (size_t i = 0; i < Block::kGuard; ++i)
       if (block.shared[shared + i] != 0xa5) fail("a write past the end of shared memory");
@@ -214,6 +235,8 @@ inline cudaError_t launch(const cudaLaunchConfig_t& config, const std::function<
   gridDim = grid;
   blockDim = block;
   body = &kernel;
+  looks_for_races = setting("EMULATED_RACES", 0) != 0;
+  forget_accesses();
   const size_t together = cooperative ? total : cluster;
   uint64_t barriers = 0;
   for (size_t first = 0; first < total; first += together) {
@@ -226,11 +249,14 @@ inline cudaError_t launch(const cudaLaunchConfig_t& config, const std::function<
       to.index = {at % grid.x, at / grid.x % grid.y, at / (grid.x * grid.y)};
       to.barrier.size = threads;
       to.cluster = &clusters[b / cluster];
-      to.cluster_rank = b % cluster;
+      to.number = at;
+      to.cluster_number = at / cluster;
       to.grid = cooperative ? &whole : nullptr;
       to.warps.resize((threads + 31) / 32);
       to.memory.reset(new unsigned char[shared + Block::kGuard + 128]);
       to.shared = to.memory.get() + (128 - reinterpret_cast<uintptr_t>(to.memory.get()) % 128);
+      to.shared_bytes = shared;
+      forget_accesses(to.shared, shared);
       std::memset(to.shared, 0xff, shared);
       std::memset(to.shared + shared, 0xa5, Block::kGuard);
     }
@@ -253,6 +279,7 @@ template <typename T>
 T exchange(unsigned mask, T value, unsigned lane) {
   static_assert(sizeof(T) <= 16);
   if (mask != 0xffffffffu) fail("a warp function with only part of the warp");
+  const Unwatched own;
   Fiber& fiber = self();
   if (blockDim.x * blockDim.y * blockDim.z % 32) fail("a warp function in a block of incomplete warps");
   Warp& warp = fiber.block->warps[fiber.rank / 32];

@@ -1,4 +1,4 @@
-"""Finite sums by method="inverse" as a CUDA device makes them, compared with the walks added up one hop after another."""
+"""Finite sums by method="inverse" as a CUDA device makes them, compared with walks added up hop by hop."""
 
 from __future__ import annotations
 

@@ -124,9 +124,15 @@ struct ForwardMemory {
         pieces(shared.take<double>(TileShape<T, N>::kThreads / kWarp)) {}
 };
 
-// Blocks of a multiprocessor: graphs of one warp each need all of its slots to hide their waits.
+// Blocks of a multiprocessor: graphs of one warp each need all of its slots to hide their waits. Only the devices of
+// data centres have 32.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ == 800 || (__CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1100)
+constexpr int kSlots = 32;
+#else
+constexpr int kSlots = 16;
+#endif
 template <int N>
-constexpr int kResident = N == 32 ? 32 : 1;
+constexpr int kResident = N == 32 ? kSlots : 1;
 
 // The vector of A at (i, j), with zeros outside (n, n).
 template <typename T, typename Given>

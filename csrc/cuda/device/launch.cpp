@@ -100,6 +100,10 @@ int resident_blocks(const void* kernel, int threads, size_t shared_bytes) {
 
 LaunchConfig::LaunchConfig(const void* kernel, const LaunchShape& shape, cudaStream_t stream) {
   const auto count = [](const dim3& of) { return static_cast<int64_t>(of.x) * of.y * of.z; };
+  if (const int most = device_properties().shared_per_block; shape.shared_bytes > static_cast<size_t>(most))
+    throw std::runtime_error("rrnn_ext: a block of a kernel needs " + std::to_string(shape.shared_bytes) +
+                             " bytes of shared memory, and the CUDA device has " + std::to_string(most) +
+                             "; there are too many units for it");
   const int resident = resident_blocks(kernel, static_cast<int>(count(shape.block)), shape.shared_bytes);
   config_.gridDim = shape.grid;
   config_.blockDim = shape.block;

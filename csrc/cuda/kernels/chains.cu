@@ -150,6 +150,7 @@ __global__ void __launch_bounds__(kThreads) advance_chains_kernel(const __grid_c
                    static_cast<int64_t>(hops - 1) * passes);
 
     for (int step = 0; step < hops; ++step) {
+      const bool is_last = step + 1 == hops;  // which no product follows, so that nobody reads the block's vectors
       const int64_t forward_written = step % 2 * forward_size, forward_read = forward_size - forward_written;
       const int64_t backward_written = step % 2 * backward_size, backward_read = backward_size - backward_written;
 
@@ -174,7 +175,7 @@ __global__ void __launch_bounds__(kThreads) advance_chains_kernel(const __grid_c
           const Vector<T> sum = gather(chains, forwards, graph, step, c, unit, forward_parts + forward_read,
                                        plan.block_columns, padded_n, forward_shares);
           if (past || forward_shares.share() > 0) return;
-          sum.store(shared.forwards + vector * region_columns + pack * kPack);
+          if (!is_last) sum.store(shared.forwards + vector * region_columns + pack * kPack);
           if (pack / column_share == place.block_row) keep(chains, forwards, graph, step, c, unit, sum);
         };
         // The backward vectors of the rows of a strip and some that follow.
@@ -189,7 +190,8 @@ __global__ void __launch_bounds__(kThreads) advance_chains_kernel(const __grid_c
                                        plan.block_rows, padded_n, backward_shares);
           if (past || backward_shares.share() > 0) return;
 #pragma unroll
-          for (int j = 0; j < kPack; ++j) shared.backwards[(pack * kPack + j) * backward_vectors + vector] = sum.at[j];
+          for (int j = 0; j < kPack; ++j)
+            if (!is_last) shared.backwards[(pack * kPack + j) * backward_vectors + vector] = sum.at[j];
           if (of_region < plan.strips * kRows / kPack && of_region / row_share == place.block_column)
             keep(chains, backwards, graph, step, c, unit, sum);
         };
@@ -205,7 +207,7 @@ __global__ void __launch_bounds__(kThreads) advance_chains_kernel(const __grid_c
               else
                 gather_backwards(round - before, strip);
           }
-          if (step + 1 == hops) continue;
+          if (is_last) continue;
           T sums[kSums<T>] = {};
 
           const int first_row = place.first_row + strip * kRows, rows = max(0, min(n - first_row, kRows));
@@ -275,7 +277,7 @@ __global__ void __launch_bounds__(kThreads) advance_chains_kernel(const __grid_c
           }
         }
       }
-      if (step + 1 < hops || turn + 1 < turns) wait_for_other_blocks(plan.barrier);
+      if (!is_last || turn + 1 < turns) wait_for_other_blocks(plan.barrier);
     }
   }
 }

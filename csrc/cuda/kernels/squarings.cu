@@ -34,8 +34,9 @@ __global__ void __launch_bounds__(TileShape<T, kTile>::kThreads, kProductBlocks<
       for (int e = threadIdx.x; open && e < kTile * kTile; e += blockDim.x) {
         const int i = i0 + e / kTile, j = j0 + e % kTile;
         if (i >= n || j >= n) continue;
-        const T a = run.edge_at((first + graph) * size + i * n + j);
-        run.powers[graph * size + i * n + j] = a;
+        const int64_t at = static_cast<int64_t>(i) * n + j;
+        const T a = run.edge_at((first + graph) * size + at);
+        run.powers[graph * size + at] = a;
         square += static_cast<double>(a) * a;
       }
       square = block_sum(square, pieces);

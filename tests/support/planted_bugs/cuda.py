@@ -94,6 +94,14 @@ CUDA = (
         tests=("walk_kernels", "native"),
     ),
     Bug(
+        name="powers-are-read-while-they-are-written",
+        file="csrc/cuda/algorithms/small_all_pairs.cu",
+        text="    power.store_shared(a, Shape::kPitch);\n    __syncthreads();",
+        instead="    power.store_shared(a, Shape::kPitch);",
+        breaks="threads multiply by a power of which others have yet to write a part",
+        tests=("races",),
+    ),
+    Bug(
         name="columns-without-alpha",
         file="csrc/cuda/kernels/pathway_solver.h",
         text="if (lane == 0) at.column_image[i] = alpha * sum;",
