@@ -30,6 +30,13 @@ class Neuron(NamedTuple):
         """In standard deviations of the free potential from its mean."""
         return (potential - self.mean) / self.std
 
+    def is_noiseless(self) -> Tensor:
+        return self.std <= _LEAST_STD * (self.threshold - self.reset)
+
+    def is_silent(self) -> Tensor:
+        """Without noise, and with a mean that the threshold is not below: it comes near the threshold for ever."""
+        return self.is_noiseless() & (self.mean <= self.threshold)
+
 
 def checked_neuron(
     mean: Number,

@@ -62,4 +62,4 @@ def rate_of(neuron: Neuron) -> Tensor:
         time = scaled_passage_time_in_steps(reset, threshold, neuron.dt / neuron.tau)
     # Without a refractory time first: an infinite passage is then a rate of 0 whose derivative is 0, not NaN.
     rate = torch.exp(-threshold.clamp_min(0).square() / 2) / (neuron.tau * time)
-    return rate / (1 + neuron.refractory * rate)
+    return torch.where(neuron.is_silent(), 0.0, rate / (1 + neuron.refractory * rate))

@@ -56,6 +56,30 @@ def test_against_simulation() -> None:
     assert simulated < 0.93 * firing_rate(mean, std, tau=TAU).item()
 
 
+class TestLittleNoise:
+    """Whole steps pass between spikes, which little noise blurs."""
+
+    def test_without_noise_the_current_is_constant(self) -> None:
+        mean = double(2.0, 1.05, 1.0001, 1.0, 0.5)
+        steps = [math.ceil(TAU / 1e-3 * math.log(m / (m - 1))) for m in mean[:3].tolist()]
+        rates = firing_rate_coloured(mean, 0.0, tau=TAU, tau_syn=5e-3, dt=1e-3, refractory=2e-3)
+        assert rates.tolist() == pytest.approx([*(1 / (1e-3 * number + 2e-3) for number in steps), 0.0, 0.0])
+
+    @pytest.mark.parametrize("dt", [0.2e-3, 1e-3, 10e-3])
+    def test_the_least_noise(self, dt: float) -> None:
+        """Without synapses it is the rate that is solved for in another way."""
+        mean = double(0.9, 1.0, 1.05, 1.5, 3.0)
+        found = firing_rate_coloured(mean, 0.05, tau=TAU, tau_syn=0.0, dt=dt)
+        torch.testing.assert_close(found, firing_rate(mean, 0.05, tau=TAU, dt=dt), rtol=3e-3, atol=1e-9)
+
+    def test_less_is_refused(self) -> None:
+        std = double(0.3, 0.0, 0.04)
+        with pytest.raises(ValueError, match=r"std must be 0 or at least 0.05 of the distance.*, got 0.04"):
+            firing_rate_coloured(1.2, std, tau=TAU, tau_syn=5e-3, dt=1e-3)
+        rates = torch.func.vmap(lambda one: firing_rate_coloured(1.2, one, tau=TAU, tau_syn=5e-3, dt=1e-3))(std)
+        assert rates.isfinite().tolist() == [True, True, False]
+
+
 class TestOnceAStep:
     @pytest.mark.parametrize(
         ("mean", "std", "tau_syn", "refractory"),

@@ -50,8 +50,19 @@ class TestContinuousTime:
         assert 1 / rate.item() == pytest.approx(0.003 + 1 / siegert(-55, 6, 0.02, threshold=-50, reset=-70), rel=1e-12)
 
     def test_without_noise_the_potential_relaxes_exponentially(self) -> None:
-        rates = firing_rate(double(2.0, 0.5), 0.0, tau=TAU)
-        assert rates.tolist() == pytest.approx([1 / (TAU * math.log(2)), 0.0])
+        mean = double(2.0, 0.5, 1 + 1e-9)
+        rates = firing_rate(mean, 0.0, tau=TAU)
+        assert rates.tolist() == pytest.approx([1 / (TAU * math.log(2)), 0.0, 1 / (TAU * math.log(1e9))], rel=1e-7)
+
+    @pytest.mark.parametrize("dt", [None, 1e-3])
+    def test_without_noise_a_mean_at_the_threshold_is_not_enough(self, dt: float | None) -> None:
+        """The potential comes near it for ever."""
+        mean = double(1.0).requires_grad_()
+        rate = firing_rate(mean, 0.0, tau=TAU, dt=dt)
+        rate.backward()
+        assert rate.item() == 0.0
+        assert mean.grad is not None
+        assert mean.grad.item() == 0.0
 
     def test_a_rate_too_small_for_the_dtype_is_zero_with_zero_derivatives(self) -> None:
         mean = double(-50.0, -1e3).requires_grad_()
