@@ -17,9 +17,10 @@ CLEAN := build/clean
 build: .venv/package.stamp
 	@$(BIN)/python setup.py --quiet build_ext --inplace
 
-# A process for each core, with a thread each; tests of threads ask for theirs.
+# A process for each core, with a thread each; tests of threads ask for theirs, which while they wait leave the cores to
+# the other processes.
 test: build
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope $(TESTS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -n auto --dist loadscope $(TESTS)
 
 demo: build
 	$(BIN)/python -m experiments demo

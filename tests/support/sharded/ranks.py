@@ -1,9 +1,11 @@
-"""A group of processes in which many cases are run, one after another: to start one takes seconds."""
+"""A group of processes in which many cases are run, one after another: to start one takes seconds, most of which go to
+imports, so that all are forked from one that has done them."""
 
 from __future__ import annotations
 
 import gc
 import hashlib
+import multiprocessing
 import os
 import tempfile
 import traceback
@@ -15,9 +17,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 MODULES = ("support.sharded.functions", "support.sharded.wrappings", "support.sharded.rows", "support.sharded.traffic")
+_IMPORTS = ["torch.distributed.fsdp", "torch.distributed.tensor"]
 _TIMEOUT = timedelta(seconds=60)  # of a message: a rank that failed sends none
 
 
@@ -68,7 +71,8 @@ def names() -> list[str]:
 def failures(size: int) -> dict[str, str]:
     """By case, the tracebacks of the ranks on which it failed; run in a group of so many processes."""
     with tempfile.TemporaryDirectory() as folder:
-        spawn(_worker, args=(size, folder), nprocs=size)
+        multiprocessing.set_forkserver_preload(_IMPORTS)
+        start_processes(_worker, args=(size, folder), nprocs=size, start_method="forkserver")
         found: dict[str, str] = {}
         for rank in range(size):
             for name, text in torch.load(f"{folder}/{rank}.pt").items():
