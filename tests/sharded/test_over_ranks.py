@@ -1,5 +1,5 @@
-"""Weights that are sharded over processes: each case of tests/support/sharded, in a group of 3 of them, where shards are
-uneven, and of 4, which may be a mesh of two dimensions."""
+"""Weights that are sharded over processes: each case of tests/support/sharded, in a group of 3 of them, whose shards
+are uneven, and of 4, which may be a mesh of two dimensions."""
 
 from __future__ import annotations
 
