@@ -11,7 +11,7 @@ DERIVATIVES = (
         text="slope = penalty.hop_weights.unsqueeze(-1).unsqueeze(-1) * slope",
         instead="slope = penalty.hop_weights.abs().unsqueeze(-1).unsqueeze(-1) * slope",
         breaks="second derivatives and tangents of a penalty per hop count negative hop weights as positive",
-        tests=("ops::TestDerivatives::test_light_path_is_the_general_one", "transforms::TestFunc"),
+        tests=("finite_walk_derivatives::TestDerivatives::test_light_path_is_the_general_one", "transforms::TestFunc"),
     ),
     Bug(
         name="tangent-of-the-upstream-gradient",
@@ -19,7 +19,7 @@ DERIVATIVES = (
         text="return tuple(a + b for a, b in zip(moved, of_grad, strict=True))",
         instead="return tuple(a - b for a, b in zip(moved, of_grad, strict=True))",
         breaks="forward mode over reverse mode: the part of a moving upstream gradient has the wrong sign",
-        tests=("ops::TestDerivatives::test_walk_penalty",),
+        tests=("finite_walk_derivatives::TestDerivatives::test_walk_penalty",),
     ),
     Bug(
         name="half-of-a-doubled-graph",
