@@ -111,7 +111,7 @@ def _grad_for_op(leaf: Tensor, weight: Tensor, taken: Any, batch: tuple[int, ...
     grad = leaf.grad
     if grad is None or type(grad) is not Tensor or grad.dtype != taken.dtype or grad.layout != torch.strided:
         return None
-    if grad.requires_grad or not grad.is_contiguous():
+    if grad.requires_grad or not grad.is_contiguous() or grad.is_neg():
         return None
     if grad.dim() == 2 and not batch:
         return grad

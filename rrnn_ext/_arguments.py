@@ -49,6 +49,8 @@ def check_numbers(weight_hh: Tensor) -> None:
     """Of recurrent weights, dense or the values of sparse ones."""
     if not weight_hh.is_floating_point():
         raise TypeError(f"weight_hh must be of a floating-point dtype, got {weight_hh.dtype}")
+    if weight_hh.dtype.itemsize < 2:
+        raise TypeError(f"weight_hh must be of 16 bits or more, got {weight_hh.dtype}")
     device = weight_hh.device.type
     if device not in ("cpu", "cuda", "meta"):
         raise ValueError(f"weight_hh must be on the CPU or on a CUDA device, got {weight_hh.device}")

@@ -63,21 +63,32 @@ class PenaltyOptions(NamedTuple):
 
 
 def check_options(options: PenaltyOptions) -> PenaltyOptions:
-    """Refuses what is not there and what does not go together, as far as no weight is needed for it; the hops, as an
-    int."""
+    """Refuses what is not there and what does not go together, as far as no weight is needed for it; the hops as an
+    int, and switches as a bool."""
+    rectify, per_hop = check_switch("rectify", options.rectify), check_switch("per_hop", options.per_hop)
     check_choice("norm", options.norm, _NORMS)
     check_choice("reduction", options.reduction, _REDUCTIONS)
     hops = check_hops(options.hops)
     check_choice("method", options.method, _METHODS)
-    if options.per_hop or options.hop_weights is not None:
-        option = "per_hop=True" if options.per_hop else "hop_weights"
+    if per_hop or options.hop_weights is not None:
+        option = "per_hop=True" if per_hop else "hop_weights"
         if hops is None:
             raise ValueError(f"{option} needs a finite number of hops, got hops=None")
         if options.method == "inverse":
             raise ValueError(
                 f"method='inverse' has only the plain sum of all hops, got {option}; use method='series' or 'auto'"
             )
-    return options if hops is options.hops else options._replace(hops=hops)
+    as_given = hops is options.hops and rectify is options.rectify and per_hop is options.per_hop
+    return options if as_given else options._replace(hops=hops, rectify=rectify, per_hop=per_hop)
+
+
+def check_switch(name: str, value: Any) -> bool:
+    """Whatever counts as True or False, such as NumPy's."""
+    if isinstance(value, bool):
+        return value
+    if getattr(getattr(value, "dtype", None), "kind", None) != "b":
+        raise TypeError(f"{name} must be True or False, got {value!r} ({type(value).__name__})")
+    return bool(value)
 
 
 def check_choice(name: str, value: str, known: Collection[str]) -> None:

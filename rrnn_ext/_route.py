@@ -86,6 +86,7 @@ def as_given(weights: Weights, options: PenaltyOptions) -> PenaltyArguments | No
         and type(hops) is int
         and hops > 0
         and type(rectify) is bool
+        and type(per_hop) is bool
         and norm is not None
         and hop_weights is None
         and pair_weights is None

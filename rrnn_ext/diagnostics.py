@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._arguments import check_alpha, check_numbers, check_weight_hh
-from rrnn_ext._options import check_hops
+from rrnn_ext._options import check_hops, check_switch
 from rrnn_ext.infinite import lapack
 from rrnn_ext.infinite.knowledge import Knowledge, known_of
 from rrnn_ext.infinite.margins import RADIUS_ROUNDING
@@ -74,6 +74,7 @@ def resolvent_info(
         assert info.converges
         assert info.lower_bound <= info.spectral_radius <= info.upper_bound
     """
+    rectify = check_switch("rectify", rectify)
     if is_sparse(weight_hh):
         return _of_sparse(weight_hh, alpha, check_hops(hops), rectify)
     check_weight_hh(weight_hh)

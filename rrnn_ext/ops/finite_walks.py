@@ -351,10 +351,19 @@ def penalty_by_rules(penalty: PenaltyArguments) -> Tensor:
 def penalty_alone(penalty: PenaltyArguments) -> Tensor:
     """The penalty of each graph for which nobody wants a derivative, by its kernel."""
     penalty = _as_one_pathway(penalty)
-    value: Tensor = _walk_penalty.redispatch(below_autograd(penalty.weight_hh), *penalty, Chain.none)[0]
+    value: Tensor = _walk_penalty.redispatch(below_autograd(penalty), *penalty, Chain.none)[0]
     return value
 
 
-def below_autograd(tensor: Tensor) -> Any:
-    """The dispatch key of the kernels alone."""
-    return _CUDA if tensor.is_cuda else _CPU
+def below_autograd(penalty: PenaltyArguments) -> Any:
+    """The dispatch keys of the kernels alone, and of PyTorch's own steps before them where the memory of a tensor does
+    not hold its values: a view with the other sign, zeros that are not stored."""
+    keys = _CUDA if penalty.weight_hh.is_cuda else _CPU
+    for tensor in penalty[:5]:
+        if tensor is None:
+            continue
+        if tensor.is_neg():
+            keys = keys.add(torch._C.DispatchKey.Negative)
+        if tensor._is_zerotensor():
+            keys = keys.add(torch._C.DispatchKey.ZeroTensor)
+    return keys

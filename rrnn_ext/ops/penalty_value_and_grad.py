@@ -44,14 +44,14 @@ def _accumulate_fake(
 
 def value_and_grad(strength: float, penalty: PenaltyArguments) -> tuple[Tensor, list[Tensor | None]]:
     """The penalty of each graph, (...), and strength times its gradients by weight_hh, weight_in and weight_out."""
-    value, *gradients = _value_and_grad.redispatch(below_autograd(penalty.weight_hh), strength, *penalty)
+    value, *gradients = _value_and_grad.redispatch(below_autograd(penalty), strength, *penalty)
     return value, [None if weight is None else each for weight, each in zip(penalty[:3], gradients, strict=True)]
 
 
 def accumulate(grads: Sequence[Tensor | None], strength: float, penalty: PenaltyArguments) -> Tensor:
     """The penalty of each graph; strength times its gradients is added to those of weight_hh, weight_in and weight_out
     that are given, whose rows have no gaps. To one of a side that has no batch dimension, the sum over the batch."""
-    value: Tensor = _accumulate.redispatch(below_autograd(penalty.weight_hh), *grads, strength, *penalty)
+    value: Tensor = _accumulate.redispatch(below_autograd(penalty), *grads, strength, *penalty)
     torch._C._increment_version([grad for grad in grads if grad is not None])  # who saved one is to know
     return value
 

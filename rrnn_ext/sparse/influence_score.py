@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rrnn_ext._arguments import check_numbers, check_weight_hh
 from rrnn_ext._errors import ResolventConditionError
+from rrnn_ext._options import check_switch
 from rrnn_ext.infinite.krylov import solve_by_products
 from rrnn_ext.infinite.radius import spectral_radius as estimated_radius
 from rrnn_ext.infinite.sweeps import solve_by_sweeps
@@ -74,6 +75,7 @@ def influence(
     which scales by the largest real part of an eigenvalue in place of the modulus. For weights without signs, and for
     others whose largest eigenvalue is real and positive, that is the same; else the sum of walks need not exist there.
     """
+    rectify = check_switch("rectify", rectify)
     if not is_sparse(weight_hh):
         check_weight_hh(weight_hh)
         weight_hh = weight_hh.detach().to_sparse_csr()

@@ -66,6 +66,10 @@ class TestWeights:
         with pytest.raises(TypeError, match=r"weight_hh .*[Tt]ensor.*None"):
             call(function, None, U, V)
 
+    def test_eight_bits(self, function: str) -> None:
+        with pytest.raises(TypeError, match=r"weight_hh must be of 16 bits or more, got torch\.float8_e4m3fn"):
+            call(function, *(matrix.to(torch.float8_e4m3fn) for matrix in (W, U, V)))
+
     @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.bool, torch.complex64], ids=str)
     def test_not_floating(self, function: str, dtype: torch.dtype) -> None:
         with pytest.raises(TypeError, match=rf"(?s)weight_hh .*float.*{dtype}"):
@@ -233,6 +237,23 @@ def test_unknown_choice_lists_the_known_ones(option: str, unknown: Any, known: t
 def test_unknown_method_of_resolvent() -> None:
     with pytest.raises(ValueError, match=r"(?s)method .*auto.*solve"):
         call("resolvent", W, U, V, method="solve")
+
+
+@pytest.mark.parametrize("name", ["rectify", "per_hop"])
+@pytest.mark.parametrize("hops", [3, None])
+@pytest.mark.parametrize("value", ["no", None, 1, torch.tensor(True)], ids=str)
+def test_a_switch_is_true_or_false(name: str, hops: int | None, value: Any) -> None:
+    with pytest.raises(TypeError, match=rf"{name} must be True or False, got .* \({type(value).__name__}\)"):
+        rrnn_ext.resolvent_penalty(W, U, V, hops=hops, **{name: value})
+    if name == "rectify":
+        with pytest.raises(TypeError, match="rectify must be True or False"):
+            rrnn_ext.resolvent_info(W, rectify=value)
+
+
+def test_a_switch_of_numpy() -> None:
+    switches: dict[str, Any] = {"rectify": np.bool_(True), "per_hop": np.bool_(True)}
+    value = rrnn_ext.resolvent_penalty(W, U, V, hops=3, **switches)
+    assert value == rrnn_ext.resolvent_penalty(W, U, V, hops=3, rectify=True, per_hop=True)
 
 
 def test_per_hop_needs_finite_hops() -> None:
