@@ -265,39 +265,55 @@ def ninja_file(tools: Toolchain, library: Path) -> str:
     return "\n".join([*lines, ""])
 
 
+def build_library() -> Path:
+    """The library, made by ninja; objects stay in build/native*."""
+    tools = find_toolchain()
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    kind = f"native{'-sanitize' if tools.sanitize else ''}{'-emulate' if tools.emulate else ''}"
+    build_dir = ROOT / "build" / f"{kind}{suffix.removesuffix('.so')}"
+    build_dir.mkdir(parents=True, exist_ok=True)
+    library = Path(f"_C{suffix}")
+    print(
+        f"rrnn_ext: {tools.cxx}, PyTorch {version('torch')}, SIMD {' '.join(('baseline', *tools.isas))}, "
+        f"CUDA {'emulated' if tools.emulate else ' '.join(tools.cuda_archs) or 'off'}"
+        f"{', sanitizers' if tools.sanitize else ''}",
+        flush=True,
+    )
+    (build_dir / "build.ninja").write_text(ninja_file(tools, library))
+    jobs = os.environ.get("MAX_JOBS")
+    command = [tools.ninja, *(["-j", jobs] if jobs else [])]
+    if subprocess.run(command, cwd=build_dir).returncode != 0:
+        sys.exit("rrnn_ext: the native library did not compile; the compiler's messages are above")
+    return build_dir / library
+
+
+def build_package(folder: str) -> None:
+    """The package in ``folder``, its sources included, without setuptools: an old one cannot read pyproject.toml, and a
+    machine with a GPU for some minutes may have one."""
+    package = ROOT / folder / "rrnn_ext"
+    if package != ROOT / "rrnn_ext":
+        shutil.copytree(ROOT / "rrnn_ext", package, ignore=shutil.ignore_patterns("*.so"), dirs_exist_ok=True)
+    library = build_library()
+    shutil.copy(library, package / library.name)
+
+
 class NinjaBuildExt(build_ext):
-    """Hands the one extension to ninja; objects stay in build/native*, whatever directory setuptools picks."""
+    """Hands the one extension to ninja."""
 
     def build_extension(self, ext: Extension) -> None:
-        tools = find_toolchain()
-        suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
-        kind = f"native{'-sanitize' if tools.sanitize else ''}{'-emulate' if tools.emulate else ''}"
-        build_dir = ROOT / "build" / f"{kind}{suffix.removesuffix('.so')}"
-        build_dir.mkdir(parents=True, exist_ok=True)
-        library = Path(f"_C{suffix}")
-        print(
-            f"rrnn_ext: {tools.cxx}, PyTorch {version('torch')}, SIMD {' '.join(('baseline', *tools.isas))}, "
-            f"CUDA {'emulated' if tools.emulate else ' '.join(tools.cuda_archs) or 'off'}"
-            f"{', sanitizers' if tools.sanitize else ''}",
-            flush=True,
-        )
-        (build_dir / "build.ninja").write_text(ninja_file(tools, library))
-        jobs = os.environ.get("MAX_JOBS")
-        command = [tools.ninja, *(["-j", jobs] if jobs else [])]
-        if subprocess.run(command, cwd=build_dir).returncode != 0:
-            sys.exit("rrnn_ext: the native library did not compile; the compiler's messages are above")
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.copy_file(str(build_dir / library), str(target))
+        self.copy_file(str(build_library()), str(target))
 
 
-setup(
-    ext_modules=[
-        Extension(
-            MODULE,
-            sources=[str(path.relative_to(ROOT)) for path in sources("**/*.cpp", "**/*.cu")],
-            depends=[str(path.relative_to(ROOT)) for path in sources("**/*.h", "**/*.cuh")],
-        )
-    ],
-    cmdclass={"build_ext": NinjaBuildExt},
-)
+if __name__ == "__main__":
+    setup(
+        ext_modules=[
+            Extension(
+                MODULE,
+                sources=[str(path.relative_to(ROOT)) for path in sources("**/*.cpp", "**/*.cu")],
+                depends=[str(path.relative_to(ROOT)) for path in sources("**/*.h", "**/*.cuh")],
+            )
+        ],
+        cmdclass={"build_ext": NinjaBuildExt},
+    )

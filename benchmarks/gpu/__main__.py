@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -20,12 +21,17 @@ def main() -> int:
         action="store_true",
         help="times nothing: one call of ours, of some entries, for a profiler that watches",
     )
+    parser.add_argument(
+        "--limit", type=int, default=0, metavar="SECONDS", help="ends the process so long after its turn has come"
+    )
     arguments = parser.parse_args()
     chosen = arguments.only or (HOT if arguments.profile else ())
     if not chosen:
         print("\n".join(ENTRIES))
         return 0
     where.check()
+    where.wait_for_turn(arguments.out)
+    signal.alarm(arguments.limit)  # whatever the process waits for then
     failures = 0
     for name in chosen:
         recorder = Recorder(name, arguments.out, arguments.profile)

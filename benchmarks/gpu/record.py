@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -162,7 +163,7 @@ class Step:
     def ending(self) -> str:
         if self.code is None:
             return "did not end, or was not begun"
-        if self.code in (124, 137):
+        if self.code in (124, 137, 128 + signal.SIGALRM):
             return f"ran past its limit of {self.limit} s"
         if self.code > 128:
             return f"was ended by signal {self.code - 128}"

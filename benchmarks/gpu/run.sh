@@ -28,16 +28,14 @@ emulated=${EMULATED:-0}
 # Emulated, the library under build/emulated is the one that is imported.
 if [ "$emulated" = 1 ]; then
   export RRNN_EMULATE=1 OMP_NUM_THREADS=1
-  build_command=(setup.py --quiet build --build-lib build/emulated)
-  where=$root/build/emulated at_once=2
+  where=build/emulated
   pytest_options=(-o "pythonpath=build/emulated ." -m emulated)
 else
   export RRNN_CUDA=1
-  build_command=(setup.py --quiet build_ext --inplace)
-  where=$root at_once=1
+  where=.
   pytest_options=(--device cuda)
 fi
-in_place=(env "--chdir=$where" "PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}")
+in_place=(env "--chdir=$root/$where" "PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}")
 module=("${in_place[@]}" "$python" -m)
 
 # step NAME SECONDS COMMAND...: what it says goes to the file $log of OUT.
@@ -81,7 +79,7 @@ versions() {
 }
 
 # For the architecture of the GPU that is there.
-build() { step build 150 "$python" "${build_command[@]}"; }
+build() { step build 150 "$python" -c "import setup; setup.build_package('$where')"; }
 
 # pytest with what is installed of its plugins; the package's own settings, which name some of them, are not strict here.
 test_runner() {
@@ -108,14 +106,15 @@ gate() {
   wait
 }
 
-# Entry by entry, each in a process of its own.
+# Entry by entry, each in a process of its own; while one measures, the next one imports what it needs and waits.
 bench() {
+  local at_once=2 seconds=$((entry_limit * patience))
   local names name under_way=0 begin=$SECONDS
   names=$(timeout --kill-after=5 $((30 * patience)) "${module[@]}" benchmarks.gpu 2>>"$out/log.txt") ||
     { ended bench 1 $((SECONDS - begin)) 30; return; }
   planned $names
   for name in $names; do
-    step "$name" "$entry_limit" "${module[@]}" benchmarks.gpu --only "$name" --out "$out" &
+    step "$name" $((2 * entry_limit)) "${module[@]}" benchmarks.gpu --only "$name" --out "$out" --limit "$seconds" &
     ((++under_way < at_once)) || wait -n
   done
   wait

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -20,6 +23,15 @@ Size = TypeVar("Size", int, tuple[int, ...])
 def check() -> None:
     if EMULATED and not _C.build_info()["cuda_emulated"]:
         raise SystemExit("benchmarks.gpu needs a GPU that PyTorch can use, or the emulated build, and there is neither")
+
+
+def wait_for_turn(folder: Path | None) -> None:
+    """Until no other process measures into the folder; as long as this one lives, the others wait."""
+    if not EMULATED:
+        torch.cuda.init()
+        torch.cuda.synchronize()
+    if folder is not None:
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)
 
 
 def sized(on_gpu: Size, emulated: Size) -> Size:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
+import os
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,12 @@ HOPS = 3
 ours = functools.partial(rrnn_ext.resolvent_penalty, hops=HOPS)
 direct = functools.partial(rrnn_ext.accumulate_penalty_grad, hops=HOPS)
 right = functools.partial(peers.horner_from_inputs, hops=HOPS)
+
+
+def test_one_process_measures_at_a_time(tmp_path: Path) -> None:
+    where.wait_for_turn(tmp_path)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(os.open(tmp_path, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def wrong(*weights: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ def test_who_hangs_or_crashes_costs_nothing_else(tmp_path: Path, python: Path) -
     codes = {name: step.code for name, step in folder.steps.items()}
     assert codes == {"bench": 0, "first": 0, "hangs": 137, "crashes": 139, "fails": 1, "last": 0}
     said = document(folder)
-    assert "`hangs` ran past its limit of 1 s" in said
+    assert "`hangs` ran past its limit of 2 s" in said
     assert "`crashes` was ended by signal 11" in said
     assert "a peer of `fails`: it disagrees" in said
     assert not is_running(int((tmp_path / "child").read_text()))
