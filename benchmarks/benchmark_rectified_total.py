@@ -31,6 +31,7 @@ def test_rectified_total(benchmark: BenchmarkFixture, ledger: Ledger) -> None:
             problems.rectified_thin(n, i, o),
             compile_among=("rectified_loop", "horner_from_inputs", "horner_from_outputs"),
             in_jax=("rectified_loop", "rectified_loop_scan"),
+            direct=functools.partial(rrnn_ext.accumulate_penalty_grad, hops=hops, rectify=True),
             work=floors.rectified_total(n, hops),
         )
     )

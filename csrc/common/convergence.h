@@ -17,7 +17,7 @@ inline constexpr double kTolerance = 1.0 / 2048;
 inline constexpr int kOpen = 0, kProved = 1, kMended = 2;
 
 // Numbers of either sign between 1/2 and 3/2, the same each time; of no pattern that a matrix could have too. Vectors
-// of them show the error of an inverse.
+// of them show the error of an inverse, and how much a power of a matrix shrinks.
 template <typename T>
 RRNN_INLINE T probe(uint32_t index) {
   uint32_t bits = (index + 1) * 2654435761u;
@@ -27,6 +27,12 @@ RRNN_INLINE T probe(uint32_t index) {
   const T size = T(0.5) + static_cast<T>(bits >> 8) / (1 << 24);
   return bits & 1 ? size : -size;
 }
+
+// So many vectors of probes, which A^m makes shorter than this, prove ||A^m|| < 1, whatever A is, but for a probability
+// of 1e-9: each has less than this of one direction but for sqrt(2) times it. (With entries of a density of at most
+// 1/2, what a vector has of any direction is of one of at most sqrt(1/2): Rudelson & Vershynin 2015.)
+inline constexpr int64_t kShrunkProbes = 4;
+inline constexpr double kShrunkProbe = 4e-3;
 
 // Of what a probe shows: it may show the error smaller than it is.
 inline constexpr double kProbeTolerance = kTolerance / 4;

@@ -12,7 +12,8 @@ The last one is not tried where so many units make it dear and an estimate of th
 Two native ops have a proof at hand, and leave the sum open where it is none, for the above to decide:
 
     pathway       A x < x for the solution x > 0 of a nonnegative A         none more
-    all_pairs     ||A^m||_F < 1, or the norm, of a graph in cache           2 n^3 each squaring
+    all_pairs     ||A^m||_F < 1 of a graph in cache                         2 n^3 each squaring
+                  or, on the CPU, ||A^m|| < 1 seen from four vectors        8 n^2 each hop
 
 On a GPU, where to look at what is clear would mean to wait, theirs are the only ones (rrnn_ext.infinite.unseen), and
 a sum that they leave open is NaN.

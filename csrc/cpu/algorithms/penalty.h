@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "common/edge.h"
+#include "cpu/kernels/kernels.h"
 
 namespace rrnn::cpu {
 
@@ -64,6 +65,22 @@ void penalty_backward(Norm norm, const T* walks, int64_t terms, int64_t pairs, c
     else
       for (int64_t p = 0; p < pairs; ++p) grad_term[p] = scale * walk_size_derivative(term[p], norm);
   }
+}
+
+// The same of very many walks of one term, in vectors where nothing weighs them.
+template <typename T>
+T penalty_of_many(const Kernels<T>& k, Norm norm, const T* walks, int64_t pairs, const T* pair_weights) {
+  if (pair_weights) return penalty<T, T>(norm, walks, 1, pairs, nullptr, pair_weights);
+  return static_cast<T>(k.walk_sizes(norm, pairs, walks));
+}
+
+template <typename T>
+void penalty_backward_of_many(const Kernels<T>& k, Norm norm, const T* walks, int64_t pairs, const T* pair_weights,
+                              T grad, T* grad_walks) {
+  if (pair_weights)
+    penalty_backward<T, T>(norm, walks, 1, pairs, nullptr, pair_weights, grad, grad_walks);
+  else
+    k.walk_slopes(norm, pairs, walks, grad, grad_walks);
 }
 
 }  // namespace rrnn::cpu

@@ -7,20 +7,11 @@
 
 #include "common/convergence.h"
 #include "common/edge.h"
+#include "cpu/algorithms/shrinking_powers.h"
 #include "cpu/kernels/kernels.h"
 
 namespace rrnn::cpu {
 namespace {
-
-// Spectral radii up to about 1 - 2^-10 show themselves within so many squarings.
-constexpr int kSquarings = 12;
-
-template <typename T>
-T frobenius(const Kernels<T>& k, int64_t n, const T* a) {
-  T square = 0;
-  k.product({0, 1}, n * n, a, n * n, a, n * n, 1, T(1), nullptr, 0, &square, 1, false);
-  return std::sqrt(square);
-}
 
 // out = scale left right, all of them (n, n).
 template <typename T>
@@ -35,18 +26,6 @@ void multiply(const Kernels<T>& k, int64_t n, const T* left, const T* right, T s
                    .scale = scale,
                    .out = out,
                    .ldout = n});
-}
-
-// ||A^m||_F < 1 for some m, which proves rho(A) < 1; size = ||A||_F. Overwrites a and other.
-template <typename T>
-bool powers_shrink(const Kernels<T>& k, int64_t n, T size, T* a, T* other) {
-  for (int i = 0;; ++i) {
-    if (size < T(kShrunk)) return true;
-    if (i == kSquarings || !(size < T(1e6))) return false;
-    multiply(k, n, a, a, T(1), other);
-    std::swap(a, other);
-    size = frobenius(k, n, a);
-  }
 }
 
 // Whether X = I + walks, the inverse of I - A, is seen to be within kTolerance: of a vector z it makes w' = z' X, from
@@ -89,17 +68,28 @@ bool small_all_pairs(const SmallGraph<T>& graph, T* walks, T* scratch) {
   }
   for (int64_t i = 0; i < n; ++i) other[i * n + i] += 1;
   k.gauss_jordan(n, other, walks, scratch + 2 * n * n);
-  // R = A + A R. On the diagonal, what returns to a unit is not X - 1, where a small walk would drown in the 1; nothing
-  // else there reads the diagonal of another unit.
-  for (int64_t i = 0; i < n; ++i) {
-    T returns = 0;
-    for (int64_t m = 0; m < n; ++m) returns += a[i * n + m] * walks[m * n + i];
-    walks[i * n + i] = returns;
-  }
+  // R = A + A R. On the diagonal, what returns to a unit is not X - 1, where a small walk would drown in the 1.
+  T *transposed = other, *returns = scratch + 2 * n * n;
+  k.transpose({0, n}, n, a, n, transposed, n, false);
+  k.hadamard_sum({.units = n,
+                  .vectors = 1,
+                  .terms = n,
+                  .factors = transposed,
+                  .factor_stride = n,
+                  .from = walks,
+                  .vector_stride = 0,
+                  .term_stride = n,
+                  .scale = T(1),
+                  .add = nullptr,
+                  .add_stride = 0,
+                  .out = returns,
+                  .out_stride = n});
+  for (int64_t i = 0; i < n; ++i) walks[i * n + i] = returns[i];
   // The inverse of an infinite weight can be finite; a sum of walks through it is not.
-  const T size = frobenius(k, n, a);
-  if (!std::isfinite(size)) std::fill_n(walks, n * n, std::numeric_limits<T>::quiet_NaN());
-  return is_accurate(k, n, a, walks, scratch + 2 * n * n) && powers_shrink(k, n, size, a, other);
+  const double squares = k.walk_sizes(Norm::kL2, n * n, a);
+  if (!std::isfinite(squares)) std::fill_n(walks, n * n, std::numeric_limits<T>::quiet_NaN());
+  T* vectors = scratch + 2 * n * n;
+  return is_accurate(k, n, a, walks, vectors) && powers_shrink(k, n, squares, a, other, vectors);
 }
 
 template <typename T>
@@ -108,8 +98,7 @@ void small_all_pairs_backward(const SmallGraph<T>& graph, const T* walks, const 
   const auto& k = kernels<T>(graph.flops);
   T* transposed = scratch;  // Q'
   T* product = scratch + n * n;
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < n; ++j) transposed[j * n + i] = walks[i * n + j];
+  k.transpose({0, n}, n, walks, n, transposed, n, false);
   for (int64_t i = 0; i < n; ++i) transposed[i * n + i] += 1;
   multiply(k, n, grad_walks, transposed, graph.alpha, product);
   multiply(k, n, transposed, product, T(1), grad_hh);

@@ -25,7 +25,7 @@ void small_all_pairs_backward(const SmallGraph<T>& graph, const T* walks, const 
 
 template <typename T>
 int64_t small_graph_scratch(int64_t n) {
-  return 2 * n * n + 17 * n;  // of which the last 17 n serve the inverse and then the look at it
+  return 2 * n * n + 17 * n;  // of which the last 17 n serve the inverse, the look at it and the proof, in turn
 }
 
 }  // namespace rrnn::cpu

@@ -1,7 +1,8 @@
 // The inverse of a matrix in cache, by exchanges of a unit's input for its output.
 #pragma once
 
-#include <cmath>
+#include <bit>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -15,39 +16,30 @@ namespace RRNN_ISA {
 // Rows exchanged before the others hear of it, in one product.
 inline constexpr int64_t kPanel = 16;
 
-// The column of the largest size in a row among those still open (1; else 0); an open one where none is a number above
-// zero.
+// The column of the largest size in a row, to a few bits, among those that are open; NaN is larger than any. Without a
+// branch: which column it is nobody can foretell. `closed` is -1 or 0.
 template <typename T>
-inline int64_t largest_open(int64_t n, const T* row, const T* open) {
+inline int64_t largest_open(int64_t n, const T* row, const Word<T>* closed) {
+  using Bits = typename VectorOf<T>::bits;
   constexpr int V = kLanes<T>;
-  Vector<T> best{}, at{}, here;
-  for (int lane = 0; lane < V; ++lane) here[lane] = static_cast<T>(lane);
+  // Sizes are ordered as their bits are, the last few of which make room for the column: the first one is the largest.
+  const auto places = static_cast<Word<T>>(std::bit_ceil(static_cast<uint64_t>(n)) - 1);
+  Bits best = Bits{} - 1, here;
+  for (int lane = 0; lane < V; ++lane) here[lane] = places - lane;
+  const auto look = [&](Vector<T> numbers, Bits shut) {
+    const Bits key = (((Bits)rectified<true, T>(numbers) & ~places) | here) | shut;
+    best = key > best ? key : best;
+    here -= V;
+  };
+  const auto closed_at = [&](int64_t j, int64_t count) {
+    Bits shut = Bits{} - 1;
+    std::memcpy(&shut, closed + j, count * sizeof(T));
+    return shut;
+  };
   int64_t j = 0;
-  for (; j + V <= n; j += V) {
-    const Vector<T> size = rectified<true, T>(load(row + j)) * load(open + j);
-    at = size > best ? here : at;
-    best = size > best ? size : best;
-    here += broadcast(static_cast<T>(V));
-  }
-  T sizes[V], columns[V];
-  store(sizes, best);
-  store(columns, at);
-#pragma GCC unroll 4
-  for (int half = V / 2; half > 0; half /= 2)
-    for (int lane = 0; lane < half; ++lane) {
-      const bool is_more = sizes[lane + half] > sizes[lane];
-      sizes[lane] = is_more ? sizes[lane + half] : sizes[lane];
-      columns[lane] = is_more ? columns[lane + half] : columns[lane];
-    }
-  T largest = sizes[0], found = columns[0];
-  for (; j < n; ++j) {
-    const T size = rrnn::magnitude(row[j]) * open[j];
-    found = size > largest ? static_cast<T>(j) : found;
-    largest = size > largest ? size : largest;
-  }
-  if (largest > 0) return static_cast<int64_t>(found);
-  for (j = 0; open[j] == 0;) ++j;
-  return j;
+  for (; j + V <= n; j += V) look(load(row + j), closed_at(j, V));
+  if (j < n) look(load_first(row + j, static_cast<int>(n - j)), closed_at(j, n - j));
+  return places - (largest_lane<T>(best) & places);
 }
 
 // In VECTORS vectors of columns from `first` on: row t of the panel (rows, n) exchanges its input `at` for its output,
@@ -61,24 +53,20 @@ inline void exchange(int64_t rows, int64_t n, int64_t t, int64_t at, T scale, co
 #pragma GCC unroll 16
   for (int lane = 0; lane < V; ++lane) lanes[lane] = lane;
   Vector<T> pivot[VECTORS];
-  T* row = panel + t * n + first;
 #pragma GCC unroll 4
   for (int v = 0; v < VECTORS; ++v) {
     is_input[v] = lanes == static_cast<decltype(lanes[0] + 0)>(at - first - v * V);
-    pivot[v] = is_input[v] ? broadcast(scale) : load(row + v * V) * broadcast(-scale);
-    store(row + v * V, pivot[v]);
+    pivot[v] = is_input[v] ? broadcast(scale) : load(panel + t * n + first + v * V) * broadcast(-scale);
   }
-  const auto take_in = [&](int64_t begin, int64_t end) {
-    for (int64_t s = begin; s < end; ++s) {
-      const Vector<T> factor = broadcast(factors[s]);
-      T* to = panel + s * n + first;
+  for (int64_t s = 0; s < rows; ++s) {  // row t, too, which is overwritten: as many rows for each t
+    const Vector<T> factor = broadcast(factors[s]);
+    T* to = panel + s * n + first;
 #pragma GCC unroll 4
-      for (int v = 0; v < VECTORS; ++v)
-        store(to + v * V, (is_input[v] ? Vector<T>{} : load(to + v * V)) + factor * pivot[v]);
-    }
-  };
-  take_in(0, t);
-  take_in(t + 1, rows);
+    for (int v = 0; v < VECTORS; ++v)
+      store(to + v * V, (is_input[v] ? Vector<T>{} : load(to + v * V)) + factor * pivot[v]);
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < VECTORS; ++v) store(panel + t * n + first + v * V, pivot[v]);
 }
 
 // For y = M x, each step solves one equation for the input that it depends on most and puts that into the others:
@@ -87,17 +75,17 @@ inline void exchange(int64_t rows, int64_t n, int64_t t, int64_t at, T scale, co
 template <typename T>
 void gauss_jordan(int64_t n, T* m, T* inverse, T* scratch) {
   constexpr int V = kLanes<T>;
-  T* open = scratch;
+  auto* closed = reinterpret_cast<Word<T>*>(scratch);
   T* factors = scratch + n;
   std::vector<int32_t> pivots(n);
-  for (int64_t j = 0; j < n; ++j) open[j] = 1;
+  for (int64_t j = 0; j < n; ++j) closed[j] = 0;
   for (int64_t begin = 0; begin < n; begin += kPanel) {
     const int64_t end = n - begin < kPanel ? n : begin + kPanel, panel = end - begin;
     for (int64_t t = begin; t < end; ++t) {
       T* row = m + t * n;
-      const int64_t p = largest_open(n, row, open);
+      const int64_t p = largest_open(n, row, closed);
       pivots[t] = static_cast<int32_t>(p);
-      open[p] = 0;
+      closed[p] = -1;
       const T scale = 1 / row[p];
       T* rows = m + begin * n;
       for (int64_t s = 0; s < panel; ++s) factors[s] = rows[s * n + p];

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "common/edge.h"
 #include "cpu/kernels/lif_step.h"
 #include "cpu/kernels/sparse_step.h"
 #include "cpu/kernels/sweep_step.h"
@@ -77,6 +78,9 @@ struct Kernels {
   void (*transpose)(Range rows, int64_t cols, const T* from, int64_t ldfrom, T* to, int64_t ldto, bool rectify);
   // Whether |x[k]| <= bound for k < count; NaN is not.
   bool (*all_within)(int64_t count, const T* x, T bound);
+  // sum_k |walks[k]|, or of their squares, k < count; and slopes[k] = grad times the derivative of the size.
+  double (*walk_sizes)(Norm norm, int64_t count, const T* walks);
+  void (*walk_slopes)(Norm norm, int64_t count, const T* walks, T grad, T* slopes);
   // The inverse of m (n, n), which is overwritten; scratch is room for 17 n numbers.
   void (*gauss_jordan)(int64_t n, T* m, T* inverse, T* scratch);
   // A time step of leaky integrate-and-fire neurons, and the gradient of one.

@@ -11,6 +11,7 @@
 #include "cpu/kernels/sparse_sweep.h"
 #include "cpu/kernels/transpose.h"
 #include "cpu/kernels/two_sided_product.h"
+#include "cpu/kernels/walk_sizes.h"
 
 namespace RRNN_ISA {
 
@@ -18,9 +19,10 @@ inline constexpr int64_t kTransposedBytes = kRegisters == 32 ? rrnn::cpu::kNearB
 
 template <typename T>
 extern const rrnn::cpu::Kernels<T> table{
-    product<T>,     product_transposed<T>, outer_product<T>,   two_sided_product<T>, dense_product<T>, hadamard_sum<T>,
-    transpose<T>,   all_within<T>,         gauss_jordan<T>,    lif_forward<T>,       lif_backward<T>,  add_rows<T>,
-    add_to_rows<T>, sparse_product<T>,     sparse_gradient<T>, sparse_sweep<T>,      kTransposedBytes, RRNN_ISA_NAME};
+    product<T>,        product_transposed<T>, outer_product<T>, two_sided_product<T>, dense_product<T>,
+    hadamard_sum<T>,   transpose<T>,          all_within<T>,    walk_sizes<T>,        walk_slopes<T>,
+    gauss_jordan<T>,   lif_forward<T>,        lif_backward<T>,  add_rows<T>,          add_to_rows<T>,
+    sparse_product<T>, sparse_gradient<T>,    sparse_sweep<T>,  kTransposedBytes,     RRNN_ISA_NAME};
 
 template const rrnn::cpu::Kernels<float> table<float>;
 template const rrnn::cpu::Kernels<double> table<double>;

@@ -45,6 +45,8 @@ struct VectorOf<double> {
 template <typename T>
 using Vector = typename VectorOf<T>::type;
 template <typename T>
+using Word = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;  // a lane's bits
+template <typename T>
 inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 
 template <typename T>
@@ -127,12 +129,26 @@ template <bool Rectify, typename T>
 inline Vector<T> rectified(Vector<T> v) {
   if constexpr (Rectify) {
     using Bits = typename VectorOf<T>::bits;
-    using Word = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-    const Bits keep = Bits{} + static_cast<Word>(~(Word{1} << (8 * sizeof(T) - 1)));
+    const Bits keep = Bits{} + static_cast<Word<T>>(~(Word<T>{1} << (8 * sizeof(T) - 1)));
     return (Vector<T>)((Bits)v & keep);
   } else {
     return v;
   }
+}
+
+// The largest of all lanes, as whole numbers.
+template <typename T>
+inline Word<T> largest_lane(typename VectorOf<T>::bits v) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float>)
+    return _mm512_reduce_max_epi32((__m512i)v);
+  else
+    return _mm512_reduce_max_epi64((__m512i)v);
+#else
+  Word<T> largest = v[0];
+  for (int lane = 1; lane < kLanes<T>; ++lane) largest = v[lane] > largest ? v[lane] : largest;
+  return largest;
+#endif
 }
 
 // The sum over all lanes of each of COUNT vectors; together, because a tree of pairwise adds costs a third of

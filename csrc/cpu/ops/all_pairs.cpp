@@ -51,8 +51,9 @@ std::tuple<Tensor, Tensor, Tensor> all_pairs_penalty(Tensor weight_hh, std::opti
     using T = decltype(zero);
     each_small_graph<T>(graphs, [&](int64_t index, T* memory) {
       T* to = at<T>(walks, index, size);
-      *at<T>(converges, index, 1) = small_all_pairs(small_graph<T>(graphs, index, alpha, rectify), to, memory);
-      *at<T>(value, index, 1) = penalty<T, T>(kind, to, 1, size, nullptr, pairs.of<T>(index));
+      const SmallGraph<T> graph = small_graph<T>(graphs, index, alpha, rectify);
+      *at<T>(converges, index, 1) = small_all_pairs(graph, to, memory);
+      *at<T>(value, index, 1) = penalty_of_many(kernels<T>(graph.flops), kind, to, size, pairs.of<T>(index));
     });
   });
   return {value, walks, converges};
@@ -71,11 +72,11 @@ Tensor all_pairs_penalty_backward(Tensor grad_value, Tensor walks, Tensor weight
   dispatch(weight_hh, [&](auto zero) {
     using T = decltype(zero);
     each_small_graph<T>(graphs, [&](int64_t index, T* memory) {
+      const SmallGraph<T> graph = small_graph<T>(graphs, index, alpha, rectify);
       T* grad_walks = memory + small_graph_scratch<T>(graphs.n);
-      penalty_backward<T, T>(kind, at<T>(sums, index, size), 1, size, nullptr, pairs.of<T>(index),
-                             *at<T>(grads, index, 1), grad_walks);
-      small_all_pairs_backward(small_graph<T>(graphs, index, alpha, rectify), at<T>(sums, index, size), grad_walks,
-                               at<T>(grad_hh, index, size), memory);
+      penalty_backward_of_many(kernels<T>(graph.flops), kind, at<T>(sums, index, size), size, pairs.of<T>(index),
+                               *at<T>(grads, index, 1), grad_walks);
+      small_all_pairs_backward(graph, at<T>(sums, index, size), grad_walks, at<T>(grad_hh, index, size), memory);
     });
   });
   return grad_hh;
