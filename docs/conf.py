@@ -37,6 +37,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "documented_options",
+    "kernels_without_ports",
 ]
 
 # Pages

@@ -14,7 +14,9 @@ class ResolventDivergenceError(ValueError):
         spectral_radius: that of ``alpha * phi(weight_hh)``; of a batch, the largest. By the eigenvalues up to 256
             units; above that mostly an estimate, which :func:`resolvent_info` makes exact.
         max_alpha: the sum is known to converge for every alpha below this. It is ``1 / spectral radius of
-            phi(weight_hh)`` where that is exact, and else what a bound of the radius allows.
+            phi(weight_hh)`` where that is exact, and else what a bound of the radius allows. For signed weights whose
+            radius is not computed that may be less than ``resolvent_info(weight_hh).max_alpha``: a call that has seen
+            that its sum diverges stops looking at powers, and info goes on until the bound is close.
         rectify: whether phi is the absolute value.
         device: None; or the CUDA device on which an earlier sum, whose value is NaN, was not proved to converge. The
             numbers above are NaN then: the weights of that call may be gone by now.

@@ -37,7 +37,8 @@ class ResolventInfo(NamedTuple):
             unit vectors; infinite where the sum diverges. None where hops is None. By products alone it is a bound of
             that, as sure as upper_bound is, but for a probability of 1e-12 for each of the hops looked at where A has
             both signs; infinite too where no bound was found.
-        max_alpha: the sum converges for every smaller alpha, as surely as upper_bound is one.
+        max_alpha: the sum converges for every smaller alpha, as surely as upper_bound is one. By products alone and for
+            signed weights, it may be more than that of a :class:`ResolventDivergenceError`, whose bound is less close.
         lower_bound, upper_bound: of the spectral radius. By the eigenvalues both are spectral_radius, which is right
             but for rounding. By products alone they are certain where A is not negative, rounding included (Collatz &
             Wielandt, within strongly connected components). Where A has both signs no lower bound is known, 0, and the

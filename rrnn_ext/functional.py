@@ -44,7 +44,7 @@ def resolvent_penalty(
             between all pairs of units (the empty walk is none).
         alpha: factor of each edge, > 0; a float, or a tensor, 0-d or of the batch's shape, which may require a
             gradient.
-        hops: the number of terms, >= 1: of the R-RNN, the length of the sequences. None: all walks, which have a sum
+        hops: the number of terms, >= 1: for an RNN, the length of the sequences. None: all walks, which have a sum
             where the spectral radius of alpha phi(W) is below 1.
         rectify: phi(M) = ``|M|``, elementwise: the strength of walks, which then cannot cancel. Else phi is the
             identity.
@@ -91,10 +91,11 @@ def resolvent_penalty(
     connected components, which are certain and decide; else by random vectors, but for a probability below 1e-10. What
     is not proved is refused, and the error has what is known of the spectral radius.
 
-    **Sharded weights.** DTensors of any placement, on every rank: docs/sharded.md. The value is an ordinary tensor, the
-    same on each, and gradients have the placements of their weights. From 4096 units on a weight_hh that is sharded by
-    rows or columns stays where it is: then one side must be given, ``method="inverse"`` and second derivatives are
-    errors that name ``weight_hh.full_tensor()``, and infinite sums are made by iteration, proved as sparse ones are.
+    **Sharded weights.** DTensors of any placement, on every rank: the page "Sharded weights". The value is an ordinary
+    tensor, the same on each, and gradients have the placements of their weights. From 4096 units on a weight_hh that
+    is sharded by rows or columns stays where it is: then one side must be given, ``method="inverse"`` and second
+    derivatives are errors that name ``weight_hh.full_tensor()``, and infinite sums are made by iteration, proved as
+    sparse ones are.
 
     On a CUDA device nothing waits for values: a diverging sum is NaN and its error comes with a later infinite sum on
     that device; a tensor alpha that is not positive, negative pair_weights and factors that are not finite give NaN.

@@ -94,7 +94,7 @@ class ResolventPenalty(NetworkModule):
         detach_gains: whether gains are constants, so that gradients flow to the weights of the walks alone, not through
             what the units did. In trials the walks then stayed what the network does, at a lower error on sums of
             what came in; with gradients through them training makes gains, in part, of what the penalty is to prevent
-            (docs/running-network.md).
+            (the page "The network that runs" has the measurements).
 
     Raises:
         TypeError: ``rnn``, ``readout`` or an option is of a kind not named above; among them a Parameter and a tensor

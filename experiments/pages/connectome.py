@@ -56,7 +56,7 @@ class Reading:
     def about(self) -> str:
         wiring = self.connectome.wiring
         return (
-            f"{len(wiring.names):,} cells, {wiring.connections:,} connections, of which {wiring.inhibitory:,} inhibit; "
+            f"{len(wiring.names):,} cells, {wiring.connections:,} connections, {wiring.inhibitory:,} of which inhibit; "
             f"from {len(self.connectome.sources):,} source cells to {len(self.connectome.targets):,} target cells. "
             f"{wiring.about}"
         )

@@ -177,7 +177,7 @@ def _remark(network: Network, *, ran: bool) -> str:
             f" As it ran{biases}: P_m by the step Jacobians (of an nn.RNN out of a checkpoint those of tanh), of each "
             "step their mean over the sequences. They have the pattern of the mean of dy_T / dx_{T-m}, and are "
             "smaller, by up to a fifth and more, where Jacobians of different steps vary together "
-            "(docs/running-network.md, Where the mean is not the network)."
+            "(the documentation's page The network that runs: where the mean is not the network)."
         )
     return f"{gates}: give sequences that it ran on (--data) for those that are." if gates else ""
 

@@ -36,7 +36,7 @@ def firing_rate_coloured(
     with threshold and reset raised by 1.4604 std_white sqrt(tau_syn / tau) (Brunel & Sergi, J. Theor. Biol. 1998;
     Fourcaud & Brunel, Neural Computation 2002), where std_white = std sqrt(1 + tau_syn / tau) is what std would be
     without synapses. That is for short synapses: measured, it is too low by .4 % at tau_syn = tau / 100, 4 % at
-    tau / 10 and 13 % at .3 tau (docs/spiking.md).
+    tau / 10 and 13 % at .3 tau (tables on the page "Spiking networks").
 
     With a dt it is the rate of the neuron that ``lif`` steps with this tau_syn: potential and current are a Markov
     chain, whose average is solved for (to .3 % where dt is at least tau / 200; 20 to 400 ms each). With dt =

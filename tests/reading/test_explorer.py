@@ -264,6 +264,18 @@ class TestBrowser:
         assert page.get_attribute("#profile", "aria-label").endswith("lag 0.")
         assert page.get_attribute("#graph-of-walks", "aria-label").startswith("12 walks")
 
+    def test_numbers_are_short(self, page: Any, tmp_path: Path) -> None:
+        values = [14812345.0, 125e6, 0.0, -0.0123456, -1e5, 99000.0]
+        graph = Graph("all", torch.tensor(values).view(1, 1, -1), None)
+        ends = torch.arange(1, 1 + len(values)), torch.tensor([0])
+        one = Explorer("Numbers", "", [graph], [str(number) for number in range(1 + len(values))], *ends)
+        other = page.context.browser.new_page()
+        other.goto(one.write(tmp_path / "numbers.html").as_uri())
+        other.wait_for_selector("body[data-ready]")
+        shown = other.evaluate("document.getElementById('map').data[0].text[0]")
+        assert [text.split(": ")[1] for text in shown] == ["1.48e7", "1.25e8", "0", "-0.0123", "-1e5", "99000"]
+        other.close()
+
     def test_walks_that_pass_no_cell_twice(self, page: Any) -> None:
         """In a graph of strong circles, where most walks go round."""
         torch.manual_seed(1)

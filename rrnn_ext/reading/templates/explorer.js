@@ -24,7 +24,11 @@ const chosen = { graph: Math.max(0, searched.indexOf(null)), start: null, end: n
 
 // Numbers -------------------------------------------------------------------------------------------------------------
 
-const short = (value) => (value === 0 ? "0" : String(Number(value.toPrecision(3))));
+// Three digits: 0.0123, 1480, 1.48e7.
+function short(value) {
+  const rounded = Number(value.toPrecision(3));
+  return Math.abs(rounded) < 1e5 ? String(rounded) : rounded.toExponential().replace("e+", "e");
+}
 const stepName = (step) => words.numbered.replace("#", words.first + step);
 const entry = (step, end, start) => graphs[chosen.graph].walks[step][end * starts.length + start];
 const ranges = () => [
