@@ -12,6 +12,8 @@ from torch import Tensor
 from rrnn_ext.spiking._grid import Grid
 from rrnn_ext.spiking._shots import ShotNoise
 
+_LEAST_STD = 1e-12  # of sizes: less is as good as none
+
 # Of a distance d >= 0 and a size J: P(J > d), E[max(J - d, 0)] and E[max(J - d, 0)²] / 2.
 Law: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
@@ -28,10 +30,11 @@ def fluxes(grid: Grid, shots: ShotNoise) -> Tensor:
 
 
 def fluxes_from_rest(x: Tensor, shots: ShotNoise) -> Tensor:
-    """The same from the rest alone, across potentials x (..., border): downwards across x <= 0."""
+    """The same from the rest alone, across potentials x (..., border): downwards across x <= 0, and upwards to them,
+    as a neuron spikes at the threshold: jumps of one size may end there."""
     up, down = torch.zeros_like(x), torch.zeros_like(x)
     for rate, upwards, downwards in _inputs(shots.unsqueezed()):
-        up = up + rate * upwards(x.clamp_min(0))[0] if upwards else up
+        up = up + rate * upwards(x.clamp_min(0) - 10 * _LEAST_STD)[0] if upwards else up
         down = down + rate * downwards((-x).clamp_min(0))[0] if downwards else down
     return torch.where(x > 0, up, -down)
 
@@ -60,7 +63,7 @@ def _exponential(mean: Tensor) -> Law:
 
 
 def _normal(mean: Tensor, std: Tensor) -> Law:
-    std = std.clamp_min(1e-12)
+    std = std.clamp_min(_LEAST_STD)
 
     def law(distance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         z = (distance - mean) / std

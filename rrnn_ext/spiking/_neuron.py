@@ -24,6 +24,9 @@ class Neuron(NamedTuple):
     reset: Tensor
     refractory: Tensor
     dtype: torch.dtype  # of the result
+    is_unknown: (
+        Tensor  # where one of them was NaN: in its place is a neuron like any other, whose result does not count
+    )
     dt: Tensor | None = None
 
     def standardised(self, potential: Tensor) -> Tensor:
@@ -55,21 +58,36 @@ def checked_neuron(
     check_all(named["std"] >= 0, "std must be >= 0", named["std"])
     check_all(named["tau"] > 0, "tau must be > 0 (seconds)", named["tau"])
     check_all(named["refractory"] >= 0, "refractory must be >= 0 (seconds)", named["refractory"])
-    check_all(named["reset"] < named["threshold"], "reset must be below the threshold", named["reset"])
+    check_all(~(named["reset"] >= named["threshold"]), "reset must be below the threshold", named["reset"])
     if dt is not None:
         check_time_step(named["dt"], named["tau"])
+    named, is_unknown = without_nan(named)
     named["std"] = torch.maximum(named["std"], _LEAST_STD * (named["threshold"] - named["reset"]))
-    return Neuron(**named, dtype=dtype)
+    return Neuron(**named, dtype=dtype, is_unknown=is_unknown)
+
+
+# Of a neuron in place of one that is not known.
+_ANY = {"std": 1.0, "tau": 1.0, "threshold": 1.0, "dt": 1.0, "rate_exc": 1.0, "size_exc": 1.0, "size_std": 1.0}
+
+
+def without_nan(named: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    """The arguments of neurons, and which of these had one that is NaN: searches and integrals do without. Under vmap
+    nobody searches, and arguments that are the same for all of a batch stay so."""
+    is_unknown = torch.stack([value.isnan() for value in named.values()]).any(0)
+    if not all(map(has_values, named.values())):
+        return named, is_unknown
+    return {name: torch.where(is_unknown, _ANY.get(name, 0.0), value) for name, value in named.items()}, is_unknown
 
 
 def check_time_step(dt: Tensor, tau: Tensor) -> None:
     check_all(dt > 0, "dt must be > 0 (seconds), or None for continuous time", dt)
-    check_all(dt <= tau, "dt must be at most tau", dt)
+    check_all(~(dt > tau), "dt must be at most tau", dt)
 
 
 def check_all(holds: Tensor, needed: str, value: Tensor) -> None:
-    """A ValueError unless it holds everywhere; NaN passes, and gives NaN."""
-    if not has_values(value):
+    """A ValueError unless it holds everywhere; NaN passes, and gives NaN. So of two arguments it is to be said that one
+    is not on the wrong side of the other."""
+    if not (has_values(value) and has_values(holds)):
         return
     holds, value = torch.broadcast_tensors(holds, value)
     wrong = value[~holds & ~value.isnan()]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrnn_ext.spiking._neuron import Number, check_all, to_float64
+from rrnn_ext.spiking._neuron import Number, check_all, to_float64, without_nan
 from rrnn_ext.spiking._quadrature import tanh_sinh
 
 _NEGLIGIBLE = 45.0  # exp(-45) is far below the rounding of float64
@@ -25,6 +25,7 @@ class ShotNoise(NamedTuple):
     threshold: Tensor
     reset: Tensor
     refractory: Tensor
+    is_unknown: Tensor  # where one of them was NaN
     size_std: Tensor | None = None  # of normally distributed sizes; None where sizes are exponentially distributed
 
     @property
@@ -42,7 +43,7 @@ class ShotNoise(NamedTuple):
     def unsqueezed(self) -> ShotNoise:
         """With a dimension more, for the nodes or cells of each neuron."""
         size_std = None if self.size_std is None else self.size_std[..., None]
-        tensors = [x[..., None] for x in self[1:9]]
+        tensors = [x[..., None] for x in self[1:10]]
         return ShotNoise(self.dtype, *tensors)._replace(size_std=size_std)
 
 
@@ -75,13 +76,14 @@ def checked_shot_noise(
     else:
         check_all(named["size_exc"] >= 0, "size_exc must be >= 0", named["size_exc"])
         check_all(named["size_std"] >= 0, "size_std must be >= 0", named["size_std"])
-    rest_potential = named.pop("rest")
     for name in ("reset", "rest"):
-        potential = rest_potential if name == "rest" else named[name]
-        check_all(potential < named["threshold"], f"{name} must be below the threshold", potential)
+        potential = named[name]
+        check_all(~(potential >= named["threshold"]), f"{name} must be below the threshold", potential)
+    named, is_unknown = without_nan(named)
+    rest_potential = named.pop("rest")
     named["threshold"] = named["threshold"] - rest_potential
     named["reset"] = named["reset"] - rest_potential
-    return ShotNoise(dtype, **named)
+    return ShotNoise(dtype, **named, is_unknown=is_unknown)
 
 
 def exponential_shots_rate(shots: ShotNoise) -> Tensor:

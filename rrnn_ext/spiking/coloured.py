@@ -67,15 +67,16 @@ def firing_rate_coloured(
         ValueError, TypeError: an argument does not fit; the message names it, what was needed and what came.
     """
     neuron = checked_neuron(mean, std, tau=tau, threshold=threshold, reset=reset, refractory=refractory, dt=dt)
-    (synapse,), dtype = to_float64(tau_syn=tau_syn)
+    (synapse, longest), dtype = to_float64(tau_syn=tau_syn, longest=tau if dt is None else dt)
     check_all(synapse >= 0, "tau_syn must be >= 0 (seconds)", synapse)
-    if neuron.dt is None:
-        check_all(synapse <= neuron.tau, "tau_syn must be at most tau in continuous time", synapse)
-        rate = _in_continuous_time(neuron, synapse)
-    else:
-        check_all(synapse <= FINEST * neuron.dt, f"tau_syn must be at most {FINEST:g} dt", synapse)
-        rate = _once_a_step(neuron, synapse, neuron.dt)
-    rate = torch.where(neuron.is_silent(), 0.0, rate)
+    needed = "tau in continuous time" if dt is None else f"{FINEST:g} dt"
+    longest = longest if dt is None else FINEST * longest
+    check_all(~(synapse > longest), f"tau_syn must be at most {needed}", synapse)
+    is_unknown = neuron.is_unknown | synapse.isnan()
+    synapse = torch.where(synapse.isnan(), 0.0, synapse)
+    at = neuron.dt
+    rate = _in_continuous_time(neuron, synapse) if at is None else _once_a_step(neuron, synapse, at)
+    rate = torch.where(is_unknown, torch.nan, torch.where(neuron.is_silent(), 0.0, rate))
     return rate.to(torch.promote_types(dtype, neuron.dtype))
 
 

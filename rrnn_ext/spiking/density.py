@@ -64,7 +64,8 @@ def membrane_density(
         density = step_density(x, reset, threshold, neuron.dt / neuron.tau) / neuron.std
     # The rate that counts the refractory time is what makes it a share of all time.
     active = 1 - neuron.refractory * rate_of(neuron)
-    return (density * active).to(torch.promote_types(dtype, neuron.dtype))
+    known = torch.where(neuron.is_unknown | potential.isnan(), torch.nan, density * active)
+    return known.to(torch.promote_types(dtype, neuron.dtype))
 
 
 def _density_in_continuous_time(v: Tensor, neuron: Neuron) -> Tensor:
@@ -133,4 +134,6 @@ def membrane_density_shot_noise(
     )
     (potential, resting), dtype = to_float64(v=v, rest=rest)
     density = shot_noise_density(potential - resting, shots)
-    return density.to(torch.promote_types(dtype, shots.dtype))
+    return torch.where(shots.is_unknown | potential.isnan(), torch.nan, density).to(
+        torch.promote_types(dtype, shots.dtype)
+    )

@@ -120,9 +120,12 @@ def per_neuron(name: str, value: float | Tensor, current: Tensor, dtype: torch.d
 
 def _is_wrong(value: float | Tensor, fits: Callable[[Any], Any]) -> bool:
     """Whether it does not fit, as far as its values can be looked at."""
-    if not isinstance(value, Tensor):
-        return not fits(value)
-    return has_values(value) and not bool(torch.as_tensor(fits(value.detach())).all())
+    if isinstance(value, Tensor):
+        if not has_values(value):
+            return False
+        value = value.detach()
+    fitting = fits(value)  # a number beside a tensor of others fits each of them or does not
+    return not (bool(fitting.all()) if isinstance(fitting, Tensor) else fitting)
 
 
 def _values(value: Any) -> str:

@@ -51,7 +51,7 @@ def firing_rate(
         ValueError, TypeError: an argument does not fit; the message names it, what was needed and what came.
     """
     neuron = checked_neuron(mean, std, tau=tau, threshold=threshold, reset=reset, refractory=refractory, dt=dt)
-    return rate_of(neuron).to(neuron.dtype)
+    return torch.where(neuron.is_unknown, torch.nan, rate_of(neuron)).to(neuron.dtype)
 
 
 def rate_of(neuron: Neuron) -> Tensor:

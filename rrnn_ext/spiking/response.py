@@ -55,7 +55,8 @@ def kick_response(
     with torch.no_grad():
         each = [_response(neuron, index, lags) for index in range(neuron.mean.numel())]
         responses = torch.stack(each) if each else neuron.mean.new_empty(0, lags)
-        return responses.reshape(*neuron.mean.shape, lags).to(neuron.dtype)
+        known = responses.reshape(*neuron.mean.shape, lags).masked_fill(neuron.is_unknown.unsqueeze(-1), torch.nan)
+        return known.to(neuron.dtype)
 
 
 class _Law(NamedTuple):

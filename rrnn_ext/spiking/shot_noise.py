@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from rrnn_ext.spiking._balance import shot_noise_rate
@@ -67,4 +68,4 @@ def firing_rate_shot_noise(
         rest=rest,
         size_std=size_std,
     )
-    return shot_noise_rate(shots).to(shots.dtype)
+    return torch.where(shots.is_unknown, torch.nan, shot_noise_rate(shots)).to(shots.dtype)

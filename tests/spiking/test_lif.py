@@ -34,6 +34,18 @@ class TestKnownAnswers:
         steps = math.ceil(math.log(1 - (1 - LEAK) / value) / math.log(LEAK)) if value < 1 else 1
         assert set(intervals(lif(constant(value), tau=TAU, dt=DT)[0])) == {steps}
 
+    def test_a_reset_for_each_neuron(self) -> None:
+        """Of one threshold, as the neurons are that have one reset each."""
+        resets = torch.tensor([-0.5, 0.0, 0.4])
+        current = constant(0.1).unsqueeze(1).expand(-1, 1, 3)
+        together, _ = lif(current, tau=TAU, dt=DT, reset=resets)
+        for at, reset in enumerate(resets.tolist()):
+            assert torch.equal(together[..., at : at + 1], lif(current[..., :1], tau=TAU, dt=DT, reset=reset)[0])
+        layer = LIF(tau=TAU, dt=DT, reset=resets)
+        assert torch.equal(layer(current), together)
+        with pytest.raises(ValueError, match=r"threshold must be above reset = \[.*\], got 0.3"):
+            lif(current, tau=TAU, dt=DT, reset=resets, threshold=0.3)
+
     def test_reset_elsewhere(self) -> None:
         """From -0.5 the potential is m + (-0.5 - m) leak^k, with m = I / (1 - leak)."""
         mean = 0.1 / (1 - LEAK)

@@ -129,6 +129,14 @@ class TestNormalSizes:
             assert rate.item() == pytest.approx(white, rel=0.02)
             assert rate.item() < white  # jumps overshoot the threshold
 
+    def test_fixed_jumps_that_just_reach_the_threshold_do(self) -> None:
+        """As a neuron spikes at the threshold: every jump counts, from the rest and shifted."""
+        for rest in (0.0, -0.3):
+            rate = firing_rate_shot_noise(
+                double(100.0), 1.0, tau=TAU, threshold=rest + 1.0, reset=rest, rest=rest, size_std=0.0, refractory=2e-3
+            )
+            assert rate.item() == pytest.approx(1 / (1 / 100 + 2e-3), rel=1e-9)
+
     def test_refractory_time_comes_on_top(self) -> None:
         inputs = (double(500.0), 0.2, 100.0, 0.2)
         rates = [
