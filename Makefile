@@ -8,6 +8,8 @@ BIN := .venv/bin
 # Bytecode is made of what is imported, where it is: of all that is installed it would take half of the time.
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 NATIVE := $(wildcard csrc/*.cpp csrc/*/*.* csrc/*/*/*.* emulation/*.*)
+# Of processes that share the cores: a thread each; those of tests that ask for more leave the cores while they wait.
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 SANITIZED := build/sanitized
 EMULATED := build/emulated
 CLEAN := build/clean
@@ -19,10 +21,9 @@ CLEAN := build/clean
 build: .venv/package.stamp
 	@$(BIN)/python setup.py --quiet build_ext --inplace
 
-# A process for each core, with a thread each; tests of threads ask for theirs, which while they wait leave the cores to
-# the other processes.
+# A process for each core.
 test: build
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -n auto --dist loadscope $(TESTS)
+	$(SIDE_BY_SIDE) $(BIN)/pytest -n auto --dist loadscope $(TESTS)
 
 demo: build
 	$(BIN)/python -m experiments demo
@@ -42,7 +43,7 @@ bench-sparse: build
 # The site, in build/docs/html: every code cell of every page is executed, and a warning is an error. The source is the
 # whole tree, so that pages beside the code are on it too.
 docs: build .venv/docs.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet -c docs -E -j auto -W --keep-going -n -d build/docs/doctrees . build/docs/html
+	$(SIDE_BY_SIDE) $(BIN)/python -m sphinx --quiet -c docs -E -j auto -W --keep-going -n -d build/docs/doctrees . build/docs/html
 
 lint: .venv/requirements.stamp
 	$(BIN)/ruff check .
@@ -68,7 +69,7 @@ sanitize: .venv/requirements.stamp
 emulate: export RRNN_EMULATE := 1
 emulate: .venv/requirements.stamp
 	$(BIN)/python setup.py --quiet build --build-lib $(EMULATED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider -o pythonpath="$(EMULATED) ." -m emulated -n auto tests
+	$(SIDE_BY_SIDE) $(BIN)/pytest -p no:cacheprovider -o pythonpath="$(EMULATED) ." -m emulated -n auto tests
 
 # On a machine with a GPU, with $(PYTHON), its PyTorch and its packages as they are, as it is the machine that decides which
 # PyTorch fits. benchmarks/gpu/run.sh has the steps and says what they are; OUT gets what comes of them. gpu-short takes

@@ -65,12 +65,12 @@ def _in_range(function: Callable[..., Tensor], *matrices: Tensor, hops: int) -> 
 
 
 @torch.library.register_fake("rrnn_ext::finite_pairs")
-def _(a: Tensor, hops: int) -> Tensor:
+def _finite_pairs_fake(a: Tensor, hops: int) -> Tensor:
     return a.new_empty(a.shape)
 
 
 @torch.library.register_fake("rrnn_ext::finite_pairs_slope")
-def _(a: Tensor, direction: Tensor, hops: int) -> Tensor:
+def _finite_pairs_slope_fake(a: Tensor, direction: Tensor, hops: int) -> Tensor:
     return a.new_empty(a.shape)
 
 

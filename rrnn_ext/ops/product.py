@@ -17,7 +17,7 @@ def product(left: Tensor, right: Tensor) -> Tensor:
 
 
 @torch.library.register_fake("rrnn_ext::product")
-def _(left: Tensor, right: Tensor) -> Tensor:
+def _product_fake(left: Tensor, right: Tensor) -> Tensor:
     return left.new_empty((*left.shape[:-1], right.shape[-1]))
 
 

@@ -68,7 +68,7 @@ def sum_by_doubling(a: Tensor, b: Tensor, hops: int) -> Tensor:
 
 
 @torch.library.register_fake("rrnn_ext::truncated_inverse")
-def _(a: Tensor, b: Tensor, hops: int) -> Tensor:
+def _truncated_inverse_fake(a: Tensor, b: Tensor, hops: int) -> Tensor:
     return b.new_empty(b.shape)
 
 
