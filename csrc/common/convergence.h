@@ -28,9 +28,9 @@ RRNN_INLINE T probe(uint32_t index) {
   return bits & 1 ? size : -size;
 }
 
-// So many vectors of probes, which A^m makes shorter than this, prove ||A^m|| < 1, whatever A is, but for a probability
-// of 1e-9: each has less than this of one direction but for sqrt(2) times it. (With entries of a density of at most
-// 1/2, what a vector has of any direction is of one of at most sqrt(1/2): Rudelson & Vershynin 2015.)
+// ||A^m|| < 1, whatever A is, where A^m makes so many vectors of probes shorter than this, but for a probability of
+// 1e-9: that the part which a probe has of a given direction is below t has a probability of at most sqrt(2) t, as the
+// entries have a density of at most 1/2, and the part one of at most sqrt(1/2) (Rudelson & Vershynin 2015).
 inline constexpr int64_t kShrunkProbes = 4;
 inline constexpr double kShrunkProbe = 4e-3;
 
