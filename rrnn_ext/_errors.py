@@ -50,10 +50,9 @@ class ResolventDivergenceError(ValueError):
                 f"value was NaN{where}; see rrnn_ext.resolvent_info, or take a smaller alpha or finite hops"
             )
         phi = "|weight_hh|" if self.rectify else "weight_hh"
-        diverges = "diverges" if self.spectral_radius > 1 + 1e-5 else "was not proved to converge"
-        at_most = (
-            f" and at most {_digits(self._upper_bound)}" if self._upper_bound > 1.001 * self.spectral_radius else ""
-        )
+        is_known = self._upper_bound <= 1.001 * self.spectral_radius  # else the radius is an estimate
+        diverges = "diverges" if is_known and self.spectral_radius > 1 + 1e-5 else "was not proved to converge"
+        at_most = "" if is_known else f" and at most {_digits(self._upper_bound)}"
         return (
             f"the sum over all walks {diverges}{where}: the spectral radius of alpha * {phi} is about "
             f"{_digits(self.spectral_radius)}{at_most}, and must be below 1; it converges for alpha < "

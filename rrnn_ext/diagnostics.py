@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._arguments import check_alpha, check_numbers, check_weight_hh
+from rrnn_ext._modes import transforming
 from rrnn_ext._options import check_hops, check_switch
 from rrnn_ext.infinite import lapack
+from rrnn_ext.infinite.balance import balanced
 from rrnn_ext.infinite.knowledge import Knowledge, known_of
 from rrnn_ext.infinite.margins import RADIUS_ROUNDING
 from rrnn_ext.infinite.operands import DenseOperand
@@ -163,6 +165,8 @@ def spectral_radius(matrices: Tensor) -> Tensor:
     if matrices.is_meta:
         return torch.empty(finite.shape, dtype=torch.float64, device="meta")
     clean = torch.where(finite[..., None, None], matrices, 0).double()
+    if not transforming(clean):  # else LAPACK has to do with its own way of balancing
+        clean = balanced(clean.reshape(-1, *clean.shape[-2:])).reshape(clean.shape)
     # On the CPU: not every build of PyTorch for CUDA has eigenvalues.
     radius = torch.linalg.eigvals(clean.cpu()).abs().amax(-1).to(matrices.device)
     return torch.where(finite, radius, torch.nan)

@@ -4,7 +4,7 @@ The proofs there are, in the order in which they are tried, and their flops for 
 
     norm          ||A||_1 or ||A||_inf < 1                                  2 n^2
     images        ||A^k|| < 1 seen from a few vectors, k from 16 to 1024    16 k n^2
-    balance       ||D^{-1} A D|| < 1 for a diagonal D                       200 n^2
+    balance       ||D^{-1} A D|| < 1 for a diagonal D                       n^3
     eigenvalues   |lambda| < 1 by more than rounding can have moved it      some 50 n^3
 
 The last one is not tried where so many units make it dear and an estimate of the radius is 1 or more.
@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from rrnn_ext._errors import ResolventConditionError, ResolventDivergenceError
+from rrnn_ext.infinite.balance import balanced
 from rrnn_ext.infinite.margins import (
     EIGENVALUE_ROUNDINGS,
     HOPELESS,
@@ -50,7 +51,6 @@ _MOST_PROBED_HOPS = 2**15  # for a series, which needs a power of A that shrinks
 _MANY_UNITS = 256  # above this, eigenvalues are for matrices that probably converge
 _VERY_MANY_UNITS = 1024  # above this, so are long chains
 _AIM = 0.8  # of what is shrunk, where images are expected to be next
-_BALANCING_SWEEPS = 40
 
 
 class Source(NamedTuple):
@@ -121,10 +121,10 @@ def prove_convergence(a: Tensor, source: Source) -> Proof:
             if float(estimate.max()) >= (HOPELESS_AT_FIRST if hops == _HOPS_OF_AN_ESTIMATE else HOPELESS):
                 upper = images.factor.double().log().div(images.hops).exp().minimum(norm[entries].double())
                 _refuse(estimate, upper[left], entries[left], source)
-    balanced = _balanced(source.in_float64(entries[left]))
-    still_open = ~(norm_of(balanced) < SHRUNK)
+    tamed = balanced(source.in_float64(entries[left]))
+    still_open = ~(norm_of(tamed) < SHRUNK)
     if bool(still_open.any()):
-        radius, upper = _radius(balanced[still_open])
+        radius, upper = _radius(tamed[still_open])
         if not bool((upper < 1).all()):
             _refuse(radius, upper, entries[left][still_open], source)
     return Proof(norm, None)
@@ -233,23 +233,6 @@ def walks_in_blocks(a: Tensor, vectors: Tensor, hops: int) -> tuple[Tensor, Tens
     options = {"hop_weights": None, "alpha": 1.0, "hops": hops, "rectify": False, "per_hop": False}
     walks, chain = native.finite_walks(a, vectors, None, **options, chain_kind=Chain.narrow)
     return walks.squeeze(-3), native.hop(a, chain[..., -1, :, :], 1.0, False, False).mT
-
-
-def _balanced(a: Tensor) -> Tensor:
-    """D^{-1} A D of (b, n, n), for a D of powers of two that brings rows and columns of each unit to like sizes. It
-    is exact, eigenvalues stay, the norm is often less, and near 0 for a graph without cycles (Osborne 1960). An entry
-    that underflows proves nothing false: the others of a cycle then make up for it."""
-    exponents = torch.zeros_like(a[..., 0])
-    balanced = a
-    for _ in range(_BALANCING_SWEEPS):
-        others = torch.diagonal_scatter(balanced.abs(), torch.zeros_like(exponents), dim1=-2, dim2=-1)
-        # Half way at each sweep, as all units move at once; a unit without a way in or out may go on and on.
-        steps = ((others.sum(-1) / others.sum(-2)).nan_to_num(nan=1.0).log2() / 4).round().clamp(-16, 16)
-        if not bool(steps.any()):
-            break
-        exponents = (exponents + steps).clamp(-400, 400)
-        balanced = a * torch.exp2(exponents.unsqueeze(-2) - exponents.unsqueeze(-1))
-    return balanced
 
 
 def _radius(a: Tensor) -> tuple[Tensor, Tensor]:
