@@ -168,6 +168,14 @@ PYTHON = (
         tests=("running",),
     ),
     Bug(
+        name="rounding-turns-units-on",
+        file="rrnn_ext/networks/running/steps.py",
+        text="noise = (4 * rounding / leak) * before",
+        instead="noise = (0 * rounding / leak) * before",
+        breaks="silent units of a leaky relu network count as active where rounding left something of their state",
+        tests=("running",),
+    ),
+    Bug(
         name="a-lag-too-many-in-the-mean",
         file="rrnn_ext/networks/running/sequences.py",
         text="longer = (lengths.unsqueeze(1) > steps).sum(0)",
