@@ -33,7 +33,7 @@ void multiply(const Kernels<T>& k, int64_t n, const T* left, const T* right, T s
 // is nearly singular.) From the left, because that adds up no vectors. Uses 3 kProbes n numbers of scratch.
 template <typename T>
 bool is_accurate(const Kernels<T>& k, int64_t n, const T* a, const T* walks, T* scratch) {
-  constexpr int kProbes = 2;
+  constexpr int kProbes = 4;
   constexpr T kAllowed = T(kProbeTolerance);
   const int64_t size = kProbes * n;
   T *z = scratch, *w = z + size, *error = w + size;
