@@ -30,10 +30,13 @@ inline Range share_rows(const Team& team, const SparseRows& rows) {
 // Whether all of `count` indices are from 0 to below `end`: then no sign bit is set of them, nor of what is left to the
 // last one.
 inline bool all_below(int64_t end, const int32_t* indices, int64_t count) {
-  const auto last = static_cast<int32_t>(end - 1);
-  int32_t signs = 0;
-  for (int64_t k = 0; k < count; ++k) signs |= indices[k] | (last - std::max(indices[k], 0));
-  return signs >= 0;
+  const auto last = static_cast<uint32_t>(end - 1);
+  uint32_t signs = 0;
+  for (int64_t k = 0; k < count; ++k) {
+    const auto index = static_cast<uint32_t>(indices[k]);
+    signs |= index | (last - index);
+  }
+  return signs >> 31 == 0;
 }
 
 // Refuses indices that lead elsewhere: a direct call of an op must not read what is not there.

@@ -10,7 +10,6 @@
 #include <algorithm>
 
 #include "cpu/algorithms/sparse_rows.h"
-#include "cpu/algorithms/sparse_sides.h"
 
 namespace rrnn::cpu {
 namespace {
@@ -39,13 +38,14 @@ struct Layout {
   int64_t chain() const { return kept * bundle; }
 };
 
-template <typename T, int W>
+template <typename T>
 class Run {
  public:
   Run(const SparseWalksCall<T>& call, const T* mirrored, const Layout<T>& layout, Team& team, T* shared)
       : call_(call),
         problem_(call.problem),
         layout_(layout),
+        width_(layout.width),
         forth_values_(problem_.from_inputs ? call.values : mirrored),
         back_values_(problem_.from_inputs ? mirrored : call.values),
         team_(team),
@@ -83,11 +83,27 @@ class Run {
 
  private:
   // X_m, kept or in one of two places in turn, and L_m, for which X_{hops-1} stays.
-  Bundle<T> x(int64_t m) const { return {m < layout_.kept ? chain_ + m * layout_.bundle : spare_[m % 2], W}; }
-  Bundle<T> l(int64_t m) const { return {spare_[m % 2 ? 2 : problem_.hops % 2], W}; }
+  T* x(int64_t m) const { return m < layout_.kept ? chain_ + m * layout_.bundle : spare_[m % 2]; }
+  T* l(int64_t m) const { return spare_[m % 2 ? 2 : problem_.hops % 2]; }
+
+  // The vectors of the start that are carried now, and all those of the other side, at some units.
+  SideStep<T> starting(Range units, T* bundle) const {
+    return {problem_.start, problem_.rectify, T(1), width_, first_, last_, units.begin, units.end, bundle};
+  }
+  SideStep<T> ending(Range units, T* bundle, T* ends) const {
+    const int64_t count = problem_.other.count;
+    return {problem_.other, problem_.rectify, problem_.edges(), width_, 0, count, units.begin, units.end, bundle, ends};
+  }
+  // This member's vectors of the other side, at all units.
+  SideStep<T> reading_out(T* bundle, T* ends) const {
+    SideStep<T> step = ending({0, problem_.n()}, bundle, ends);
+    step.first = others_.begin;
+    step.last = others_.end;
+    return step;
+  }
 
   // This member's part of a product of all there is.
-  SparseProduct<T> product(bool forth, Bundle<T> from, Bundle<T> to) const {
+  SparseProduct<T> product(bool forth, const T* from, T* to) const {
     const SparseRows& rows = forth ? problem_.forth : problem_.back;
     const Range part = forth ? forth_ : back_;
     return {.begin = part.begin,
@@ -96,57 +112,55 @@ class Run {
             .columns = rows.columns,
             .values = forth ? forth_values_ : back_values_,
             .rectify = problem_.rectify,
-            .width = W,
-            .x = from.data,
-            .ldx = from.ld,
+            .width = width_,
+            .x = from,
+            .ldx = width_,
             .scale = problem_.alpha,
             .add = nullptr,
             .ldadd = 0,
             .add_scale = 0,
-            .y = to.data,
-            .ldy = to.ld};
+            .y = to,
+            .ldy = width_};
   }
 
   void forward() {
     const int64_t hops = problem_.hops;
-    begin_bundle<W>(problem_.start, problem_.rectify, first_, last_, forth_, x(0));
+    kernels_.begin_bundle(starting(forth_, x(0)));
     sum_first();
     team_.wait();
     for (int64_t m = 0; m < hops; ++m) {
-      if (problem_.per_hop)
-        read_out<W>(problem_.other, problem_.rectify, problem_.edges(), problem_.n(), x(m), others_,
-                    walks_ + m * problem_.other.count * W);
+      if (problem_.per_hop) kernels_.read_out(reading_out(x(m), walks_ + m * problem_.other.count * width_));
       if (m + 1 == hops) break;
       SparseProduct<T> next = product(true, x(m), x(m + 1));
       const T weight = problem_.hop_weight(m + 1);
       if (!problem_.per_hop && weight != 0) {  // without one it takes no part, whatever is there
         next.sum = sum_;
-        next.ldsum = W;
+        next.ldsum = width_;
         next.sum_scale = weight;
       }
       kernels_.sparse_product(next);
       team_.wait();
     }
-    if (!problem_.per_hop)
-      read_out<W>(problem_.other, problem_.rectify, problem_.edges(), problem_.n(), Bundle<T>{sum_, W}, others_,
-                  walks_);
+    if (!problem_.per_hop) kernels_.read_out(reading_out(sum_, walks_));
   }
 
   // The sum of X_0 alone.
-  void sum_first() {
-    const Bundle<T> from = x(0);
-    const T weight = problem_.per_hop ? T(0) : problem_.hop_weight(0);
-    for (int64_t r = forth_.begin; r < forth_.end; ++r)
-      for (int c = 0; c < W; ++c) sum_[r * W + c] = weight == 0 ? T(0) : weight * from.of(r)[c];
+  void sum_first() const { scale_to(problem_.per_hop ? T(0) : problem_.hop_weight(0), forth_, x(0), sum_); }
+
+  // to = weight from; a weight of zero makes zero of whatever is there.
+  void scale_to(T weight, Range units, const T* from, T* to) const {
+    const int64_t begin = units.begin * width_, end = units.end * width_;
+    if (weight == 0) return std::fill(to + begin, to + end, T(0));
+    for (int64_t k = begin; k < end; ++k) to[k] = weight * from[k];
   }
 
   // f(q, c, at, ours) for this member's pairs of each term: `at` in (terms, outputs, inputs), `ours` in (terms, q, c).
   template <typename F>
   void each_pair(int64_t term, const F& f) const {
     for (int64_t q = others_.begin; q < others_.end; ++q)
-      for (int64_t c = 0; c < W; ++c) {
+      for (int64_t c = 0; c < width_; ++c) {
         const bool inside = first_ + c < last_;
-        f(q, inside, inside ? problem_.pair(first_ + c, q) : 0, (term * problem_.other.count + q) * W + c);
+        f(q, inside, inside ? problem_.pair(first_ + c, q) : 0, (term * problem_.other.count + q) * width_ + c);
       }
   }
 
@@ -200,39 +214,34 @@ class Run {
     team_.wait();
   }
 
-  const T* gradient_of(int64_t m) const { return gradient_ + (problem_.per_hop ? m * problem_.other.count * W : 0); }
+  T* gradient_of(int64_t m) const { return gradient_ + (problem_.per_hop ? m * problem_.other.count * width_ : 0); }
 
-  void lift_to(int64_t m, Bundle<T> to) const {
-    lift<W>(problem_.other, problem_.rectify, problem_.edges(), gradient_of(m), back_, to);
-  }
+  void lift_to(int64_t m, T* to) const { kernels_.lift(ending(back_, to, gradient_of(m))); }
 
   // L_{hops-1}, the part of this member.
   void begin_reverse() const {
     const int64_t m = problem_.hops - 1;
-    const Bundle<T> lifted{lifted_, W}, to = l(m);
-    if (problem_.per_hop) return lift_to(m, to);
-    const T weight = problem_.hop_weight(m);
-    for (int64_t r = back_.begin; r < back_.end; ++r)
-      for (int c = 0; c < W; ++c) to.of(r)[c] = weight == 0 ? T(0) : weight * lifted.of(r)[c];
+    if (problem_.per_hop) return lift_to(m, l(m));
+    scale_to(problem_.hop_weight(m), back_, lifted_, l(m));
   }
 
   // L_m = c phi(other)' G_m + A' L_{m+1} and the gradient of the values by L_{m+1}; the part of this member.
   void advance(int64_t m) const {
-    if (problem_.per_hop) lift_to(m, {lifted_, W});
+    if (problem_.per_hop) lift_to(m, lifted_);
     const T weight = problem_.per_hop ? T(1) : problem_.hop_weight(m);
     SparseProduct<T> next = product(false, l(m + 1), l(m));
     next.add = weight == 0 ? nullptr : lifted_;
-    next.ldadd = W;
+    next.ldadd = width_;
     next.add_scale = weight;
     next.grad = grad_values_;
-    next.left = x(m).data;
-    next.ldleft = W;
+    next.left = x(m);
+    next.ldleft = width_;
     kernels_.sparse_product(next);
   }
 
   void backward() {
     const int64_t hops = problem_.hops;
-    if (!problem_.per_hop) lift_to(0, {lifted_, W});
+    if (!problem_.per_hop) lift_to(0, lifted_);
     begin_reverse();
     if (first_ == 0) std::fill(grad_values_ + own_values().begin, grad_values_ + own_values().end, T(0));
     for (int64_t m = hops - 2; m >= 0; --m) {
@@ -240,16 +249,21 @@ class Run {
       advance(m);
     }
     if (last_ == problem_.start.count) end_gradient();
-    if (call_.grad_start)
-      start_gradient<W>(problem_.start, problem_.rectify, first_, last_, back_, l(0), call_.grad_start);
+    if (call_.grad_start) {
+      SideStep<T> step = starting(back_, l(0));
+      step.grad = call_.grad_start;
+      kernels_.start_gradient(step);
+    }
     if (!call_.grad_other) return;
-    const bool more = first_ > 0;
-    if (!problem_.per_hop)
-      return other_gradient<W>(problem_.other, problem_.rectify, problem_.edges(), gradient_, forth_,
-                               Bundle<T>{sum_, W}, more, call_.grad_other);
-    for (int64_t m = 0; m < hops; ++m)
-      other_gradient<W>(problem_.other, problem_.rectify, problem_.edges(), gradient_of(m), forth_, x(m), more || m > 0,
-                        call_.grad_other);
+    if (!problem_.per_hop) return add_other_gradient(0, sum_, first_ > 0);
+    for (int64_t m = 0; m < hops; ++m) add_other_gradient(m, x(m), first_ > 0 || m > 0);
+  }
+
+  void add_other_gradient(int64_t m, T* bundle, bool accumulate) const {
+    SideStep<T> step = ending(forth_, bundle, gradient_of(m));
+    step.grad = call_.grad_other;
+    step.accumulate = accumulate;
+    kernels_.other_gradient(step);
   }
 
   // Of the values that this member's rows of the reverse chain go through.
@@ -266,6 +280,7 @@ class Run {
   const SparseWalksCall<T>& call_;
   const SparseWalkProblem<T>& problem_;
   const Layout<T>& layout_;
+  const int64_t width_;
   const T *forth_values_, *back_values_;
   Team& team_;
   const Kernels<T>& kernels_;
@@ -297,15 +312,10 @@ double flops_of(const SparseWalksCall<T>& call) {
 template <typename T>
 void sparse_walks(const SparseWalksCall<T>& call, const T* mirrored, Team& team, T* shared) {
   const Layout<T> layout(call);
-  const auto run = [&](auto width) {
-    Run<T, width()> each(call, mirrored, layout, team, shared);
-    const int64_t count = call.problem.start.count;
-    for (int64_t first = 0; first < count; first += width()) each.vectors(first, std::min(first + width(), count));
-  };
-  if (layout.width == 1) return run(std::integral_constant<int, 1>{});
-  if (layout.width == 4) return run(std::integral_constant<int, 4>{});
-  if (layout.width == 8) return run(std::integral_constant<int, 8>{});
-  run(std::integral_constant<int, kMostVectors>{});
+  Run<T> run(call, mirrored, layout, team, shared);
+  const int64_t count = call.problem.start.count;
+  for (int64_t first = 0; first < count; first += layout.width)
+    run.vectors(first, std::min(first + layout.width, count));
 }
 
 #define RRNN_INSTANTIATE(T)                                         \

@@ -8,6 +8,7 @@
 
 #include "common/edge.h"
 #include "cpu/kernels/lif_step.h"
+#include "cpu/kernels/side_step.h"
 #include "cpu/kernels/sparse_step.h"
 #include "cpu/kernels/sweep_step.h"
 
@@ -96,6 +97,16 @@ struct Kernels {
   void (*sparse_product)(const SparseProduct<T>& product);
   void (*sparse_gradient)(const SparseGradient<T>& gradient);
   void (*sparse_sweep)(const SparseSweep<T>& sweep);
+  // bundle = phi(side): its vectors, from the first on; zeros beside them.
+  void (*begin_bundle)(const SideStep<T>& step);
+  // ends[q] = scale phi(side)[q] . bundle for its vectors q, over the units.
+  void (*read_out)(const SideStep<T>& step);
+  // bundle = scale phi(side)' ends, of all its vectors.
+  void (*lift)(const SideStep<T>& step);
+  // grad = phi'(side) bundle, as the gradient of its vectors, from the first on.
+  void (*start_gradient)(const SideStep<T>& step);
+  // grad (+)= scale phi'(side) times ends[q] . bundle[r] for all its vectors q and each unit r.
+  void (*other_gradient)(const SideStep<T>& step);
   int64_t transposed_bytes;  // up to which a transposed copy of W is worth its making; at most kNearBytes
   const char* isa;
 };
