@@ -12,8 +12,6 @@ from torch import Tensor
 
 import rrnn_ext
 
-pytestmark = pytest.mark.emulated
-
 N = 12
 OPTIONS: list[dict[str, Any]] = [
     {"hops": 4},

@@ -96,6 +96,7 @@ def test_as_of_dense_weights(kinds: tuple[Any, Any], options: dict[str, Any], pa
     near(rrnn_ext.resolvent(sparse, *own, **total), rrnn_ext.resolvent(dense, *same, **total))
 
 
+@pytest.mark.skipif(CUDA_EMULATED, reason="many edges, which an emulation takes long for")
 @pytest.mark.parametrize("units", [1, 2, 96, 97, 150, 256, 257])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("radius", [0.2, 0.9])
@@ -300,6 +301,7 @@ def test_nothing_to_sum(dtype: torch.dtype) -> None:
         torch.testing.assert_close(torch.autograd.grad(walks.sum(), side)[0], torch.full_like(side, 0.5))
 
 
+@pytest.mark.skipif(CUDA_EMULATED, reason="many edges, which an emulation takes long for")
 @pytest.mark.parametrize("units", [100, 300])
 @pytest.mark.parametrize("rectify", [False, True])
 def test_nothing_that_goes_in_comes_out_as_nothing(units: int, rectify: bool) -> None:
