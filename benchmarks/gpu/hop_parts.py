@@ -106,6 +106,8 @@ def build() -> dict[str, ctypes.CDLL]:
             source.write_text(text)
         found[left_out] = folder / f"hop_parts/chains_{index}.so"
         objects = f"hop_parts/hop_parts.cu.o {source}.o cuda/kernels/chain_plan.cu.o cuda/device/launch.cpp.o"
+        if EMULATED:
+            objects += " emulation/races.cpp.o"
         lines += [f"build {source}.o: cuda {source}", f"build {found[left_out]}: link {objects}"]
     lines.append("default " + " ".join(map(str, found.values())))
     (folder / "hop_parts.ninja").write_text("\n".join([*lines, ""]))
