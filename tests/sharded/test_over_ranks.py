@@ -1,5 +1,4 @@
-"""Weights that are sharded over processes: each case of tests/support/sharded, in a group of 3 of them, whose shards
-are uneven, and of 4, which may be a mesh of two dimensions."""
+"""Weights that are sharded over processes: each case of tests/support/sharded, in groups of 2, 3 and 4 of them."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from support.sharded import ranks
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch was built without gloo")
 
 
-@pytest.mark.parametrize("size", [3, 4])
+@pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("case", ranks.names())
 def test_over_ranks(case: str, size: int) -> None:
     """A group stops at the first case that fails."""
