@@ -12,10 +12,11 @@ NATIVE := $(wildcard csrc/*.cpp csrc/*/*.* csrc/*/*/*.* emulation/*.*)
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 SANITIZED := build/sanitized
 EMULATED := build/emulated
+WATCHED := build/watched
 CLEAN := build/clean
 
 .DEFAULT_GOAL := build
-.PHONY: build test demo reproduce bench bench-sparse lint format sanitize emulate gpu gpu-short gpu-report gpu-dry
+.PHONY: build test demo reproduce bench bench-sparse lint format sanitize emulate races gpu gpu-short gpu-report gpu-dry
 .PHONY: docs wheel wheel-test clean
 
 build: .venv/package.stamp
@@ -70,6 +71,12 @@ emulate: export RRNN_EMULATE := 1
 emulate: .venv/requirements.stamp
 	$(BIN)/python setup.py --quiet build --build-lib $(EMULATED)
 	$(SIDE_BY_SIDE) $(BIN)/pytest -p no:cacheprovider -o pythonpath="$(EMULATED) ." -m emulated -n auto tests
+
+# The same, with every access to memory watched: no two threads of a kernel may race.
+races: export RRNN_EMULATE := races
+races: .venv/requirements.stamp
+	$(BIN)/python setup.py --quiet build --build-lib $(WATCHED)
+	$(SIDE_BY_SIDE) $(BIN)/pytest -p no:cacheprovider -o pythonpath="$(WATCHED) ." tests/ops/test_races.py
 
 # On a machine with a GPU, with $(PYTHON), its PyTorch and its packages as they are, as it is the machine that decides which
 # PyTorch fits. benchmarks/gpu/run.sh has the steps and says what they are; OUT gets what comes of them. gpu-short takes

@@ -8,7 +8,8 @@ lets ninja do what is out of date.
     RRNN_CUDA           0, 1 or auto (default): auto means where the PyTorch that is there has CUDA, and nvcc is found
     RRNN_CUDA_ARCHS     compute capabilities such as "8.0;9.0+PTX" (default: the visible GPUs', else a portable list)
     RRNN_SANITIZE       1 builds with AddressSanitizer and UndefinedBehaviorSanitizer
-    RRNN_EMULATE        1 builds for tests: the CUDA kernels, executed on the CPU, are the ops of CPU tensors
+    RRNN_EMULATE        1 builds for tests: the CUDA kernels, executed on the CPU, are the ops of CPU tensors; races has
+                        their accesses to memory watched as well, and makes them half as fast
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class Toolchain:
     isas: tuple[str, ...]
     sanitize: bool
     emulate: bool
+    races: bool  # of what is emulated
 
 
 def find_torch() -> Path:
@@ -161,7 +163,7 @@ def nvcc_arch_flags(archs: tuple[str, ...]) -> list[str]:
 def find_toolchain() -> Toolchain:
     torch, cxx, ninja = find_torch(), find_compiler(), find_ninja()
     check_python_headers()
-    emulate = os.environ.get("RRNN_EMULATE") == "1"
+    emulate = os.environ.get("RRNN_EMULATE") in ("1", "races")
     nvcc = None if emulate else find_nvcc(torch)
     return Toolchain(
         torch=torch,
@@ -172,6 +174,7 @@ def find_toolchain() -> Toolchain:
         isas=tuple(ISA_FLAGS) if platform.machine().lower() in ("x86_64", "amd64") and not emulate else (),
         sanitize=os.environ.get("RRNN_SANITIZE") == "1",
         emulate=emulate,
+        races=os.environ.get("RRNN_EMULATE") == "races",
     )
 
 
@@ -206,7 +209,7 @@ def ninja_file(tools: Toolchain, library: Path) -> str:
         includes += ["-isystem", str(Path(tools.nvcc).resolve().parent.parent / "include")]
     if tools.emulate:
         includes.append(f"-I{EMULATION}")
-        defines += ["-DRRNN_EMULATE", "-DRRNN_CUDA_KEY=CPU"]
+        defines += ["-DRRNN_EMULATE", "-DRRNN_CUDA_KEY=CPU", *(["-DRRNN_WATCH_ACCESSES"] if tools.races else [])]
     sanitize = SANITIZE_FLAGS if tools.sanitize else []
     compile_flags = [*COMMON_FLAGS, *HOST_FLAGS, *defines, *includes, *sanitize]
     nvcc_flags = [*COMMON_FLAGS, *nvcc_arch_flags(tools.cuda_archs), "-lineinfo", *defines, *includes]
@@ -249,7 +252,7 @@ def ninja_file(tools: Toolchain, library: Path) -> str:
         rule("cuda", [tools.nvcc, "-ccbin", tools.cxx, *nvcc_flags, "-Xptxas=-v", *end], depfile=True, report=keep)
     if tools.emulate:
         # Fibers of one thread follow one another on its stack, which the optimiser must not see through.
-        emulate = [*ALIGNMENT_FLAGS, *RACE_FLAGS, "-O1", "-Wno-unknown-pragmas", "-x", "c++"]
+        emulate = [*ALIGNMENT_FLAGS, *(RACE_FLAGS if tools.races else []), "-O1", "-Wno-unknown-pragmas", "-x", "c++"]
         rule("cuda", [tools.cxx, *compile_flags, *emulate, *end], depfile=True)
     rule("link", link, depfile=False)
 
@@ -269,7 +272,8 @@ def build_library() -> Path:
     """The library, made by ninja; objects stay in build/native*."""
     tools = find_toolchain()
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
-    kind = f"native{'-sanitize' if tools.sanitize else ''}{'-emulate' if tools.emulate else ''}"
+    emulated = "-races" if tools.races else "-emulate" if tools.emulate else ""
+    kind = f"native{'-sanitize' if tools.sanitize else ''}{emulated}"
     build_dir = ROOT / "build" / f"{kind}{suffix.removesuffix('.so')}"
     build_dir.mkdir(parents=True, exist_ok=True)
     library = Path(f"_C{suffix}")
@@ -282,7 +286,9 @@ def build_library() -> Path:
     (build_dir / "build.ninja").write_text(ninja_file(tools, library))
     jobs = os.environ.get("MAX_JOBS")
     command = [tools.ninja, *(["-j", jobs] if jobs else [])]
-    if subprocess.run(command, cwd=build_dir).returncode != 0:
+    # make lends its jobs to other makes alone.
+    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    if subprocess.run(command, cwd=build_dir, env=environment).returncode != 0:
         sys.exit("rrnn_ext: the native library did not compile; the compiler's messages are above")
     return build_dir / library
 

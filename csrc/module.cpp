@@ -101,6 +101,7 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "Native kernels of rrnn_ext. Importing it registers the ops torch.ops.rrnn_ext.*.";
   m.def("build_info", &build_info, "How this library was built: compiler, instruction sets, CUDA architectures.");
 #ifdef RRNN_EMULATE
+  m.attr("watches_accesses") = emulation::kWatchesAccesses;
   m.def("record_launches", &record_launches, "From here on launches are recorded; this is the current stream.");
   m.def("recorded_launches", &recorded_launches, "Ends it: stream, blocks and barriers between blocks of each launch.");
 #endif

@@ -236,6 +236,7 @@ inline cudaError_t launch(const cudaLaunchConfig_t& config, const std::function<
   blockDim = block;
   body = &kernel;
   looks_for_races = setting("EMULATED_RACES", 0) != 0;
+  if (looks_for_races && !kWatchesAccesses) fail("EMULATED_RACES is set, which needs RRNN_EMULATE=races in the build");
   forget_accesses();
   const size_t together = cooperative ? total : cluster;
   uint64_t barriers = 0;

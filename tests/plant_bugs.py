@@ -2,7 +2,7 @@
 the source tree, runs the library's tests there, and tells which bugs they notice. By hand, as it takes an hour or more.
 
 The copy is build/planted/tree; what was compiled there is used again the next time. A bug of csrc/cuda is compiled as
-`make emulate` does, and the tests marked `emulated` have to notice it. A bug counts as caught where a test fails, hangs
+`make races` does, and the tests marked `emulated` have to notice it. A bug counts as caught where a test fails, hangs
 or crashes that passes without it; as survived where all of the library's tests have passed. Those are the tests that
 import neither the experiments nor the bugs.
 """
@@ -75,7 +75,7 @@ def copy_tree() -> None:
 
 def compile_tree(emulated: bool) -> None:
     command = ["build", "--build-lib", "build/emulated"] if emulated else ["build_ext", "--inplace"]
-    environment = {"RRNN_EMULATE": "1"} if emulated else {"RRNN_CUDA": "0"}
+    environment = {"RRNN_EMULATE": "races"} if emulated else {"RRNN_CUDA": "0"}
     done = subprocess.run(
         [sys.executable, "setup.py", "--quiet", *command],
         cwd=TREE,

@@ -82,7 +82,15 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"-I{ROOT / 'emulation'}",
         f"-I{ROOT / 'csrc'}",
     ]
-    watched = [*compiler, "-fsanitize=thread", "-c", folder / "kernel.cpp", "-o", folder / "kernel.o"]
+    watched = [
+        *compiler,
+        "-fsanitize=thread",
+        "-DRRNN_WATCH_ACCESSES",
+        "-c",
+        folder / "kernel.cpp",
+        "-o",
+        folder / "kernel.o",
+    ]
     subprocess.run(watched, check=True)
     linked = folder / "kernel"
     subprocess.run([*compiler, folder / "kernel.o", ROOT / "emulation" / "races.cpp", "-o", linked, "-ldl"], check=True)
