@@ -5,6 +5,7 @@
 
 #include "common/convergence.h"
 #include "common/edge.h"
+#include "cpu/algorithms/square_product.h"
 
 namespace rrnn::cpu {
 namespace {
@@ -70,15 +71,7 @@ bool powers_shrink(const Kernels<T>& k, int64_t n, double squares, T* a, T* othe
       budget -= hops;
     }
     if (squarings == kSquarings) return false;
-    k.dense_product(n, n,
-                    {.depth = n,
-                     .left = a,
-                     .row_stride = n,
-                     .depth_stride = 1,
-                     .right = a,
-                     .ldright = n,
-                     .out = other,
-                     .ldout = n});
+    multiply(k, n, a, a, T(1), other);
     std::swap(a, other);
     probes.square();
     squares = k.walk_sizes(Norm::kL2, n * n, a);

@@ -8,25 +8,11 @@
 #include "common/convergence.h"
 #include "common/edge.h"
 #include "cpu/algorithms/shrinking_powers.h"
+#include "cpu/algorithms/square_product.h"
 #include "cpu/kernels/kernels.h"
 
 namespace rrnn::cpu {
 namespace {
-
-// out = scale left right, all of them (n, n).
-template <typename T>
-void multiply(const Kernels<T>& k, int64_t n, const T* left, const T* right, T scale, T* out) {
-  k.dense_product(n, n,
-                  {.depth = n,
-                   .left = left,
-                   .row_stride = n,
-                   .depth_stride = 1,
-                   .right = right,
-                   .ldright = n,
-                   .scale = scale,
-                   .out = out,
-                   .ldout = n});
-}
 
 // Whether X = I + walks, the inverse of I - A, is seen to be within kTolerance: of a vector z it makes w' = z' X, from
 // which w' (I - A) leaves the residual r', and so the error is about r' X. (Elimination may lose all digits where I - A
