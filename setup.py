@@ -142,12 +142,16 @@ def find_cuda_archs() -> tuple[str, ...]:
         wish = ";".join(sorted({arch for arch in visible if _is_new_enough(arch)})) or PORTABLE_CUDA_ARCHS
     archs = tuple(wish.replace(" ", ";").split(";"))
     if not all(map(_is_new_enough, archs)):
-        sys.exit(f"the CUDA kernels need compute capability {OLDEST_CUDA_ARCH} or above, got RRNN_CUDA_ARCHS='{wish}'")
+        sys.exit(
+            f"RRNN_CUDA_ARCHS must be compute capabilities such as 8.0;9.0+PTX, of {OLDEST_CUDA_ARCH} or above, "
+            f"got '{wish}'"
+        )
     return archs
 
 
 def _is_new_enough(arch: str) -> bool:
-    return float(re.sub(r"[^\d.]", "", arch)) >= OLDEST_CUDA_ARCH
+    number = re.fullmatch(r"(\d+\.\d+)[a-z]?(\+PTX)?", arch)
+    return number is not None and float(number[1]) >= OLDEST_CUDA_ARCH
 
 
 def nvcc_arch_flags(archs: tuple[str, ...]) -> list[str]:
@@ -163,7 +167,10 @@ def nvcc_arch_flags(archs: tuple[str, ...]) -> list[str]:
 def find_toolchain() -> Toolchain:
     torch, cxx, ninja = find_torch(), find_compiler(), find_ninja()
     check_python_headers()
-    emulate = os.environ.get("RRNN_EMULATE") in ("1", "races")
+    emulation = os.environ.get("RRNN_EMULATE") or "0"
+    if emulation not in ("0", "1", "races"):
+        sys.exit(f"RRNN_EMULATE must be 0, 1 or races, got '{emulation}'")
+    emulate = emulation != "0"
     nvcc = None if emulate else find_nvcc(torch)
     return Toolchain(
         torch=torch,
@@ -174,7 +181,7 @@ def find_toolchain() -> Toolchain:
         isas=tuple(ISA_FLAGS) if platform.machine().lower() in ("x86_64", "amd64") and not emulate else (),
         sanitize=os.environ.get("RRNN_SANITIZE") == "1",
         emulate=emulate,
-        races=os.environ.get("RRNN_EMULATE") == "races",
+        races=emulation == "races",
     )
 
 

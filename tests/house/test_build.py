@@ -157,6 +157,22 @@ def test_cuda_is_built_where_pytorch_has_it(tmp_path: Path, wish: str, cuda: str
     assert build.stdout.strip().endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "asking"),
+    [
+        ("RRNN_CUDA", "yes", "find_nvcc(pathlib.Path())"),
+        ("RRNN_CUDA_ARCHS", "7.5", "find_cuda_archs()"),
+        ("RRNN_CUDA_ARCHS", "native", "find_cuda_archs()"),
+        ("RRNN_EMULATE", "race", "find_toolchain()"),
+    ],
+)
+def test_settings_that_it_does_not_know_are_refused(name: str, value: str, asking: str) -> None:
+    refused = run("-c", f"import pathlib, setup; setup.{asking}", environment={name: value})
+    assert refused.returncode == 1
+    assert name in refused.stderr
+    assert refused.stderr.endswith(f"'{value}'\n")
+
+
 class TestWhatIsBuilt:
     def test_a_second_build_has_nothing_to_do(self, tmp_path: Path) -> None:
         command = ["setup.py", "build_ext", "--build-lib", str(tmp_path)]
